@@ -1,0 +1,35 @@
+"""Drainboard's engine, in reading order.
+
+Words and rules first, all of them pure:
+
+    errors        every refusal the engine can utter; the docstring is the message
+    settings      every setting: name, default, help
+    clock         real and virtual time; what counts as ticked
+    lifecycle     statuses, the transition table, outcomes, tabs, the two vocabularies
+    ledger        the rows that are the truth, and how ids are made
+
+    recurrence    when a schedule occurs, and how to say it
+    messages      commands, reports, orders, outcomes
+    fleet         businesses, sites, services, users, mixes; loads and validates fleet.toml
+    task          one live task
+    dispatch      sub-queues, clocks of waiting, who may start next, and why not
+    state         what the rows make of the world: apply
+    machine       what the engine does by itself: time, holds, schedules, silence, reports, dispatch
+    core          the deterministic state machine: step, and what people may ask
+    outbox        commit, then act
+
+Then the world:
+
+    simulated     the executor that plays a fleet
+    store         DuckDB: schema, group commit, recovery
+    rollups       derived tables, and how they are computed from the ledger
+    verify        is the ledger legal, and does all the rest follow from it?
+    history       every read: frames out
+    health        frames in, the four signals out. Pure
+    imports       job logs in
+    runtime       engine thread, inbox, snapshots, background scheduler: the only wiring
+    web           routes and headers
+    __main__      the command line
+
+A module imports only modules above it in this list.
+"""

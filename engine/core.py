@@ -1,0 +1,557 @@
+"""The deterministic state machine: (state, inputs, a reading of the clock) → rows, outcomes, orders. Pure.
+
+No clock of its own, no randomness, no I/O. The same core runs the live fleet, generates history on a virtual clock and
+is torn at by the simulator. What the engine does by itself is in `machine`; what people may ask of it is here.
+
+A step runs in this order: what came due while time passed, each at its own nominal instant (due times, holds,
+expiries); schedules; commands and reports in the order they came; deadlines over time that really ticked; dispatch.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+
+from . import messages as m
+from .clock import Reading
+from .dispatch import ROLES, Hold, Service
+from .errors import Invalid, NotFound, Refused
+from .ledger import Audit, Detail, QueueShift, ScheduleEvent, ServiceEvent, TaskEvent, TaskRow, make_id
+from .lifecycle import SYSTEM_KINDS, Kind, Reason, Status
+from .machine import ENGINE, Machine, Policy, Step
+from .state import Business, Schedule, State, spec_to_detail
+from .task import COLLECT, EDITABLE, Task
+
+SYSTEM_OWNER = "System"
+
+Input = m.Command | m.Report
+
+
+class Core(Machine):
+    """The engine's mind. Call `step` for all that happens; ask its queues why a task waits."""
+
+    def __init__(self, state: State | None = None, policy: Policy | None = None) -> None:
+        super().__init__(state, policy)
+        self._answered: dict[str, m.Outcome] = {}
+        self._answered_at: deque[tuple[int, str]] = deque()
+
+    # --- stepping
+
+    def step(self, reading: Reading, inputs: Iterable[Input] = ()) -> Step:
+        """Take in what happened and decide everything that follows."""
+        step = self._open(reading)
+        self._pass_time(step.now, reading.down_from)
+        for an_input in inputs:
+            self._take(an_input)
+        self._run_deadlines()
+        self._dispatch()
+        return step
+
+    def start(self, reading: Reading, in_process: Sequence[str] = ("simulated",)) -> Step:
+        """Take up work after a start: `reading.down_from` tells since when the console was down.
+
+        What ran in executors that died with the console is rescued, or its asked-for stop confirmed.
+        """
+        step = self._open(reading)
+        self._looked = self._ticked
+        for service in self.queues.services.values():
+            if service.heard is None and service.running:
+                service.heard = 0
+        self._pass_time(step.now, reading.down_from)
+        for task in sorted(self.state.tasks.values(), key=lambda t: t.id):
+            if task.lease is None:
+                continue
+            service = self.state.service(task)
+            if service.executor not in in_process:
+                if task.status is Status.STOPPING:
+                    self._ask_to_stop(task, service)
+                elif task.suspend is not None:
+                    self._set_deadline(self.policy.suspend_deadline, "suspend", task)
+            elif task.status is Status.STOPPING:
+                self._emit(task, "confirm_stop", ENGINE, Reason.CONSOLE_RESTARTED, dr=-1)
+            else:
+                self._rescue(task, Reason.CONSOLE_RESTARTED, task.attempt)
+        self._dispatch()
+        return step
+
+    def next_timer(self) -> int | None:
+        """Tell the next wall instant at which something comes due by itself."""
+        return self._timers[0][0] if self._timers else None
+
+    def _take(self, an_input: Input) -> None:
+        if isinstance(an_input, m.Command):
+            self._step.outcomes.append((an_input.request_id, self._obey(an_input)))
+        else:
+            self._hear(an_input)
+
+    # --- commands
+
+    def _obey(self, command: m.Command) -> m.Outcome:
+        """Carry a command out once; a repeat of its request id gets the same outcome."""
+        known = self._answered.get(command.request_id)
+        if known is not None:
+            return known
+        self._request = command
+        try:
+            outcome: m.Outcome = getattr(self, _COMMANDS[type(command.action)])(command.action)
+        except Refused as refusal:
+            outcome = m.Outcome(refused=str(refusal))
+        finally:
+            self._request = None
+        self._answered[command.request_id] = outcome
+        self._answered_at.append((self._step.now, command.request_id))
+        while self._answered_at[0][0] < self._step.now - self.policy.remember:
+            self._answered.pop(self._answered_at.popleft()[1], None)
+        return outcome
+
+    def remember(self, answers: Mapping[str, tuple[int, m.Outcome]]) -> None:
+        """Take over outcomes that were read back from the audit trail after a restart."""
+        for request_id, (at, outcome) in sorted(answers.items(), key=lambda item: item[1][0]):
+            self._answered[request_id] = outcome
+            self._answered_at.append((at, request_id))
+
+    @property
+    def _actor(self) -> str:
+        assert self._request is not None
+        return self._request.actor
+
+    def _audit(
+        self, action: str, object_kind: str, object_id: object, business: str | None, site: str | None = None, *,
+        outcome: str = "changed", before: Detail | None = None, after: Detail | None = None, reason: str | None = None,
+    ) -> None:
+        assert self._request is not None
+        owner = self.state.business(business if business in self.state.businesses else None)
+        owner.audits += 1
+        self._step.rows.audit.append(
+            Audit(
+                make_id(owner.no, owner.audits), self._step.now, business, site, self._request.actor, action,
+                object_kind, str(object_id), outcome, before, after, reason, self._request.request_id,
+            )
+        )
+
+    def _submit_all(self, action: m.Submit) -> m.Outcome:
+        for new in action.tasks:
+            self._check_new(new)
+        created: list[int] = []
+        for new in action.tasks:
+            business = self.state.businesses[new.business]
+            task = self._submit(new, business, self._actor)
+            created.append(task.id)
+            self._audit("submit", "task", task.id, task.business, task.site)
+        return m.Outcome(changed=created)
+
+    def _check_new(self, new: m.NewTask) -> None:
+        business = self.state.businesses.get(new.business)
+        if business is None:
+            raise NotFound.named("business", new.business, self.state.businesses)
+        site = business.sites.get(new.site)
+        if site is None:
+            raise NotFound.named(f"site in {new.business}", new.site, business.sites)
+        if site.archive:
+            raise Invalid(f"{new.site} is an archive of imported history; nothing can run there")
+        if not 0 <= new.priority <= 9:
+            raise Invalid(f"The priority of “{new.name}” is {new.priority}; it must be 0 to 9")
+        if new.longest_wait_s is not None and new.longest_wait_s < 1:
+            raise Invalid(f"The longest wait of “{new.name}” is {new.longest_wait_s} s; it must be at least 1 s")
+        self._check_requested(new.business, new.site, new.kind, new.requested_service)
+
+    def _check_requested(self, business: str, site: str, kind: Kind, requested: str | None) -> None:
+        if requested is None:
+            return
+        service = self.queues.services.get((business, requested))
+        if service is None:
+            raise NotFound.named("service", requested, [n for b, n in self.queues.services if b == business])
+        if kind not in SYSTEM_KINDS and service.site != site:
+            raise Invalid(f"{requested} is not a service of {site}")
+
+    def _refresh_widget(self, action: m.RefreshWidget) -> m.Outcome:
+        waiting = self.state.widgets.get((action.business, action.site, action.widget))
+        if waiting is not None:
+            self.state.tasks[waiting].joined += 1
+            return m.Outcome(skipped=[(waiting, "joined the refresh that waits")])
+        new = m.NewTask(
+            action.business, action.site, Kind.QUERY, "Query", SYSTEM_OWNER, "System", action.widget, "widget",
+            created_by="System",
+        )
+        self._check_new(new)
+        task = self._submit(new, self.state.businesses[action.business], "system", widget=action.widget)
+        return m.Outcome(changed=[task.id])
+
+    def _stop_all(self, action: m.Stop) -> m.Outcome:
+        changed: list[int | str] = []
+        skipped: list[tuple[int | str, str]] = []
+        for task_id in dict.fromkeys(action.tasks):
+            task = self.state.tasks.get(task_id)
+            why = "not found, or already finished" if task is None else self._stop_one(task, action.reason)
+            self._tell("stop", task_id, task, why, action.reason, changed, skipped)
+        return m.Outcome(changed=changed, skipped=skipped)
+
+    def _stop_one(self, task: Task, reason: str | None) -> str | None:
+        note = {"note": reason} if reason else None
+        if task.status is Status.STOPPING:
+            return "already stopping"
+        if task.status is Status.NEW:
+            self._emit(task, "stop", self._actor, Reason.BY_USER, dq=-1 if task.due else 0, detail=note)
+        elif task.status is Status.PROCESSING_QUEUED:
+            self._emit(task, "stop", self._actor, Reason.BY_USER, dp=-1, detail=note)
+        else:
+            self._emit(task, "request_stop", self._actor, Reason.BY_USER, detail=note)
+            self._ask_to_stop(task, self.state.service(task))
+        return None
+
+    def _delete_all(self, action: m.Delete) -> m.Outcome:
+        changed: list[int | str] = []
+        skipped: list[tuple[int | str, str]] = []
+        for task_id in dict.fromkeys(action.tasks):
+            task, row = self.state.tasks.get(task_id), action.finished.get(task_id)
+            if task is not None:
+                why = self._delete_one(task)
+            elif row is None or row.hidden:
+                why = "not found, or already deleted"
+            else:
+                self._hide(row, hidden=True)
+                why = None
+            self._tell("delete", task_id, task or row, why, action.reason, changed, skipped)
+        return m.Outcome(changed=changed, skipped=skipped)
+
+    def _delete_one(self, task: Task) -> str | None:
+        if task.status is not Status.NEW:
+            return "stop it first"
+        self._emit(task, "stop", self._actor, Reason.DELETED, dq=-1 if task.due else 0)
+        self._set_timer(self._step.now + self.policy.undo, "forget", task.id)
+        return None
+
+    def _hide(self, row: TaskRow, hidden: bool) -> None:
+        """Hide a finished task or show it again: an event, and a further version of its row."""
+        business = self.state.businesses[row.business]
+        self._record_task(
+            TaskEvent(
+                business.next_event(), self._step.now, row.task_id, "hide" if hidden else "unhide", row.status,
+                row.status, None, self._actor, row.business, row.site, row.kind, row.owner, None, None, row.attempt,
+                None, 0, 0, 0, self._request.request_id if self._request else None, None,
+            )
+        )
+        self._step.rows.task_done.append(row._replace(hidden=hidden, version=row.version + 1))
+
+    def _restore_all(self, action: m.Restore) -> m.Outcome:
+        changed: list[int | str] = []
+        skipped: list[tuple[int | str, str]] = []
+        for task_id in dict.fromkeys(action.tasks):
+            task, row = self.state.deleted.get(task_id), action.finished.get(task_id)
+            if task is not None:
+                why = self._restore_one(task)
+            elif row is None or not row.hidden:
+                why = "not deleted, or not found"
+            elif row.reason == Reason.DELETED:
+                why = "too late to undo"
+            else:
+                self._hide(row, hidden=False)
+                why = None
+            self._tell("restore", task_id, task or row, why, None, changed, skipped)
+        return m.Outcome(changed=changed, skipped=skipped)
+
+    def _restore_one(self, task: Task) -> str | None:
+        schedule = self.state.schedules.get(task.schedule_id or 0)
+        if schedule is not None and schedule.waiting:
+            return "another run of its schedule waits"
+        if task.widget is not None and (task.business, task.site, task.widget) in self.state.widgets:
+            return "another refresh of its widget waits"
+        self._emit(task, "restore", self._actor, dq=1 if task.due else 0)
+        self._step.rows.task_done.append(task.row())
+        if task.due:
+            self._arm_expiry(task, self._step.now)
+        else:
+            assert task.due_at is not None
+            self._set_timer(max(task.due_at, self._step.now), "due", task.id)
+        return None
+
+    def _tell(
+        self, verb: str, task_id: int, where: Task | TaskRow | None, why: str | None, reason: str | None,
+        changed: list[int | str], skipped: list[tuple[int | str, str]],
+    ) -> None:
+        if why is None:
+            changed.append(task_id)
+        else:
+            skipped.append((task_id, why))
+        self._audit(
+            verb, "task", task_id, where.business if where else None, where.site if where else None,
+            outcome=why or "changed", reason=reason,
+        )
+
+    def _edit(self, action: m.Edit) -> m.Outcome:
+        task = self.state.tasks.get(action.task)
+        if task is None:
+            raise NotFound("The task is not found, or already finished")
+        if task.status is not Status.NEW:
+            raise Refused(f"Only New tasks can be edited; this one is {task.status}")
+        if task.version != action.version:
+            raise Refused(f"Somebody changed this task meanwhile (version {task.version}, yours {action.version})")
+        changes = dict(action.changes)
+        self._check_changes(task, changes)
+        before = {name: getattr(task, name) for name in changes}
+        joined_before = self.queues.cause(task) if task.due else None
+        self._emit(task, "edit", self._actor, detail={"changes": changes, "before": before})
+        self._shift_if_moved(task, joined_before)
+        if "due_at" in changes:
+            self._arm(task)
+        self._audit("edit", "task", task.id, task.business, task.site, before=before, after=changes)
+        return m.Outcome(changed=[task.id])
+
+    def _check_changes(self, task: Task, changes: dict[str, object]) -> None:
+        for name, value in changes.items():
+            if name not in EDITABLE:
+                raise NotFound.named("editable field", name, EDITABLE)
+            if name == "priority" and not (isinstance(value, int) and 0 <= value <= 9):
+                raise Invalid(f"Priority {value!r} is not 0 to 9")
+            if name == "name" and not value:
+                raise Invalid("A task needs a name")
+            if name == "requested_service":
+                self._check_requested(task.business, task.site, task.kind, value if value is None else str(value))
+            if name == "due_at":
+                if task.due:
+                    raise Refused("Its due time has come; it can't be moved any more")
+                changes[name] = self._step.now if value in (None, "now") else value
+                if not isinstance(changes[name], int):
+                    raise Invalid("A due time is an instant")
+
+    def _shift_if_moved(self, task: Task, before: str | None) -> None:
+        """A task that an edit moved to another sub-queue may wait for another cause from now on."""
+        if before is None:
+            return
+        after = self.queues.cause(task)
+        if after != before:
+            self._step.rows.queue_shift.append(
+                QueueShift(self._step.now, task.business, task.site, task.kind, COLLECT, before, after, 1)
+            )
+
+    def _place_holds(self, action: m.PlaceHolds) -> m.Outcome:
+        now = self._step.now
+        from_at = max(now, action.from_at or now)
+        if action.until_at is not None and action.until_at <= from_at:
+            raise Invalid("A hold must end after it begins")
+        if action.business is not None and action.business not in self.state.businesses:
+            raise NotFound.named("business", action.business, self.state.businesses)
+        if action.business is None and any(t.kind != "kind" for t in action.targets):
+            raise Invalid("Only a task type can be held system-wide")
+        for target in action.targets:
+            self._check_target(action, target)
+        placed: list[int] = []
+        for target in action.targets:
+            business = self.state.business(action.business)
+            hold = Hold(
+                business.next_event(), action.business, action.site, target.kind, target.name, action.reason,
+                self._actor, from_at, action.until_at, action.suspend,
+            )
+            self._hold_event(hold, "placed", self._actor, now, action.reason)
+            hold = self.state.holds[hold.id]
+            if from_at == now:
+                self._begin_hold(hold, now)
+            self._arm_hold(hold)
+            placed.append(hold.id)
+            self._audit(
+                "hold", target.kind, target.name, action.business, action.site, reason=action.reason,
+                after={"hold_id": hold.id, "until_at": action.until_at, "suspend": action.suspend},
+            )
+        return m.Outcome(changed=placed)
+
+    def _check_target(self, action: m.PlaceHolds, target: m.HoldTarget) -> None:
+        if target.kind == "kind":
+            if target.name not in list(Kind):
+                raise NotFound.named("task type", target.name, list(Kind))
+        elif target.kind == "schedule":
+            schedule = self.state.schedules.get(int(target.name) if target.name.isdigit() else -1)
+            if schedule is None or schedule.spec.business != action.business:
+                raise NotFound.named("schedule", target.name)
+        elif target.kind != "user":
+            raise NotFound.named("kind of hold", target.kind, ("user", "kind", "schedule"))
+
+    def _lift_holds(self, action: m.LiftHolds) -> m.Outcome:
+        """Lift the holds that were listed; whatever was placed meanwhile stays."""
+        changed: list[int | str] = []
+        skipped: list[tuple[int | str, str]] = []
+        for hold_id in dict.fromkeys(action.holds):
+            hold = self.state.holds.get(hold_id)
+            if hold is None:
+                skipped.append((hold_id, "already ended"))
+                continue
+            self._end_hold(hold, "lifted", self._actor, self._step.now, action.reason)
+            changed.append(hold_id)
+            self._audit("lift", hold.target_kind, hold.target, hold.business, hold.site, reason=action.reason,
+                        before={"hold_id": hold_id})
+        self._release_owed()
+        return m.Outcome(changed=changed, skipped=skipped)
+
+    def _create_schedule(self, action: m.CreateSchedule) -> m.Outcome:
+        self._check_schedule(action.spec)
+        schedule_id = self.state.businesses[action.spec.business].next_event()
+        self._schedule_event(schedule_id, "created", 1, action.spec, spec_to_detail(action.spec))
+        self._arm_schedule(self.state.schedules[schedule_id])
+        self._audit("create", "schedule", schedule_id, action.spec.business, action.spec.site,
+                    after=spec_to_detail(action.spec))
+        return m.Outcome(changed=[schedule_id])
+
+    def _edit_schedule(self, action: m.EditSchedule) -> m.Outcome:
+        schedule = self._schedule(action.schedule)
+        if schedule.version != action.version:
+            raise Refused(
+                f"Somebody changed this schedule meanwhile (version {schedule.version}, yours {action.version})"
+            )
+        old, new = schedule.spec, action.spec
+        if (old.business, old.site) != (new.business, new.site):
+            raise Invalid("A schedule stays in its business and site")
+        self._check_schedule(new)
+        self._schedule_event(schedule.id, "edited", schedule.version + 1, new, spec_to_detail(new))
+        self._arm_schedule(self.state.schedules[schedule.id])
+        self._audit("edit", "schedule", schedule.id, new.business, new.site, before=spec_to_detail(old),
+                    after=spec_to_detail(new))
+        return m.Outcome(changed=[schedule.id])
+
+    def _remove_schedule(self, action: m.RemoveSchedule) -> m.Outcome:
+        schedule = self._schedule(action.schedule)
+        spec = schedule.spec
+        self._schedule_event(schedule.id, "removed", schedule.version + 1, spec, None)
+        self._audit("remove", "schedule", schedule.id, spec.business, spec.site, before=spec_to_detail(spec),
+                    reason=action.reason)
+        return m.Outcome(changed=[schedule.id])
+
+    def _run_now(self, action: m.RunNow) -> m.Outcome:
+        spec = self._schedule(action.schedule).spec
+        new = m.NewTask(
+            spec.business, spec.site, spec.kind, spec.name, spec.owner, self._actor, spec.target, spec.target_kind,
+            spec.scope, spec.requested_service, spec.priority, None, spec.longest_wait_s,
+        )
+        self._check_new(new)
+        task = self._submit(new, self.state.businesses[spec.business], self._actor, schedule_id=action.schedule)
+        self._audit("run_now", "schedule", action.schedule, spec.business, spec.site, after={"task_id": task.id})
+        return m.Outcome(changed=[task.id])
+
+    def _schedule(self, schedule_id: int) -> Schedule:
+        schedule = self.state.schedules.get(schedule_id)
+        if schedule is None:
+            raise NotFound("There is no such schedule, or it was removed")
+        return schedule
+
+    def _check_schedule(self, spec: m.ScheduleSpec) -> None:
+        if not spec.name:
+            raise Invalid("A schedule needs a name")
+        if spec.on_hold not in ("skip", "queue_one"):
+            raise NotFound.named("rule for runs under a hold", spec.on_hold, ("skip", "queue_one"))
+        self._check_new(
+            m.NewTask(
+                spec.business, spec.site, spec.kind, spec.name, spec.owner, "Schedule", priority=spec.priority,
+                requested_service=spec.requested_service, longest_wait_s=spec.longest_wait_s,
+            )
+        )
+
+    def _schedule_event(
+        self, schedule_id: int, event: str, version: int, spec: m.ScheduleSpec, detail: Detail | None
+    ) -> None:
+        assert self._request is not None
+        self._record(
+            ScheduleEvent(
+                self.state.businesses[spec.business].next_event(), self._step.now, schedule_id, event, version,
+                spec.business, spec.site, spec.name, self._actor, self._request.request_id, detail,
+            )
+        )
+
+    def _add_business(self, action: m.AddBusiness) -> m.Outcome:
+        if not action.name or action.name in self.state.businesses:
+            raise Refused(f"There is a business “{action.name}” already" if action.name else "A business needs a name")
+        number = 1 + max((b.no for b in self.state.businesses.values()), default=0)
+        self._topology(make_id(number, 1), action.name, None, None, "business_added", None)
+        self._audit("add", "business", action.name, action.name)
+        return m.Outcome(changed=[action.name])
+
+    def _add_site(self, action: m.AddSite) -> m.Outcome:
+        business = self._business(action.business)
+        if not action.name or action.name in business.sites:
+            raise Refused(f"There is a site “{action.name}” already" if action.name else "A site needs a name")
+        detail = {"zone": action.zone, "archive": action.archive}
+        self._topology(business.next_event(), action.business, action.name, None, "site_added", detail)
+        self._audit("add", "site", action.name, action.business, action.name, after=detail)
+        return m.Outcome(changed=[action.name])
+
+    def _add_service(self, action: m.AddService) -> m.Outcome:
+        business = self._business(action.business)
+        if (action.business, action.name) in self.queues.services:
+            raise Refused(f"There is a service “{action.name}” in {action.business} already")
+        if action.role not in ROLES:
+            raise NotFound.named("role", action.role, ROLES)
+        if (action.role == "processor") != (action.site is None):
+            raise Invalid("A processor belongs to the business; every other service belongs to a site")
+        if action.site is not None and action.site not in business.sites:
+            raise NotFound.named("site", action.site, business.sites)
+        if action.slots < 1:
+            raise Invalid(f"{action.name} has {action.slots} slots; it needs at least one")
+        detail = {"role": action.role, "slots": action.slots, "executor": action.executor}
+        self._topology(business.next_event(), action.business, action.site, action.name, "service_added", detail)
+        self._audit("add", "service", action.name, action.business, action.site, after=detail)
+        return m.Outcome(changed=[action.name])
+
+    def _topology(
+        self, event_id: int, business: str, site: str | None, service: str | None, event: str, detail: Detail | None
+    ) -> None:
+        assert self._request is not None
+        self._record(
+            ServiceEvent(
+                event_id, self._step.now, business, site, service, event, None, self._actor, self._request.request_id,
+                detail,
+            )
+        )
+
+    def _set_service(self, action: m.SetService) -> m.Outcome:
+        service = self.queues.services.get((action.business, action.service))
+        if service is None:
+            names = [name for business, name in self.queues.services if business == action.business]
+            raise NotFound.named("service", action.service, names)
+        if action.state not in (None, "online", "draining", "offline"):
+            raise NotFound.named("state", action.state, ("online", "draining", "offline"))
+        if action.slots is not None and action.slots < 1:
+            raise Invalid(f"{action.service} needs at least one slot")
+        before = {"state": service.wanted, "slots": service.slots}
+        if action.slots is not None and action.slots != service.slots:
+            self._service_event(service, "slots", self._actor, action.reason, {"slots": action.slots})
+        if action.state is not None and action.state != service.wanted:
+            self._service_event(service, action.state, self._actor, action.reason)
+            if action.state == "offline":
+                self._clear_out(service)
+        after = {"state": service.wanted, "slots": service.slots}
+        self._audit("set", "service", service.name, service.business, service.site, before=before, after=after,
+                    reason=action.reason)
+        return m.Outcome(changed=[service.name])
+
+    def _clear_out(self, service: Service) -> None:
+        """Put back what runs on a service that a person took offline; that is no failed attempt."""
+        for task in sorted(service.running.values(), key=lambda t: t.id):
+            if task.status is not Status.STOPPING:
+                assert task.lease is not None
+                self._step.orders.append(
+                    m.StopOrder(service.executor, service.business, service.name, task.id, task.lease)
+                )
+                self._rescue(task, Reason.SERVICE_OFFLINE, task.attempt)
+
+    def _business(self, name: str) -> Business:
+        business = self.state.businesses.get(name)
+        if business is None:
+            raise NotFound.named("business", name, self.state.businesses)
+        return business
+
+
+_COMMANDS: dict[type, str] = {
+    m.Submit: "_submit_all",
+    m.RefreshWidget: "_refresh_widget",
+    m.Stop: "_stop_all",
+    m.Delete: "_delete_all",
+    m.Restore: "_restore_all",
+    m.Edit: "_edit",
+    m.PlaceHolds: "_place_holds",
+    m.LiftHolds: "_lift_holds",
+    m.CreateSchedule: "_create_schedule",
+    m.EditSchedule: "_edit_schedule",
+    m.RemoveSchedule: "_remove_schedule",
+    m.RunNow: "_run_now",
+    m.AddBusiness: "_add_business",
+    m.AddSite: "_add_site",
+    m.AddService: "_add_service",
+    m.SetService: "_set_service",
+}

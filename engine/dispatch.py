@@ -1,0 +1,493 @@
+"""Where tasks wait, for what, and which may start next. Pure.
+
+A *place* is where all tasks stand that the same services could run: one site's scans, its audits, a business's
+processing. Its clock runs over what keeps the place as a whole: console, offline, exclusive, capacity. Inside a place,
+tasks stand in *sub-queues* by (stage, site, kind, owner, schedule), so that a hold switches whole sub-queues and
+touches no task; a sub-queue's clock runs over hold, and over its place's clock while it is open. How long a task waited
+for what is the difference of two readings, so nothing is counted while nothing changes, and the parts always add up.
+
+Invariant: a held sub-queue is never claimed from; a place's heap holds the key of every open, non-empty sub-queue.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from heapq import heapify, heappop, heappush
+
+from .lifecycle import SYSTEM_KINDS, Cause, Kind
+from .task import COLLECT, PROCESS, Task
+
+CAUSES = (Cause.HOLD, Cause.CONSOLE, Cause.THROTTLED, Cause.OFFLINE, Cause.EXCLUSIVE, Cause.CAPACITY)
+"""The order of a split: microseconds waited for each of these."""
+
+_HOLD, _CONSOLE, _THROTTLED, _OFFLINE, _EXCLUSIVE, _CAPACITY = range(6)
+_ZERO = (0, 0, 0, 0, 0, 0)
+
+Split = tuple[int, int, int, int, int, int]
+Mark = tuple[int, int, Split]  #: a place's cause, since when, and its reading then
+QueueMark = tuple[bool, int, Split, Split]  #: held?, since when, the sub-queue's reading then, its place's then
+PlaceKey = tuple[str, str | None, str, str | None]  #: business, site (None: processing), lane, requested service
+QueueKey = tuple[str, str, str, Kind, str | None, str, int | None]
+Entry = tuple[int, int, int, int]  #: (-priority, turn, queued since, task id): what makes one task go before another
+ShiftKey = tuple[str, str, Kind, str, Cause, Cause]  #: business, site, kind, queue, from cause, to cause
+Shifts = Counter[ShiftKey]
+
+EXPLORER, AUDIT_SERVICE, HOSTED_ZONE, PROCESSOR = "explorer", "audit_service", "hosted_zone", "processor"
+ROLES = (EXPLORER, AUDIT_SERVICE, HOSTED_ZONE, PROCESSOR)
+
+SERVES: dict[str, tuple[str, ...]] = {
+    "scan": (EXPLORER,),
+    "connector": (EXPLORER, HOSTED_ZONE),
+    "import": (HOSTED_ZONE,),
+    "audit": (AUDIT_SERVICE,),
+    "process": (PROCESSOR,),
+}
+"""Which roles serve which lane. An explorer has one slot in the scan lane and its others in the connector lane."""
+
+
+def lane_of(kind: Kind, stage: str) -> str:
+    """Name the lane of a stage: every processing, and all of a system task, is for the business's processors."""
+    return "process" if stage == PROCESS or kind in SYSTEM_KINDS else kind.value
+
+
+class Service:
+    """A host that drains the queue: its slots, what runs in them, and whether it may be given more."""
+
+    __slots__ = ("business", "executor", "heard", "lost", "name", "places", "role", "running", "scanning", "site",
+                 "slots", "suspect", "wanted")
+
+    def __init__(self, business: str, site: str | None, name: str, role: str, slots: int, executor: str) -> None:
+        self.business, self.site, self.name = business, site, name
+        self.role, self.slots, self.executor = role, slots, executor
+        self.wanted = "online"  #: what people want it to be: online, draining or offline
+        self.lost = False  #: silent for too long
+        self.suspect = False  #: did not confirm a stop; gets nothing until it reports
+        self.heard: int | None = None  #: on its executor's clock; None: never, and nothing claimed yet
+        self.running: dict[int, Task] = {}
+        self.scanning = 0
+        self.places: list[Place] = []
+
+    @property
+    def state(self) -> str:
+        return "offline" if self.lost else self.wanted
+
+    @property
+    def available(self) -> bool:
+        return self.wanted == "online" and not self.lost and not self.suspect
+
+    def has_room(self, lane: str) -> bool:
+        """Tell whether a slot of the lane is free; scans are exclusive on an explorer."""
+        if self.role != EXPLORER:
+            return len(self.running) < self.slots
+        if lane == "scan":
+            return self.scanning == 0
+        return len(self.running) - self.scanning < self.slots - 1
+
+    @property
+    def load(self) -> float:
+        return len(self.running) / self.slots
+
+
+class Hold:
+    """A pause in force or to come, over a user, a task type or a schedule."""
+
+    __slots__ = ("actor", "begun", "business", "from_at", "id", "reason", "site", "suspend", "target", "target_kind",
+                 "until_at")
+
+    def __init__(
+        self, an_id: int, business: str | None, site: str | None, target_kind: str, target: str,
+        reason: str | None, actor: str, from_at: int, until_at: int | None, suspend: bool,
+    ) -> None:
+        self.id, self.business, self.site = an_id, business, site
+        self.target_kind, self.target = target_kind, target
+        self.reason, self.actor = reason, actor
+        self.from_at, self.until_at, self.suspend = from_at, until_at, suspend
+        self.begun = False
+
+    def reaches(self, business: str, site: str) -> bool:
+        return self.business in (None, business) and self.site in (None, site)
+
+
+class Place:
+    """Where tasks wait that the same services could run, with the clock of what keeps them all."""
+
+    __slots__ = (
+        "business", "cause", "heap", "key", "lane", "mark", "open", "queues", "requested", "services", "site", "turns",
+    )
+
+    def __init__(self, key: PlaceKey, at: int, cause: int) -> None:
+        self.key = key
+        self.business, self.site, self.lane, self.requested = key
+        self.services: list[Service] = []
+        self.queues: list[SubQueue] = []
+        self.heap: list[tuple[Entry, int, SubQueue]] = []
+        self.open: Counter[tuple[str, Kind, str]] = Counter()  #: waiting and not held, by site, kind and queue
+        self.turns: dict[str, int] = {}  #: with fair share: when each owner was last served
+        self.cause = cause
+        self.mark: Mark = (cause, at, _ZERO)
+
+    def read(self, at: int) -> Split:
+        return _advance(self.mark, at)
+
+    def switch(self, cause: int, at: int) -> Shifts:
+        """Begin to wait for another cause; say what that shifts."""
+        if cause == self.cause:
+            return Counter()
+        before, after = CAUSES[self.cause], CAUSES[cause]
+        self.mark = (cause, at, self.read(at))
+        self.cause = cause
+        return Counter(
+            {(self.business, site, kind, stage, before, after): n for (site, kind, stage), n in self.open.items() if n}
+        )
+
+    def standing_cause(self) -> int:
+        """Tell what the place waits for, the console being up."""
+        if not any(service.available for service in self.services):
+            return _OFFLINE
+        return _EXCLUSIVE if self.lane == "scan" else _CAPACITY
+
+    def least_loaded(self) -> Service | None:
+        """Pick the available service with a free slot that has the lowest load, ties by name."""
+        best, best_load = None, 0.0
+        for service in self.services:  # kept sorted by name
+            if service.available and service.has_room(self.lane):
+                load = service.load
+                if best is None or load < best_load:
+                    best, best_load = service, load
+        return best
+
+    def head(self) -> tuple[Entry, SubQueue] | None:
+        """Return the first open sub-queue's key and itself; drop what is stale on the way."""
+        heap = self.heap
+        while heap:
+            key, _, queue = heap[0]
+            if not queue.holds and queue.key_now() == key:
+                return key, queue
+            heappop(heap)
+            if queue.posted == key:
+                queue.posted = None
+                queue.post()
+        return None
+
+
+class SubQueue:
+    """The waiting tasks of one owner, kind, site and schedule at one stage of a place."""
+
+    __slots__ = ("heap", "holds", "kind", "mark", "members", "owner", "place", "posted", "schedule", "serial", "site",
+                 "stage")
+
+    def __init__(
+        self, place: Place, stage: str, site: str, kind: Kind, owner: str, schedule: int | None, serial: int, at: int
+    ) -> None:
+        self.place, self.stage, self.site, self.kind = place, stage, site, kind
+        self.owner, self.schedule, self.serial = owner, schedule, serial
+        self.members: dict[int, Waiting] = {}
+        self.heap: list[Entry] = []
+        self.holds: list[Hold] = []  #: oldest first
+        self.posted: Entry | None = None
+        self.mark: QueueMark = (False, at, _ZERO, place.read(at))
+
+    @property
+    def cause(self) -> Cause:
+        return CAUSES[_HOLD] if self.holds else CAUSES[self.place.cause]
+
+    def key_now(self) -> Entry | None:
+        """Return the key of the task that would go first, or None where nobody waits."""
+        heap, members = self.heap, self.members
+        while heap:
+            entry = heap[0]
+            waiting = members.get(entry[3])
+            if waiting is not None and waiting.entry == entry:
+                turns = self.place.turns
+                return (entry[0], turns.get(self.owner, 0), entry[2], entry[3]) if turns else entry
+            heappop(heap)
+        return None
+
+    def post(self) -> None:
+        """See that the place's heap knows this sub-queue by its present key."""
+        if self.holds:
+            return
+        key = self.key_now()
+        if key is not None and key != self.posted:
+            self.posted = key
+            heappush(self.place.heap, (key, self.serial, self))
+
+    def switch(self, at: int) -> Shifts:
+        """Take note that a first hold has come or the last one gone; say what that shifts."""
+        held, place = bool(self.holds), self.place
+        self.mark = (held, at, _queue_vector(self.mark, place.mark, at), place.read(at))
+        n = len(self.members)
+        place.open[self.site, self.kind, self.stage] += -n if held else n
+        if not held:
+            self.post()
+        if not n:
+            return Counter()
+        closed, opened = CAUSES[_HOLD], CAUSES[place.cause]
+        before, after = (opened, closed) if held else (closed, opened)
+        return Counter({(place.business, self.site, self.kind, self.stage, before, after): n})
+
+
+class Waiting:
+    """One task in one sub-queue: its place in the order, and the marks of the clocks when it joined."""
+
+    __slots__ = ("entry", "joined_at", "mark", "place_mark", "queue", "task")
+
+    def __init__(self, task: Task, queue: SubQueue, entry: Entry, joined_at: int) -> None:
+        self.task, self.queue, self.entry, self.joined_at = task, queue, entry, joined_at
+        self.mark, self.place_mark = queue.mark, queue.place.mark
+
+
+def _advance(mark: Mark, at: int) -> Split:
+    cause, since, total = mark
+    reading = list(total)
+    reading[cause] += at - since
+    return tuple(reading)  # type: ignore[return-value]  # six in, six out
+
+
+def _queue_vector(mark: QueueMark, place_mark: Mark, at: int) -> Split:
+    held, since, total, opened_at = mark
+    if held:
+        return (total[0] + at - since, *total[1:])
+    now = _advance(place_mark, at)
+    return tuple(t + n - o for t, n, o in zip(total, now, opened_at, strict=True))  # type: ignore[return-value]
+
+
+class Queues:
+    """All places, sub-queues, services and begun holds: who waits, for what, and who is next."""
+
+    def __init__(self, fair_share: bool = False) -> None:
+        self.fair_share = fair_share
+        self.services: dict[tuple[str, str], Service] = {}
+        self.places: dict[PlaceKey, Place] = {}
+        self.queues: dict[QueueKey, SubQueue] = {}
+        self.waiting: dict[int, Waiting] = {}
+        self.holds: dict[int, Hold] = {}
+        self._holds_on: dict[tuple[str, str], list[Hold]] = {}
+        self._queues_of: dict[tuple[str, str], list[SubQueue]] = {}
+        self._dirty: dict[Place, None] = {}
+        self._console = False
+        self._served = 0
+
+    # --- services
+
+    def add_service(self, service: Service, at: int) -> Shifts:
+        """Take in a service; places it serves may stop to be offline."""
+        self.services[service.business, service.name] = service
+        for place in self.places.values():
+            if _fits(service, place):
+                self._serve(service, place)
+        return self.service_changed(service, at)
+
+    def service_changed(self, service: Service, at: int) -> Shifts:
+        """Take note that a service's availability or slots may have changed."""
+        shifts: Shifts = Counter()
+        for place in service.places:
+            self._dirty[place] = None
+            if not self._console:
+                shifts.update(place.switch(place.standing_cause(), at))
+        return shifts
+
+    def occupy(self, service: Service, task: Task, stage: str) -> None:
+        service.running[task.id] = task
+        if stage == COLLECT and task.kind is Kind.SCAN:
+            service.scanning += 1
+
+    def release(self, service: Service, task: Task, stage: str) -> None:
+        """Free the slot of a task; the places that the service serves may go on."""
+        del service.running[task.id]
+        if stage == COLLECT and task.kind is Kind.SCAN:
+            service.scanning -= 1
+        for place in service.places:
+            self._dirty[place] = None
+
+    def console_down(self, at: int) -> Shifts:
+        """From here on everything not held waits for the console."""
+        self._console = True
+        shifts: Shifts = Counter()
+        for place in self.places.values():
+            shifts.update(place.switch(_CONSOLE, at))
+        return shifts
+
+    def console_up(self, at: int) -> Shifts:
+        self._console = False
+        shifts: Shifts = Counter()
+        for place in self.places.values():
+            self._dirty[place] = None
+            shifts.update(place.switch(place.standing_cause(), at))
+        return shifts
+
+    # --- waiting
+
+    def join(self, task: Task, stage: str, since: int, at: int) -> None:
+        """Let a task wait for a stage, in the order of `since` within its priority; its wait counts from `at`."""
+        queue = self.queue_for(task, stage, at)
+        entry = (-task.priority, 0, since, task.id)
+        queue.members[task.id] = self.waiting[task.id] = Waiting(task, queue, entry, at)
+        heappush(queue.heap, entry)
+        if not queue.holds:
+            place = queue.place
+            place.open[queue.site, queue.kind, stage] += 1
+            if queue.posted is None or self.fair_share or entry < queue.posted:
+                queue.post()
+            self._dirty[place] = None
+
+    def queue_for(self, task: Task, stage: str, at: int) -> SubQueue:
+        """Find or make the sub-queue where a task waits for a stage. A service is requested for collecting only."""
+        requested = task.requested_service if stage == COLLECT else None
+        return self.queue((task.business, stage, task.site, task.kind, requested, task.owner, task.schedule_id), at)
+
+    def queue(self, key: QueueKey, at: int) -> SubQueue:
+        queue = self.queues.get(key)
+        return queue if queue is not None else self._make_queue(key, at)
+
+    def split(self, task: Task, at: int) -> dict[str, int]:
+        """Tell for what a waiting task has waited since it joined, in microseconds; causes of zero are left out."""
+        waiting = self.waiting[task.id]
+        queue = waiting.queue
+        place = queue.place
+        if queue.mark is waiting.mark and (place.mark is waiting.place_mark or queue.holds):
+            waited = at - waiting.joined_at
+            return {queue.cause: waited} if waited else {}
+        before = _queue_vector(waiting.mark, waiting.place_mark, waiting.joined_at)
+        now = _queue_vector(queue.mark, place.mark, at)
+        return {cause: n - b for cause, n, b in zip(CAUSES, now, before, strict=True) if n != b}
+
+    def cause(self, task: Task) -> Cause:
+        """Answer "why is it waiting?" in a word."""
+        return self.waiting[task.id].queue.cause
+
+    def leave(self, task: Task) -> None:
+        """Take a task out of its sub-queue; its entry in the heap goes when it comes up."""
+        queue = self.waiting.pop(task.id).queue
+        members = queue.members
+        del members[task.id]
+        if not queue.holds:
+            queue.place.open[queue.site, queue.kind, queue.stage] -= 1
+        if len(queue.heap) > 64 and len(queue.heap) > 4 * len(members):
+            queue.heap = [waiting.entry for waiting in members.values()]
+            heapify(queue.heap)
+
+    def reprioritise(self, task: Task) -> None:
+        """Move a waiting task within its sub-queue after its priority changed."""
+        waiting = self.waiting[task.id]
+        queue = waiting.queue
+        waiting.entry = (-task.priority, *waiting.entry[1:])
+        heappush(queue.heap, waiting.entry)
+        queue.post()
+        self._dirty[queue.place] = None
+
+    # --- holds
+
+    def begin_hold(self, hold: Hold, at: int) -> Shifts:
+        """Put a hold in force over every sub-queue it covers."""
+        hold.begun = True
+        self.holds[hold.id] = hold
+        self._holds_on.setdefault((hold.target_kind, hold.target), []).append(hold)
+        shifts: Shifts = Counter()
+        for queue in self._queues_of.get((hold.target_kind, hold.target), ()):
+            if hold.reaches(queue.place.business, queue.site):
+                queue.holds.append(hold)
+                if len(queue.holds) == 1:
+                    shifts.update(queue.switch(at))
+        return shifts
+
+    def end_hold(self, hold: Hold, at: int) -> Shifts:
+        """Take a hold out of force; sub-queues that no other hold covers are open again."""
+        hold.begun = False
+        del self.holds[hold.id]
+        self._holds_on[hold.target_kind, hold.target].remove(hold)
+        shifts: Shifts = Counter()
+        for queue in self._queues_of.get((hold.target_kind, hold.target), ()):
+            if hold in queue.holds:
+                queue.holds.remove(hold)
+                if not queue.holds:
+                    shifts.update(queue.switch(at))
+                    self._dirty[queue.place] = None
+        return shifts
+
+    def holds_over(self, business: str, site: str, kind: Kind, owner: str, schedule: int | None) -> list[Hold]:
+        """List the begun holds that cover such tasks, oldest first."""
+        found = [
+            hold
+            for target in (("user", owner), ("kind", kind), ("schedule", str(schedule)))
+            for hold in self._holds_on.get(target, ())
+            if hold.reaches(business, site)
+        ]
+        return sorted(found, key=lambda hold: (hold.from_at, hold.id))
+
+    # --- who is next
+
+    def claims(self) -> Iterator[tuple[Task, Service]]:
+        """Yield who starts where, best first over all places where something changed.
+
+        The caller claims each before it asks for the next: leaves the sub-queue and occupies the service.
+        """
+        ready: list[tuple[Entry, int, Place]] = []
+        for serial, place in enumerate(self._dirty):
+            head = place.head()
+            if head is not None:
+                ready.append((head[0], serial, place))
+        self._dirty.clear()
+        heapify(ready)
+        while ready:
+            key, serial, place = heappop(ready)
+            head = place.head()
+            if head is None:
+                continue
+            if head[0] != key:
+                heappush(ready, (head[0], serial, place))
+                continue
+            service = place.least_loaded()
+            if service is None:
+                continue
+            queue = head[1]
+            task = queue.members[key[3]].task
+            if self.fair_share:
+                self._served += 1
+                place.turns[queue.owner] = self._served
+            yield task, service
+            head = place.head()
+            if head is not None:
+                heappush(ready, (head[0], serial, place))
+
+    # --- making
+
+    def _make_queue(self, key: QueueKey, at: int) -> SubQueue:
+        business, stage, site, kind, requested, owner, schedule = key
+        place = self._place(business, site, lane_of(kind, stage), requested, at)
+        queue = SubQueue(place, stage, site, kind, owner, schedule, len(self.queues), at)
+        queue.holds = self.holds_over(business, site, kind, owner, schedule)
+        if queue.holds:
+            queue.mark = (True, at, _ZERO, place.read(at))
+        self.queues[key] = queue
+        place.queues.append(queue)
+        for target in (("user", owner), ("kind", kind), ("schedule", str(schedule))):
+            self._queues_of.setdefault(target, []).append(queue)
+        return queue
+
+    def _place(self, business: str, site: str, lane: str, requested: str | None, at: int) -> Place:
+        key = (business, None if lane == "process" else site, lane, requested)
+        place = self.places.get(key)
+        if place is None:
+            place = self.places[key] = Place(key, at, _OFFLINE)
+            for service in self.services.values():
+                if _fits(service, place):
+                    self._serve(service, place)
+            place.cause = _CONSOLE if self._console else place.standing_cause()
+            place.mark = (place.cause, at, _ZERO)
+        return place
+
+    def _serve(self, service: Service, place: Place) -> None:
+        place.services.append(service)
+        place.services.sort(key=lambda s: s.name)
+        service.places.append(place)
+
+
+def _fits(service: Service, place: Place) -> bool:
+    return (
+        service.business == place.business
+        and service.role in SERVES[place.lane]
+        and (place.lane == "process" or service.site == place.site)
+        and place.requested in (None, service.name)
+    )

@@ -1,0 +1,280 @@
+"""The rows that are the truth: the append-only tables as tuples, their columns, and how ids are made. Pure.
+
+Live state, task rows and rollups follow from these rows and from nothing else. Within a step, rows stand in the order
+in which they were decided; `event_id` numbers them per business without a gap, over all tables that carry it, so a lost
+row shows and no tenant can read another's volume off the ids. Instants and durations are integer microseconds here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+NUMBER_BITS = 40
+SYSTEM = 0  #: the business number of what belongs to no business (system-wide holds, console_down)
+
+Detail = dict[str, Any]
+
+
+def make_id(business_no: int, number: int) -> int:
+    """Join a business's number and a number of its own into one 64-bit id; `number_of` and `business_of` undo it."""
+    return business_no << NUMBER_BITS | number
+
+
+def business_of(an_id: int) -> int:
+    return an_id >> NUMBER_BITS
+
+
+def number_of(an_id: int) -> int:
+    return an_id & ((1 << NUMBER_BITS) - 1)
+
+
+class TaskEvent(NamedTuple):
+    """One step in the life of one task."""
+
+    event_id: int
+    occurred_at: int
+    task_id: int
+    event: str
+    from_status: str | None
+    to_status: str
+    reason: str | None
+    actor: str
+    business: str
+    site: str | None
+    kind: str
+    owner: str
+    service: str | None
+    lease: int | None
+    attempt: int
+    cause: str | None
+    dq: int
+    dp: int
+    dr: int
+    request_id: str | None
+    detail: Detail | None
+
+
+class ServiceEvent(NamedTuple):
+    """One change of the fleet: business, site or service added, service state, refused report, console down."""
+
+    event_id: int
+    occurred_at: int
+    business: str | None
+    site: str | None
+    service: str | None
+    event: str
+    reason: str | None
+    actor: str
+    request_id: str | None
+    detail: Detail | None
+
+
+class HoldEvent(NamedTuple):
+    """One change of a hold: placed, begun, ended (lifted or expired)."""
+
+    event_id: int
+    occurred_at: int
+    hold_id: int
+    event: str
+    business: str | None
+    site: str | None
+    target_kind: str
+    target: str
+    reason: str | None
+    actor: str
+    from_at: int
+    until_at: int | None
+    suspend: bool
+    request_id: str | None
+
+
+class ScheduleEvent(NamedTuple):
+    """One version of a schedule: created, edited, removed."""
+
+    event_id: int
+    occurred_at: int
+    schedule_id: int
+    event: str
+    version: int
+    business: str
+    site: str
+    name: str
+    actor: str
+    request_id: str | None
+    detail: Detail | None
+
+
+class ScheduleFire(NamedTuple):
+    """What became of one nominal time of a schedule, or of a run of them that was skipped together."""
+
+    event_id: int
+    occurred_at: int
+    business: str
+    site: str
+    schedule_id: int
+    nominal_at: int
+    last_nominal_at: int
+    count: int  # type: ignore[assignment]  # the public column name; tuple.count is not wanted here
+    task_id: int | None
+    outcome: str
+    reason: str | None
+
+
+class QueueShift(NamedTuple):
+    """So many waiting tasks began to wait for another cause."""
+
+    occurred_at: int
+    business: str
+    site: str | None
+    kind: str
+    queue: str
+    from_cause: str
+    to_cause: str
+    n: int
+
+
+class Audit(NamedTuple):
+    """One object that a person's command changed, or that it was refused for."""
+
+    audit_id: int
+    occurred_at: int
+    business: str | None
+    site: str | None
+    actor: str
+    action: str
+    object_kind: str
+    object_id: str
+    outcome: str
+    before: Detail | None
+    after: Detail | None
+    reason: str | None
+    request_id: str | None
+
+
+class TaskRow(NamedTuple):
+    """A task as the tables show it: derived from its events, written at its end and when live tasks are published."""
+
+    task_id: int
+    number: int
+    name: str
+    kind: str
+    business: str
+    site: str | None
+    target: str | None
+    target_kind: str | None
+    scope: str | None
+    initiator: str
+    owner: str
+    created_by: str
+    schedule_id: int | None
+    requested_service: str | None
+    service: str | None
+    processor: str | None
+    source: str
+    status: str
+    shown_status: str
+    held_by: int | None
+    cause: str | None
+    outcome: str | None
+    reason: str | None
+    error: str | None
+    errors: int
+    attempt: int
+    priority: int
+    version: int
+    hidden: bool
+    rerun_of: int | None
+    created_at: int
+    due_at: int | None
+    queued_at: int | None
+    started_at: int | None
+    collected_at: int | None
+    processing_queued_at: int | None
+    processing_started_at: int | None
+    finished_at: int | None
+    wait_s: int | None
+    wait_hold_s: int
+    wait_throttled_s: int
+    wait_offline_s: int
+    wait_exclusive_s: int
+    wait_capacity_s: int
+    wait_console_s: int
+    wait_unknown_s: int
+    process_wait_s: int | None
+    process_wait_hold_s: int
+    run_s: int | None
+    process_s: int | None
+    assets_new: int | None
+    assets_changed: int | None
+    assets_gone: int | None
+    assets_online: int | None
+    assets_offline: int | None
+
+
+class WidgetRefresh(NamedTuple):
+    """One finished refresh of a dashboard's widget; latency runs from the first request that it answered."""
+
+    occurred_at: int
+    business: str
+    site: str
+    widget: str
+    task_id: int
+    wait_s: int
+    run_s: int
+    latency_s: int
+    joined: int
+
+
+class AssetSeen(NamedTuple):
+    """An asset as a processed task last saw it; upserted, not part of the ledger."""
+
+    business: str
+    site: str
+    target: str
+    name: str
+    type: str
+    seen_at: int
+    online: bool
+    outlier_score: float | None
+
+
+@dataclass(slots=True)
+class Rows:
+    """All that one batch writes, table by table. The first seven are the ledger; the rest is derived or beside it."""
+
+    task_event: list[TaskEvent] = field(default_factory=list)
+    service_event: list[ServiceEvent] = field(default_factory=list)
+    hold_event: list[HoldEvent] = field(default_factory=list)
+    schedule_event: list[ScheduleEvent] = field(default_factory=list)
+    schedule_fire: list[ScheduleFire] = field(default_factory=list)
+    queue_shift: list[QueueShift] = field(default_factory=list)
+    audit: list[Audit] = field(default_factory=list)
+    task_done: list[TaskRow] = field(default_factory=list)
+    widget_refresh: list[WidgetRefresh] = field(default_factory=list)
+    asset: list[AssetSeen] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return any(getattr(self, name) for name in self.__slots__)
+
+    def extend(self, other: Rows) -> None:
+        """Append another step's rows, so that several steps become one batch."""
+        for name in self.__slots__:
+            getattr(self, name).extend(getattr(other, name))
+
+
+ROW_TYPES: dict[str, type[Any]] = {
+    "task_event": TaskEvent,
+    "service_event": ServiceEvent,
+    "hold_event": HoldEvent,
+    "schedule_event": ScheduleEvent,
+    "schedule_fire": ScheduleFire,
+    "queue_shift": QueueShift,
+    "audit": Audit,
+    "task_done": TaskRow,
+    "widget_refresh": WidgetRefresh,
+    "asset": AssetSeen,
+}
+LEDGER_TABLES = ("task_event", "service_event", "hold_event", "schedule_event", "schedule_fire", "queue_shift", "audit")
+NUMBERED_TABLES = ("task_event", "service_event", "hold_event", "schedule_event", "schedule_fire")
+"""The tables that share one gap-free `event_id` sequence per business."""

@@ -1,0 +1,643 @@
+"""What the engine does by itself: pass time, keep holds, fire schedules, mind silence, hear reports, dispatch. Pure.
+
+The lower half of the core. Every change is a row first, then applied (`state.apply`); nothing else writes to the state.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from typing import Any
+
+from . import messages as m
+from .clock import MINUTE, SECOND, Reading
+from .dispatch import Hold, Service, Shifts
+from .ledger import (
+    Detail,
+    HoldEvent,
+    QueueShift,
+    Rows,
+    ScheduleEvent,
+    ScheduleFire,
+    ServiceEvent,
+    TaskEvent,
+    WidgetRefresh,
+    business_of,
+    make_id,
+)
+from .lifecycle import COLLECTING, NEXT, TERMINAL, Reason, Status
+from .state import Business, Row, Schedule, State, apply, apply_task, collecting_under
+from .task import COLLECT, PROCESS, Task
+
+ENGINE = "engine"
+LONGEST_STEP_GAP = 10 * SECOND  #: an executor that did not step for longer was not listening
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The limits that the core keeps, in microseconds where they are times."""
+
+    stop_deadline: int = 60 * SECOND
+    suspend_deadline: int = 60 * SECOND
+    silence: int = 30 * SECOND
+    attempts: int = 3
+    undo: int = 10 * MINUTE
+    remember: int = 10 * MINUTE  #: how long a request id keeps its outcome
+    fair_share: bool = False
+
+
+@dataclass(slots=True)
+class Step:
+    """What one step decided. Rows are to be committed; the rest may leave only after that."""
+
+    now: int
+    rows: Rows = field(default_factory=Rows)
+    outcomes: list[tuple[str, m.Outcome]] = field(default_factory=list)
+    orders: list[m.Order] = field(default_factory=list)
+    touched: set[int] = field(default_factory=set)  #: tasks whose rows a snapshot must look at again
+
+
+class Machine:
+    """A state, its timers and deadlines, and the step that is being decided."""
+
+    def __init__(self, state: State | None = None, policy: Policy | None = None) -> None:
+        self.policy = policy or Policy()
+        self.state = state or State()
+        self.queues = self.state.queues
+        self.queues.fair_share = self.policy.fair_share
+        self._timers: list[tuple[int, int, str, Any]] = []  #: by wall instant
+        self._deadlines: list[tuple[int, int, str, int, int]] = []  #: by ticked time: what, task, lease
+        self._serial = 0
+        self._ticked = 0
+        self._looked = 0
+        self._stepped: dict[str, tuple[int, int]] = {}  #: executor → its own clock, and when it last stepped
+        self._parked: dict[int, Task] = {}  #: expiries that wait for a hold to end
+        self._step = Step(self.state.last)
+        self._request: m.Command | None = None
+        self._arm_everything()
+
+    def _open(self, reading: Reading) -> Step:
+        self._ticked = reading.ticked
+        self._step = Step(self._advance(reading))
+        return self._step
+
+    def _advance(self, reading: Reading) -> int:
+        """Never let an instant come twice, whatever the clock says."""
+        return max(reading.now, self.state.last + 1)
+
+    # --- emitting: every change is a row first
+
+    def _record(self, row: Row) -> None:
+        """Write and apply a row other than a task's event, and tell what it shifts for tasks that wait."""
+        self._add(row)
+        shifts: Shifts = apply(self.state, row)
+        for (business, site, kind, queue, before, after), n in shifts.items():
+            self._step.rows.queue_shift.append(
+                QueueShift(row.occurred_at, business, site, kind, queue, before, after, n)
+            )
+
+    def _add(self, row: Row) -> None:
+        rows = self._step.rows
+        if isinstance(row, ServiceEvent):
+            rows.service_event.append(row)
+        elif isinstance(row, HoldEvent):
+            rows.hold_event.append(row)
+        elif isinstance(row, ScheduleEvent):
+            rows.schedule_event.append(row)
+        elif isinstance(row, ScheduleFire):
+            rows.schedule_fire.append(row)
+
+    def _record_task(self, row: TaskEvent) -> None:
+        self._step.rows.task_event.append(row)
+        apply_task(self.state, row)
+        self._step.touched.add(row.task_id)
+
+    def _emit(
+        self, task: Task, event: str, actor: str, reason: str | None = None, *, dq: int = 0, dp: int = 0, dr: int = 0,
+        service: str | None = None, attempt: int | None = None, detail: Detail | None = None, at: int | None = None,
+    ) -> None:
+        """Write and apply one transition of a task; fill in status, lease, cause and split."""
+        at = self._step.now if at is None else at
+        status = task.status
+        to_status = NEXT[event, status, task.kind]
+        event_id = self.state.businesses[task.business].next_event()
+        cause: str | None = None
+        if task.id in self.queues.waiting:
+            cause = self.queues.cause(task)
+            if dq < 0 or dp < 0 or (event == "edit" and _moves(task, detail)):
+                waited = self.queues.split(task, at)
+                if waited:
+                    detail = {**detail, "waited": waited} if detail else {"waited": waited}
+        elif dq > 0 or dp > 0:
+            cause = self.queues.queue_for(task, PROCESS if dp else COLLECT, at).cause
+        lease = event_id if event in ("claim", "process") else task.lease
+        row = TaskEvent(
+            event_id, at, task.id, event, status, to_status, reason, actor, task.business, task.site, task.kind,
+            task.owner, service or (task.host if lease is not None else None), lease,
+            task.attempt if attempt is None else attempt, cause, dq, dp, dr,
+            self._request.request_id if self._request else None, detail,
+        )
+        self._record_task(row)
+        if to_status in TERMINAL:
+            self._step.rows.task_done.append(task.row())
+            if task.widget is not None and to_status is Status.PROCESSED:
+                self._refreshed(task)
+
+    def _refreshed(self, task: Task) -> None:
+        assert task.finished_at is not None
+        assert task.widget is not None
+        wait = sum(task.waits.values()) + (task.process_wait_us or 0)
+        self._step.rows.widget_refresh.append(
+            WidgetRefresh(
+                task.finished_at, task.business, task.site, task.widget, task.id, wait, task.process_us or 0,
+                task.finished_at - task.created_at, task.joined,
+            )
+        )
+
+    def _service_event(
+        self, service: Service | None, event: str, actor: str = ENGINE, reason: str | None = None,
+        detail: Detail | None = None, at: int | None = None,
+    ) -> None:
+        business = self.state.business(service.business if service else None)
+        self._record(
+            ServiceEvent(
+                business.next_event(), self._step.now if at is None else at, business.name, service.site if service else
+                None, service.name if service else None, event, reason, actor, self._request.request_id if self._request
+                else None, detail,
+            )
+        )
+
+    def _hold_event(self, hold: Hold, event: str, actor: str, at: int, reason: str | None = None) -> None:
+        business = self.state.business(hold.business)
+        self._record(
+            HoldEvent(
+                business.next_event(), at, hold.id, event, hold.business, hold.site, hold.target_kind, hold.target,
+                reason, actor, hold.from_at, hold.until_at, hold.suspend, self._request.request_id if self._request else
+                None,
+            )
+        )
+
+    # --- submission, for people and schedules alike
+
+    def _submit(
+        self, new: m.NewTask, business: Business, actor: str, schedule_id: int | None = None, widget: str | None = None
+    ) -> Task:
+        now = self._step.now
+        due = new.due_at is None or new.due_at <= now
+        cause = None
+        if due:
+            key = (new.business, COLLECT, new.site, new.kind, new.requested_service, new.owner, schedule_id)
+            cause = self.queues.queue(key, now).cause
+        facts: Detail = {"name": new.name, "initiator": new.initiator}
+        if new.target is not None:
+            facts["target"] = new.target
+        if new.target_kind is not None:
+            facts["target_kind"] = new.target_kind
+        if new.scope is not None:
+            facts["scope"] = new.scope
+        if new.requested_service is not None:
+            facts["requested_service"] = new.requested_service
+        if new.priority != 5:
+            facts["priority"] = new.priority
+        if new.due_at is not None:
+            facts["due_at"] = new.due_at
+        if new.longest_wait_s is not None:
+            facts["longest_wait_s"] = new.longest_wait_s
+        if new.rerun_of is not None:
+            facts["rerun_of"] = new.rerun_of
+        if new.source != "live":
+            facts["source"] = new.source
+        if new.created_by is not None and new.created_by != actor:
+            facts["created_by"] = new.created_by
+        if schedule_id is not None:
+            facts["schedule_id"] = schedule_id
+        if widget is not None:
+            facts["widget"] = widget
+        row = TaskEvent(
+            business.next_event(), now, make_id(business.no, business.tasks + 1), "submit", None, Status.NEW, None,
+            actor, new.business, new.site, new.kind, new.owner, None, None, 0, cause, 1 if due else 0, 0, 0,
+            self._request.request_id if self._request else None, facts,
+        )
+        self._record_task(row)
+        task = self.state.tasks[row.task_id]
+        if due:
+            self._arm_expiry(task, now)
+        else:
+            self._arm(task)
+        return task
+
+    # --- time
+
+    def _pass_time(self, now: int, down_from: int | None) -> None:
+        """Let everything come due that was to come by now, in nominal order; then the schedules."""
+        if down_from is not None:
+            self._service_event(None, "console_down", detail={"until": now}, at=max(down_from, self.state.last))
+        fires: list[int] = []
+        while self._timers and self._timers[0][0] <= now:
+            at, _, what, subject = heappop(self._timers)
+            if what == "fire":
+                fires.append(subject)
+            else:
+                self._ring(at, what, subject)
+        if down_from is not None:
+            self._service_event(None, "console_up", at=now)
+        if self.state.owed:
+            self._release_owed()
+        for schedule_id in fires:
+            self._fire(schedule_id, now)
+
+    def _ring(self, at: int, what: str, subject: Any) -> None:
+        """Do what a timer was set for, if it still applies. The instant is the nominal one."""
+        at = max(at, self.state.last)
+        if what == "due":
+            task = self.state.tasks.get(subject)
+            if task is not None and task.status is Status.NEW and not task.due and (task.due_at or 0) <= at:
+                self._emit(task, "due", ENGINE, dq=1, at=at)
+                self._arm_expiry(task, at)
+        elif what == "expire":
+            self._expire(subject, at)
+        elif what == "begin_hold":
+            hold = self.state.holds.get(subject)
+            if hold is not None and not hold.begun:
+                self._begin_hold(hold, at)
+        elif what == "end_hold":
+            hold = self.state.holds.get(subject)
+            if hold is not None:
+                self._end_hold(hold, "expired", ENGINE, at)
+        elif what == "forget":
+            self.state.deleted.pop(subject, None)
+
+    def _set_timer(self, at: int, what: str, subject: Any) -> None:
+        self._serial += 1
+        heappush(self._timers, (at, self._serial, what, subject))
+
+    def _arm_everything(self) -> None:
+        """Set the timers that a rebuilt state calls for."""
+        for task in self.state.tasks.values():
+            self._arm(task)
+            if task.due:
+                self._arm_expiry(task, self.state.last)
+        for task in self.state.deleted.values():
+            self._set_timer((task.finished_at or 0) + self.policy.undo, "forget", task.id)
+        for hold in self.state.holds.values():
+            self._arm_hold(hold)
+        for schedule in self.state.schedules.values():
+            self._arm_schedule(schedule)
+
+    def _arm(self, task: Task) -> None:
+        if task.status is Status.NEW and not task.due:
+            assert task.due_at is not None
+            self._set_timer(task.due_at, "due", task.id)
+
+    def _arm_hold(self, hold: Hold) -> None:
+        if not hold.begun:
+            self._set_timer(hold.from_at, "begin_hold", hold.id)
+        if hold.until_at is not None:
+            self._set_timer(hold.until_at, "end_hold", hold.id)
+
+    def _arm_schedule(self, schedule: Schedule) -> None:
+        if schedule.next_at is not None:
+            self._set_timer(schedule.next_at, "fire", schedule.id)
+
+    # --- expiry: the longest wait counts from joining, time under a hold left out
+
+    def _arm_expiry(self, task: Task, at: int) -> None:
+        if task.longest_wait_s is None or task.id not in self.queues.waiting:
+            return
+        if self.queues.waiting[task.id].queue.holds:
+            self._parked[task.id] = task
+        else:
+            self._set_timer(at + max(0, self._patience(task, at)), "expire", task.id)
+
+    def _patience(self, task: Task, at: int) -> int:
+        """Tell how much longer a task may wait, in microseconds."""
+        assert task.longest_wait_s is not None
+        waited = self.queues.split(task, at)
+        spent = sum(us for cause, us in task.waits.items() if cause != "hold")
+        return task.longest_wait_s * SECOND - spent - sum(us for cause, us in waited.items() if cause != "hold")
+
+    def _expire(self, task_id: int, at: int) -> None:
+        task = self.state.tasks.get(task_id)
+        if task is None or task.status is not Status.NEW or task_id not in self.queues.waiting:
+            return
+        if self.queues.waiting[task_id].queue.holds or self._patience(task, at) > 0:
+            self._arm_expiry(task, at)
+        else:
+            self._emit(task, "expire", ENGINE, Reason.EXPIRED, dq=-1, at=at)
+
+    def _unpark(self, at: int) -> None:
+        for task in [t for t in self._parked.values() if not self._is_held(t)]:
+            del self._parked[task.id]
+            self._arm_expiry(task, at)
+
+    def _is_held(self, task: Task) -> bool:
+        waiting = self.queues.waiting.get(task.id)
+        return waiting is not None and bool(waiting.queue.holds)
+
+    # --- holds
+
+    def _begin_hold(self, hold: Hold, at: int) -> None:
+        self._hold_event(hold, "begun", hold.actor, at)
+        if not hold.suspend:
+            return
+        for task in collecting_under(self.state, hold):
+            if task.suspend is None:
+                self._emit(task, "ask_to_suspend", ENGINE, Reason.HOLD, detail={"hold_id": hold.id}, at=at)
+                service = self.state.service(task)
+                assert task.lease is not None
+                self._step.orders.append(
+                    m.SuspendOrder(service.executor, service.business, service.name, task.id, task.lease)
+                )
+                self._set_deadline(self.policy.suspend_deadline, "suspend", task)
+
+    def _end_hold(self, hold: Hold, event: str, actor: str, at: int, reason: str | None = None) -> None:
+        self._hold_event(hold, event, actor, at, reason)
+        for task in collecting_under(self.state, hold):
+            if task.suspend == hold.id:
+                self._withdraw_suspension(task, at)
+        self._unpark(at)
+
+    def _withdraw_suspension(self, task: Task, at: int) -> None:
+        """Let a task run on, unless another hold in force asks it to suspend as well."""
+        over = self.queues.holds_over(task.business, task.site, task.kind, task.owner, task.schedule_id)
+        other = next((hold for hold in over if hold.suspend), None)
+        if other is None:
+            self._emit(task, "suspend_lapsed", ENGINE, "withdrawn", at=at)
+        else:
+            self._emit(task, "ask_to_suspend", ENGINE, Reason.HOLD, detail={"hold_id": other.id}, at=at)
+
+    # --- schedules
+
+    def _release_owed(self) -> None:
+        """Start the runs that were queued while a hold kept their schedules."""
+        for schedule in [self.state.schedules[i] for i in sorted(self.state.owed)]:
+            if not self._schedule_held(schedule):
+                nominal = schedule.owed
+                assert nominal is not None
+                if schedule.waiting:
+                    self._fired(schedule, nominal, nominal, 0, "skipped", "still_waiting")
+                else:
+                    self._fired(schedule, nominal, nominal, 0, "fired", "held")
+
+    def _fire(self, schedule_id: int, now: int) -> None:
+        """Settle every nominal time of a schedule up to now: one run, the others told."""
+        schedule = self.state.schedules.get(schedule_id)
+        if schedule is None or schedule.next_at is None or schedule.next_at > now:
+            return
+        missed = schedule.spec.rule.missed(schedule.next_at - 1, now)
+        assert missed is not None
+        first, last, count = missed
+        if self._schedule_held(schedule):
+            queued = schedule.spec.on_hold == "queue_one" and schedule.owed is None and not schedule.waiting
+            self._fired(schedule, first, last, count, "queued" if queued else "skipped", "hold")
+        else:
+            if count > 1:
+                before_last = schedule.spec.rule.missed(first - 1, last - 1)
+                assert before_last is not None
+                self._fired(schedule, first, before_last[1], count - 1, "coalesced", "late")
+            if schedule.waiting:
+                self._fired(schedule, last, last, 1, "skipped", "still_waiting")
+            else:
+                self._fired(schedule, last, last, 1, "fired", None)
+        self._arm_schedule(schedule)
+
+    def _fired(self, schedule: Schedule, first: int, last: int, count: int, outcome: str, reason: str | None) -> None:
+        """Record what became of nominal times, and submit the run in the same step and so in the same commit."""
+        business = self.state.businesses[schedule.spec.business]
+        task_id = make_id(business.no, business.tasks + 1) if outcome == "fired" else None
+        if task_id is not None:
+            spec = schedule.spec
+            run = m.NewTask(
+                spec.business, spec.site, spec.kind, spec.name, spec.owner, "Schedule", spec.target, spec.target_kind,
+                spec.scope, spec.requested_service, spec.priority, None, spec.longest_wait_s, created_by="Schedule",
+            )
+            self._submit(run, business, "schedule", schedule_id=schedule.id)
+        self._record_fire(schedule, first, last, count, task_id, outcome, reason)
+
+    def _record_fire(
+        self, schedule: Schedule, first: int, last: int, count: int, task_id: int | None, outcome: str,
+        reason: str | None,
+    ) -> None:
+        business, spec = self.state.businesses[schedule.spec.business], schedule.spec
+        self._record(
+            ScheduleFire(
+                business.next_event(), self._step.now, spec.business, spec.site, schedule.id, first, last, count,
+                task_id, outcome, reason,
+            )
+        )
+
+    def _schedule_held(self, schedule: Schedule) -> bool:
+        return any(
+            hold.target_kind == "schedule" and hold.target == str(schedule.id)
+            and hold.reaches(schedule.spec.business, schedule.spec.site)
+            for hold in self.queues.holds.values()
+        )
+
+    # --- deadlines and silence, over ticked time
+
+    def _set_deadline(self, after: int, what: str, task: Task) -> None:
+        self._serial += 1
+        assert task.lease is not None
+        heappush(self._deadlines, (self._ticked + after, self._serial, what, task.id, task.lease))
+
+    def _run_deadlines(self) -> None:
+        while self._deadlines and self._deadlines[0][0] <= self._ticked:
+            _, _, what, task_id, lease = heappop(self._deadlines)
+            task = self.state.tasks.get(task_id)
+            if task is None or task.lease != lease:
+                continue
+            if what == "stop" and task.status is Status.STOPPING:
+                self._give_up_stopping(task)
+            elif what == "suspend" and task.status in COLLECTING and task.suspend is not None:
+                self._emit(task, "suspend_lapsed", ENGINE, "not_answered")
+        if self._ticked - self._looked >= SECOND:
+            self._looked = self._ticked
+            self._look_for_silence()
+
+    def _give_up_stopping(self, task: Task) -> None:
+        service = self.state.service(task)
+        self._emit(task, "fail", ENGINE, Reason.STOP_NOT_CONFIRMED, dr=-1)
+        if not service.suspect:
+            self._service_event(service, "suspect", reason=Reason.STOP_NOT_CONFIRMED)
+
+    def _look_for_silence(self) -> None:
+        for service in self.queues.services.values():
+            if service.wanted != "offline" and not service.lost and self._silent_for(service) > self.policy.silence:
+                self._lose(service)
+
+    def _silent_for(self, service: Service) -> int:
+        """Tell how long a service has been silent while its executor was listening.
+
+        A service that never reported counts from its first claim (`heard` is set then).
+        """
+        return 0 if service.heard is None else self._executor_clock(service) - service.heard
+
+    def _executor_clock(self, service: Service) -> int:
+        stepped = self._stepped.get(service.executor)
+        return self._ticked if stepped is None else stepped[0]
+
+    def _lose(self, service: Service) -> None:
+        self._service_event(service, "lost", reason="silent")
+        for task in sorted(service.running.values(), key=lambda t: t.id):
+            if task.status is Status.STOPPING:
+                continue
+            if task.attempt + 1 >= self.policy.attempts:
+                self._emit(task, "fail", ENGINE, Reason.WORKER_LOST, dr=-1, attempt=task.attempt + 1)
+            else:
+                self._rescue(task, Reason.WORKER_LOST, task.attempt + 1)
+
+    def _rescue(self, task: Task, reason: Reason, attempt: int) -> None:
+        processing = task.status is Status.PROCESSING
+        self._emit(
+            task, "rescue", ENGINE, reason, dr=-1, dp=1 if processing else 0, dq=0 if processing else 1, attempt=attempt
+        )
+        self._arm_expiry(task, self._step.now)
+
+    def _ask_to_stop(self, task: Task, service: Service) -> None:
+        assert task.lease is not None
+        self._step.orders.append(m.StopOrder(service.executor, service.business, service.name, task.id, task.lease))
+        self._set_deadline(self.policy.stop_deadline, "stop", task)
+
+    # --- reports
+
+    def _hear(self, report: m.Report) -> None:
+        if isinstance(report, m.Heartbeat):
+            for name in report.services:
+                service = self.queues.services.get((report.business, name))
+                if service is not None:
+                    self._heard(service)
+        elif isinstance(report, m.Stepped):
+            clock, last = self._stepped.get(report.executor, (self._ticked, self._ticked))
+            self._stepped[report.executor] = (clock + min(self._ticked - last, LONGEST_STEP_GAP), self._ticked)
+        else:
+            task = self.state.tasks.get(report.task_id)
+            if task is None or self._is_stale(task, report.lease):
+                if not isinstance(report, m.Progress):
+                    self._refuse_report(report, task)
+            else:
+                self._heard(self.state.service(task))
+                getattr(self, _REPORTS[type(report)])(task, report)
+
+    def _heard(self, service: Service) -> None:
+        service.heard = self._executor_clock(service)
+        if service.lost:
+            self._service_event(service, "returned")
+        if service.suspect:
+            self._service_event(service, "cleared")
+
+    def _is_stale(self, task: Task, lease: int) -> bool:
+        return task.lease != lease
+
+    def _refuse_report(self, report: m.Report, task: Task | None) -> None:
+        """Log a report that came under an old lease; whoever sent it no longer has the task."""
+        assert not isinstance(report, m.Heartbeat | m.Stepped)
+        number = business_of(report.task_id)
+        business = next((b for b in self.state.businesses.values() if b.no == number), self.state.system)
+        detail = {"task_id": report.task_id, "lease": report.lease, "report": type(report).__name__.lower()}
+        self._record(
+            ServiceEvent(
+                business.next_event(), self._step.now, business.name, task.site if task else None, None, "stale_report",
+                "stale", ENGINE, None, detail,
+            )
+        )
+
+    def _collected(self, task: Task, _: m.Collected) -> None:
+        if task.status is Status.STOPPING:
+            self._confirm_stop(task, Reason.FINISHED_BEFORE_STOP)
+        elif task.status in COLLECTING:
+            self._emit(task, "collected", task.host, dr=-1)
+            self._emit(task, "hand_over", ENGINE, dp=1, attempt=0)
+
+    def _finished(self, task: Task, report: m.Finished) -> None:
+        detail: Detail = {}
+        if report.errors:
+            detail["errors"] = report.errors
+        if report.changes is not None:
+            detail["changes"] = report.changes
+        if task.joined:
+            detail["joined"] = task.joined
+        if task.status is Status.STOPPING:
+            detail["outcome"] = "finished_with_errors" if report.errors else "finished"
+            self._confirm_stop(task, Reason.FINISHED_BEFORE_STOP, detail)
+        elif task.stage == PROCESS:
+            if report.errors:
+                detail["outcome"] = "finished_with_errors"
+            self._emit(task, "finish", task.host, dr=-1, detail=detail or None)
+        else:
+            self._refuse_report(report, task)
+            return
+        self._step.rows.asset.extend(report.assets)
+
+    def _failed(self, task: Task, report: m.Failed) -> None:
+        self._emit(task, "fail", task.host, report.reason, dr=-1, detail={"error": report.error})
+
+    def _stop_confirmed(self, task: Task, report: m.StopConfirmed) -> None:
+        if task.status is Status.STOPPING:
+            self._confirm_stop(task, None)
+        else:
+            self._refuse_report(report, task)
+
+    def _confirm_stop(self, task: Task, reason: str | None, detail: Detail | None = None) -> None:
+        self._emit(task, "confirm_stop", task.host, reason or task.reason, dr=-1, detail=detail)
+
+    def _suspended(self, task: Task, report: m.Suspended) -> None:
+        if task.status is Status.STOPPING:
+            self._confirm_stop(task, None)
+        elif task.status in COLLECTING and task.asked_to_suspend:
+            self._emit(task, "suspended", task.host, Reason.HOLD, dr=-1, dq=1, detail={"checkpoint": report.checkpoint})
+            self._arm_expiry(task, self._step.now)
+        else:
+            self._refuse_report(report, task)
+
+    def _progress(self, task: Task, report: m.Progress) -> None:
+        """Progress never goes backwards within a stage."""
+        collecting, processing = task.progress
+        fraction = min(max(report.fraction, 0.0), 1.0)
+        if task.stage == PROCESS:
+            task.progress = (collecting, max(processing or 0.0, fraction))
+        else:
+            task.progress = (max(collecting or 0.0, fraction), processing)
+        self._step.touched.add(task.id)
+
+    # --- dispatch
+
+    def _dispatch(self) -> None:
+        """Start whatever may start now. Holds, services and exclusivity are asked here and nowhere before."""
+        for task, service in self.queues.claims():
+            self._claim(task, service)
+
+    def _claim(self, task: Task, service: Service) -> None:
+        self._expect_report(service)
+        processing = task.status is Status.PROCESSING_QUEUED
+        if processing:
+            self._emit(task, "process", ENGINE, dp=-1, dr=1, service=service.name)
+        else:
+            self._emit(task, "claim", ENGINE, dq=-1, dr=1, service=service.name)
+        assert task.lease is not None
+        self._step.orders.append(
+            m.StartOrder(
+                service.executor, task.business, task.site, service.name, task.id, task.lease, task.stage,
+                task.kind, task.target, task.attempt, 0.0 if task.stage == PROCESS else task.checkpoint,
+            )
+        )
+
+    def _expect_report(self, service: Service) -> None:
+        """Count the silence of a service that never reported from its first claim."""
+        if service.heard is None:
+            service.heard = self._executor_clock(service)
+
+
+def _moves(task: Task, detail: Detail | None) -> bool:
+    """Tell whether an edit moves a task to another sub-queue."""
+    changes = (detail or {}).get("changes", {})
+    return bool(changes.get("requested_service", task.requested_service) != task.requested_service)
+
+
+_REPORTS: dict[type, str] = {
+    m.Collected: "_collected",
+    m.Finished: "_finished",
+    m.Failed: "_failed",
+    m.StopConfirmed: "_stop_confirmed",
+    m.Suspended: "_suspended",
+    m.Progress: "_progress",
+}

@@ -1,0 +1,321 @@
+"""What goes into the core and what comes out: commands of people, reports of services, orders to executors. Pure.
+
+A command is answered by an `Outcome`, a report by nothing. All instants are integer microseconds in UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from .ledger import AssetSeen, TaskRow
+from .lifecycle import Kind
+from .recurrence import Rule
+
+# --- commands: what a person, a schedule's owner, the API or the fleet file asks for
+
+
+@dataclass(frozen=True, slots=True)
+class NewTask:
+    """The facts of a task to be. `due_at` None means now; `longest_wait_s` None means no limit (seconds)."""
+
+    business: str
+    site: str
+    kind: Kind
+    name: str
+    owner: str
+    initiator: str
+    target: str | None = None
+    target_kind: str | None = None
+    scope: str | None = None
+    requested_service: str | None = None
+    priority: int = 5
+    due_at: int | None = None
+    longest_wait_s: int | None = None
+    rerun_of: int | None = None
+    source: str = "live"
+    created_by: str | None = None  #: default: the actor
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    tasks: Sequence[NewTask]
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshWidget:
+    """Ask for a widget's refresh; joins the one that waits, if one does."""
+
+    business: str
+    site: str
+    widget: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    tasks: Sequence[int]
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete New tasks and hide finished ones. `finished` holds the rows of those no longer live."""
+
+    tasks: Sequence[int]
+    reason: str | None = None
+    finished: Mapping[int, TaskRow] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """Undo deletions and hidings. `finished` holds the rows of those no longer live."""
+
+    tasks: Sequence[int]
+    finished: Mapping[int, TaskRow] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Change a New task, if it still has the version that the editor saw."""
+
+    task: int
+    version: int
+    changes: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class HoldTarget:
+    """What a hold covers: a user, a task type ("kind") or a schedule (its id as text)."""
+
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceHolds:
+    """Place one hold for each target. `business` None is system-wide; a hold covers [from_at, until_at)."""
+
+    business: str | None
+    targets: Sequence[HoldTarget]
+    reason: str
+    site: str | None = None
+    from_at: int | None = None
+    until_at: int | None = None
+    suspend: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LiftHolds:
+    """Lift exactly these holds, those that a dialog listed."""
+
+    holds: Sequence[int]
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleSpec:
+    """What a schedule yields and when. `on_hold` is "skip" or "queue_one"."""
+
+    name: str
+    business: str
+    site: str
+    kind: Kind
+    rule: Rule
+    owner: str
+    target: str | None = None
+    target_kind: str | None = None
+    scope: str | None = None
+    requested_service: str | None = None
+    priority: int = 5
+    longest_wait_s: int | None = None
+    on_hold: str = "skip"
+
+
+@dataclass(frozen=True, slots=True)
+class CreateSchedule:
+    spec: ScheduleSpec
+
+
+@dataclass(frozen=True, slots=True)
+class EditSchedule:
+    schedule: int
+    version: int
+    spec: ScheduleSpec
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveSchedule:
+    schedule: int
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunNow:
+    """Submit one run of a schedule at once, beside its occurrences."""
+
+    schedule: int
+
+
+@dataclass(frozen=True, slots=True)
+class AddBusiness:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddSite:
+    """Add a site. An archive holds imported history: no services, no live verdict."""
+
+    business: str
+    name: str
+    zone: str = "UTC"
+    archive: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AddService:
+    """Add a host. `role` is explorer, audit_service, hosted_zone or processor (of the business: no site)."""
+
+    business: str
+    site: str | None
+    name: str
+    role: str
+    slots: int
+    executor: str = "simulated"
+
+
+@dataclass(frozen=True, slots=True)
+class SetService:
+    """Bring a service online, drain it, take it offline (`state`), or change its slots."""
+
+    business: str
+    service: str
+    state: str | None = None
+    slots: int | None = None
+    reason: str | None = None
+
+
+Action = (
+    Submit | RefreshWidget | Stop | Delete | Restore | Edit | PlaceHolds | LiftHolds | CreateSchedule | EditSchedule
+    | RemoveSchedule | RunNow | AddBusiness | AddSite | AddService | SetService
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """An action with who asks for it. The same `request_id` within ten minutes gets the same outcome."""
+
+    request_id: str
+    actor: str
+    action: Action
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a command changed (ids of tasks, holds, schedules; names of services), and what it skipped, and why."""
+
+    changed: Sequence[int | str] = ()
+    skipped: Sequence[tuple[int | str, str]] = ()
+    refused: str | None = None  #: set when the command as a whole was refused; then nothing changed
+
+
+# --- reports: what services say. Each about a task carries the lease it was ordered under
+
+
+class Heartbeat(NamedTuple):
+    """These services of one business are alive."""
+
+    business: str
+    services: Sequence[str]
+
+
+class Stepped(NamedTuple):
+    """An executor has looked at its services; their silence counts over time in which it does."""
+
+    executor: str
+
+
+class Progress(NamedTuple):
+    """How far the running stage of a task is, 0 to 1. Never recorded, only shown."""
+
+    task_id: int
+    lease: int
+    fraction: float
+
+
+class Collected(NamedTuple):
+    task_id: int
+    lease: int
+
+
+class Finished(NamedTuple):
+    """Processing is done, with so many errors on the way; `changes` counts new, changed, gone, online, offline."""
+
+    task_id: int
+    lease: int
+    errors: int = 0
+    changes: tuple[int, int, int, int, int] | None = None
+    assets: Sequence[AssetSeen] = ()
+
+
+class Failed(NamedTuple):
+    """The running stage can't go on. `reason` is error or timeout."""
+
+    task_id: int
+    lease: int
+    reason: str
+    error: str
+
+
+class StopConfirmed(NamedTuple):
+    task_id: int
+    lease: int
+
+
+class Suspended(NamedTuple):
+    """The collecting stage was put aside as a hold asked; `checkpoint` lets it go on from there."""
+
+    task_id: int
+    lease: int
+    checkpoint: float
+
+
+Report = Heartbeat | Stepped | Progress | Collected | Finished | Failed | StopConfirmed | Suspended
+
+
+# --- orders: what the core tells executors, once the batch that decided it is durable
+
+
+class StartOrder(NamedTuple):
+    """Run a stage ("collect" or "process") of a task on a service. `checkpoint` is where a suspended stage goes on."""
+
+    executor: str
+    business: str
+    site: str
+    service: str
+    task_id: int
+    lease: int
+    stage: str
+    kind: str
+    target: str | None
+    attempt: int
+    checkpoint: float
+
+
+class StopOrder(NamedTuple):
+    executor: str
+    business: str
+    service: str
+    task_id: int
+    lease: int
+
+
+class SuspendOrder(NamedTuple):
+    executor: str
+    business: str
+    service: str
+    task_id: int
+    lease: int
+
+
+Order = StartOrder | StopOrder | SuspendOrder
