@@ -17,6 +17,7 @@ Words and rules first, all of them pure:
     machine       what the engine does by itself: time, holds, schedules, silence, reports, dispatch
     core          the deterministic state machine: step, and what people may ask
     outbox        commit, then act
+    snapshot      what pages read instead of the state
 
 Then the world:
 
@@ -24,10 +25,14 @@ Then the world:
     store         DuckDB: schema, group commit, recovery
     rollups       derived tables, and how they are computed from the ledger
     verify        is the ledger legal, and does all the rest follow from it?
-    history       every read: frames out
+    seeding       history at full speed, on a virtual clock
     health        frames in, the four signals out. Pure
+    history       every read: frames out
     imports       job logs in
     runtime       engine thread, inbox, snapshots, background scheduler: the only wiring
+    verbs         what the command line can do with a store
+    control       the socket through which it asks a running console
+    console       first start, engine, orderly stop
     web           routes and headers
     __main__      the command line
 

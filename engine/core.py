@@ -37,9 +37,9 @@ class Core(Machine):
 
     # --- stepping
 
-    def step(self, reading: Reading, inputs: Iterable[Input] = ()) -> Step:
-        """Take in what happened and decide everything that follows."""
-        step = self._open(reading)
+    def step(self, reading: Reading, inputs: Iterable[Input] = (), into: Step | None = None) -> Step:
+        """Take in what happened and decide everything that follows; add it to the step `into`, where one is given."""
+        step = self._open(reading, into)
         self._pass_time(step.now, reading.down_from)
         for an_input in inputs:
             self._take(an_input)
@@ -72,6 +72,15 @@ class Core(Machine):
             else:
                 self._rescue(task, Reason.CONSOLE_RESTARTED, task.attempt)
         self._dispatch()
+        return step
+
+    def obey(self, reading: Reading, commands: Iterable[m.Command]) -> Step:
+        """Carry out commands on a store that no engine runs: no time passes, nothing starts, the console stays down."""
+        step = self._open(reading)
+        if not self.queues.console_is_down:
+            self._service_event(None, "console_down", at=max(reading.down_from or step.now, self.state.last))
+        for command in commands:
+            self._take(command)
         return step
 
     def next_timer(self) -> int | None:
@@ -555,3 +564,25 @@ _COMMANDS: dict[type, str] = {
     m.AddService: "_add_service",
     m.SetService: "_set_service",
 }
+
+
+def answers_from(audits: Iterable[Audit]) -> dict[str, tuple[int, m.Outcome]]:
+    """Read the outcomes of requests back from their audit rows: request id → instant and outcome."""
+    answers: dict[str, tuple[int, m.Outcome]] = {}
+    for row in sorted(audits, key=lambda row: (row.occurred_at, row.audit_id)):
+        if row.request_id is None:
+            continue
+        _, known = answers.get(row.request_id, (0, m.Outcome()))
+        changed_id: int | str = int(row.object_id) if row.object_id.isdigit() else row.object_id
+        if row.action == "hold":
+            changed_id = (row.after or {})["hold_id"]
+        elif row.action == "lift":
+            changed_id = (row.before or {})["hold_id"]
+        elif row.action == "run_now":
+            changed_id = (row.after or {})["task_id"]
+        if row.outcome == "changed":
+            outcome = m.Outcome([*known.changed, changed_id], known.skipped)
+        else:
+            outcome = m.Outcome(known.changed, [*known.skipped, (changed_id, row.outcome)])
+        answers[row.request_id] = (row.occurred_at, outcome)
+    return answers

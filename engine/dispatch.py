@@ -54,7 +54,7 @@ def lane_of(kind: Kind, stage: str) -> str:
 class Service:
     """A host that drains the queue: its slots, what runs in them, and whether it may be given more."""
 
-    __slots__ = ("business", "executor", "heard", "lost", "name", "places", "role", "running", "scanning", "site",
+    __slots__ = ("business", "executor", "heard", "lost", "name", "places", "role", "running", "scanning", "since", "site",
                  "slots", "suspect", "wanted")
 
     def __init__(self, business: str, site: str | None, name: str, role: str, slots: int, executor: str) -> None:
@@ -66,6 +66,7 @@ class Service:
         self.heard: int | None = None  #: on its executor's clock; None: never, and nothing claimed yet
         self.running: dict[int, Task] = {}
         self.scanning = 0
+        self.since = 0  #: the instant at which its state last changed
         self.places: list[Place] = []
 
     @property
@@ -266,7 +267,7 @@ class Queues:
         self._holds_on: dict[tuple[str, str], list[Hold]] = {}
         self._queues_of: dict[tuple[str, str], list[SubQueue]] = {}
         self._dirty: dict[Place, None] = {}
-        self._console = False
+        self.console_is_down = False
         self._served = 0
 
     # --- services
@@ -284,7 +285,7 @@ class Queues:
         shifts: Shifts = Counter()
         for place in service.places:
             self._dirty[place] = None
-            if not self._console:
+            if not self.console_is_down:
                 shifts.update(place.switch(place.standing_cause(), at))
         return shifts
 
@@ -303,14 +304,14 @@ class Queues:
 
     def console_down(self, at: int) -> Shifts:
         """From here on everything not held waits for the console."""
-        self._console = True
+        self.console_is_down = True
         shifts: Shifts = Counter()
         for place in self.places.values():
             shifts.update(place.switch(_CONSOLE, at))
         return shifts
 
     def console_up(self, at: int) -> Shifts:
-        self._console = False
+        self.console_is_down = False
         shifts: Shifts = Counter()
         for place in self.places.values():
             self._dirty[place] = None
@@ -474,7 +475,7 @@ class Queues:
             for service in self.services.values():
                 if _fits(service, place):
                     self._serve(service, place)
-            place.cause = _CONSOLE if self._console else place.standing_cause()
+            place.cause = _CONSOLE if self.console_is_down else place.standing_cause()
             place.mark = (place.cause, at, _ZERO)
         return place
 

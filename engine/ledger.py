@@ -260,7 +260,9 @@ class Rows:
     def extend(self, other: Rows) -> None:
         """Append another step's rows, so that several steps become one batch."""
         for name in self.__slots__:
-            getattr(self, name).extend(getattr(other, name))
+            rows = getattr(other, name)
+            if rows:
+                getattr(self, name).extend(rows)
 
 
 ROW_TYPES: dict[str, type[Any]] = {

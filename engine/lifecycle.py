@@ -241,6 +241,13 @@ def queue_word(status: Status, due: bool, held: bool, outcome: str | None = None
     return _QUEUE_WORD[status]
 
 
+def queue_words(statuses: Iterable[str], held_by: Iterable[int | None]) -> list[str]:
+    """Word a column of live, due tasks as seed 1's grid does; `held_by` names the hold over each, if any."""
+    return [
+        queue_word(STATUS[status], True, hold is not None) for status, hold in zip(statuses, held_by, strict=True)
+    ]
+
+
 _QUEUE_WORD = {
     Status.NEW: "Queued",
     Status.ACTIVE: "Running",

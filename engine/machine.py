@@ -5,6 +5,7 @@ The lower half of the core. Every change is a row first, then applied (`state.ap
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any
@@ -30,7 +31,7 @@ from .state import Business, Row, Schedule, State, apply, apply_task, collecting
 from .task import COLLECT, PROCESS, Task
 
 ENGINE = "engine"
-LONGEST_STEP_GAP = 10 * SECOND  #: an executor that did not step for longer was not listening
+LONGEST_LOOK_GAP = 15 * SECOND  #: an executor that did not look at its services for longer was not listening
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,15 @@ class Step:
     touched: set[int] = field(default_factory=set)  #: tasks whose rows a snapshot must look at again
 
 
+@dataclass(slots=True)
+class _Lookout:
+    """An executor's own clock (it stands while nobody looks), when it last looked, and what was silent then."""
+
+    clock: int
+    looked: int
+    silent: Set[tuple[str, str]] = frozenset()
+
+
 class Machine:
     """A state, its timers and deadlines, and the step that is being decided."""
 
@@ -70,16 +80,23 @@ class Machine:
         self._serial = 0
         self._ticked = 0
         self._looked = 0
-        self._stepped: dict[str, tuple[int, int]] = {}  #: executor → its own clock, and when it last stepped
+        self._lookouts: dict[str, _Lookout] = {}  #: executors that watch all of their services at once
+        self._watched: dict[tuple[str, str], str] = {}
+        self._unwatched: list[Service] = []
+        self._unwell = {key for key, s in self.queues.services.items() if s.lost or s.suspect}
         self._parked: dict[int, Task] = {}  #: expiries that wait for a hold to end
         self._step = Step(self.state.last)
         self._request: m.Command | None = None
         self._arm_everything()
 
-    def _open(self, reading: Reading) -> Step:
+    def _open(self, reading: Reading, into: Step | None = None) -> Step:
         self._ticked = reading.ticked
-        self._step = Step(self._advance(reading))
-        return self._step
+        now = self._advance(reading)
+        if into is None:
+            into = Step(now)
+        into.now = now
+        self._step = into
+        return into
 
     def _advance(self, reading: Reading) -> int:
         """Never let an instant come twice, whatever the clock says."""
@@ -230,8 +247,8 @@ class Machine:
 
     def _pass_time(self, now: int, down_from: int | None) -> None:
         """Let everything come due that was to come by now, in nominal order; then the schedules."""
-        if down_from is not None:
-            self._service_event(None, "console_down", detail={"until": now}, at=max(down_from, self.state.last))
+        if down_from is not None and not self.queues.console_is_down:
+            self._service_event(None, "console_down", at=max(down_from, self.state.last))
         fires: list[int] = []
         while self._timers and self._timers[0][0] <= now:
             at, _, what, subject = heappop(self._timers)
@@ -239,7 +256,7 @@ class Machine:
                 fires.append(subject)
             else:
                 self._ring(at, what, subject)
-        if down_from is not None:
+        if self.queues.console_is_down:
             self._service_event(None, "console_up", at=now)
         if self.state.owed:
             self._release_owed()
@@ -459,11 +476,21 @@ class Machine:
         self._emit(task, "fail", ENGINE, Reason.STOP_NOT_CONFIRMED, dr=-1)
         if not service.suspect:
             self._service_event(service, "suspect", reason=Reason.STOP_NOT_CONFIRMED)
+            self._unwell.add((service.business, service.name))
 
     def _look_for_silence(self) -> None:
-        for service in self.queues.services.values():
+        for service in self._perhaps_silent():
             if service.wanted != "offline" and not service.lost and self._silent_for(service) > self.policy.silence:
                 self._lose(service)
+
+    def _perhaps_silent(self) -> list[Service]:
+        """List the services that somebody must look at: those of a lookout are alive unless it says otherwise."""
+        services = self.queues.services
+        named = [services[key] for lookout in self._lookouts.values() for key in lookout.silent if key in services]
+        if len(self._watched) != len(services):
+            self._watched = {key: s.executor for key, s in services.items()}
+            self._unwatched = [s for s in services.values() if s.executor not in self._lookouts]
+        return [*self._unwatched, *named]
 
     def _silent_for(self, service: Service) -> int:
         """Tell how long a service has been silent while its executor was listening.
@@ -473,11 +500,31 @@ class Machine:
         return 0 if service.heard is None else self._executor_clock(service) - service.heard
 
     def _executor_clock(self, service: Service) -> int:
-        stepped = self._stepped.get(service.executor)
-        return self._ticked if stepped is None else stepped[0]
+        lookout = self._lookouts.get(service.executor)
+        return self._ticked if lookout is None else lookout.clock
+
+    def _look_out(self, report: m.Alive) -> None:
+        """Take in what an executor that watches all of its services has seen."""
+        lookout = self._lookouts.get(report.executor)
+        if lookout is None:
+            lookout = self._lookouts[report.executor] = _Lookout(self._ticked, self._ticked)
+            self._watched = {}
+        for key in report.silent - lookout.silent:
+            service = self.queues.services.get(key)
+            if service is not None and (service.heard is not None or service.running):
+                service.heard = lookout.clock
+        lookout.clock += min(self._ticked - lookout.looked, LONGEST_LOOK_GAP)
+        lookout.looked = self._ticked
+        back = (lookout.silent | self._unwell) - report.silent
+        lookout.silent = report.silent
+        for key in sorted(back):
+            service = self.queues.services.get(key)
+            if service is not None and service.executor == report.executor:
+                self._heard(service)
 
     def _lose(self, service: Service) -> None:
         self._service_event(service, "lost", reason="silent")
+        self._unwell.add((service.business, service.name))
         for task in sorted(service.running.values(), key=lambda t: t.id):
             if task.status is Status.STOPPING:
                 continue
@@ -506,9 +553,8 @@ class Machine:
                 service = self.queues.services.get((report.business, name))
                 if service is not None:
                     self._heard(service)
-        elif isinstance(report, m.Stepped):
-            clock, last = self._stepped.get(report.executor, (self._ticked, self._ticked))
-            self._stepped[report.executor] = (clock + min(self._ticked - last, LONGEST_STEP_GAP), self._ticked)
+        elif isinstance(report, m.Alive):
+            self._look_out(report)
         else:
             task = self.state.tasks.get(report.task_id)
             if task is None or self._is_stale(task, report.lease):
@@ -524,13 +570,14 @@ class Machine:
             self._service_event(service, "returned")
         if service.suspect:
             self._service_event(service, "cleared")
+        self._unwell.discard((service.business, service.name))
 
     def _is_stale(self, task: Task, lease: int) -> bool:
         return task.lease != lease
 
     def _refuse_report(self, report: m.Report, task: Task | None) -> None:
         """Log a report that came under an old lease; whoever sent it no longer has the task."""
-        assert not isinstance(report, m.Heartbeat | m.Stepped)
+        assert not isinstance(report, m.Heartbeat | m.Alive)
         number = business_of(report.task_id)
         business = next((b for b in self.state.businesses.values() if b.no == number), self.state.system)
         detail = {"task_id": report.task_id, "lease": report.lease, "report": type(report).__name__.lower()}

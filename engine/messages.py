@@ -5,7 +5,7 @@ A command is answered by an `Outcome`, a report by nothing. All instants are int
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -16,8 +16,7 @@ from .recurrence import Rule
 # --- commands: what a person, a schedule's owner, the API or the fleet file asks for
 
 
-@dataclass(frozen=True, slots=True)
-class NewTask:
+class NewTask(NamedTuple):
     """The facts of a task to be. `due_at` None means now; `longest_wait_s` None means no limit (seconds)."""
 
     business: str
@@ -38,13 +37,11 @@ class NewTask:
     created_by: str | None = None  #: default: the actor
 
 
-@dataclass(frozen=True, slots=True)
-class Submit:
+class Submit(NamedTuple):
     tasks: Sequence[NewTask]
 
 
-@dataclass(frozen=True, slots=True)
-class RefreshWidget:
+class RefreshWidget(NamedTuple):
     """Ask for a widget's refresh; joins the one that waits, if one does."""
 
     business: str
@@ -201,8 +198,7 @@ Action = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """An action with who asks for it. The same `request_id` within ten minutes gets the same outcome."""
 
     request_id: str
@@ -210,8 +206,7 @@ class Command:
     action: Action
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What a command changed (ids of tasks, holds, schedules; names of services), and what it skipped, and why."""
 
     changed: Sequence[int | str] = ()
@@ -229,10 +224,14 @@ class Heartbeat(NamedTuple):
     services: Sequence[str]
 
 
-class Stepped(NamedTuple):
-    """An executor has looked at its services; their silence counts over time in which it does."""
+class Alive(NamedTuple):
+    """An executor has looked at all of its services: they are alive but for these (business, name).
+
+    The silence of an executor's services counts over time in which it does look.
+    """
 
     executor: str
+    silent: Set[tuple[str, str]] = frozenset()
 
 
 class Progress(NamedTuple):
@@ -280,7 +279,7 @@ class Suspended(NamedTuple):
     checkpoint: float
 
 
-Report = Heartbeat | Stepped | Progress | Collected | Finished | Failed | StopConfirmed | Suspended
+Report = Heartbeat | Alive | Progress | Collected | Finished | Failed | StopConfirmed | Suspended
 
 
 # --- orders: what the core tells executors, once the batch that decided it is durable

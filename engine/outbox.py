@@ -7,23 +7,16 @@ whole, and with them everything that would have followed from them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from .ledger import Rows
 from .machine import Step
-from .messages import Order, Outcome
 
 
 @dataclass(slots=True)
-class Batch:
+class Batch(Step):
     """Steps that become one commit, and what leaves after it."""
 
-    number: int
-    now: int = 0
-    rows: Rows = field(default_factory=Rows)
-    outcomes: list[tuple[str, Outcome]] = field(default_factory=list)
-    orders: list[Order] = field(default_factory=list)
-    touched: set[int] = field(default_factory=set)
+    number: int = 0
 
     @property
     def events(self) -> int:
@@ -34,11 +27,11 @@ class Outbox:
     """Holds back what must not leave yet."""
 
     def __init__(self, last_batch: int) -> None:
-        self.open = Batch(last_batch + 1)
+        self.open = Batch(0, number=last_batch + 1)
         self.in_flight: Batch | None = None
 
     def add(self, step: Step) -> None:
-        """Take in what a step decided."""
+        """Take in what a step decided. (A step may as well be decided right into the open batch.)"""
         batch = self.open
         batch.now = step.now
         batch.rows.extend(step.rows)
@@ -49,14 +42,26 @@ class Outbox:
     def seal(self) -> Batch | None:
         """Close the open batch and return it for the commit; None while one is in flight or nothing is open.
 
-        A batch without rows keeps its number for the next one: there is nothing to make durable.
+        A batch without rows needs no commit: it bears the number of the last one that does, and leaves in its turn.
         """
         batch = self.open
         if self.in_flight is not None or not (batch.rows or batch.outcomes or batch.orders or batch.touched):
             return None
         self.in_flight = batch
-        self.open = Batch(batch.number + 1 if batch.rows else batch.number)
+        if batch.rows:
+            self.open = Batch(0, number=batch.number + 1)
+        else:
+            self.open = Batch(0, number=batch.number)
+            batch.number -= 1
         return batch
+
+    def reserve(self, now: int) -> Batch:
+        """Put an empty batch in flight ahead of the open one, for rows that somebody else makes."""
+        assert self.in_flight is None
+        assert not self.open.rows
+        self.in_flight = Batch(now, number=self.open.number)
+        self.open.number += 1
+        return self.in_flight
 
     def settle(self, batch: Batch) -> Batch:
         """Let a durable batch's outcomes and orders leave."""

@@ -1,11 +1,13 @@
 """When a schedule occurs, and how to say it. Pure; the only module that knows cronsim.
 
 Cronsim walks the calendar of wall-clock times; what a wall-clock time means in a zone is decided here, by cronsim's own
-rule (Debian cron's). Fixed times run once a day: in the spring gap right after it, however many fall into it; in the
+rule (Debian cron's). A fixed time runs once: in the spring gap right after it, however many fall into it; in the
 repeated hour the first time. With a wildcard minute or hour a rule follows real time: what the gap skips does not run,
-and the repeated hour runs twice. The split is needed because cronsim, started in a zone, loses runs where the clock
-shifts by half an hour, and what it answers then depends on where it started. Here `next_after` is a function of the
-rule and the instant alone. Comparing is done in UTC: wall-clock arithmetic drops the fold.
+and the repeated hour runs twice.
+
+The split is needed because cronsim, started in a zone, loses runs where the clock shifts by half an hour or at
+midnight, answers by where it started, and can stand still for ever (Pacific/Chatham). Here `next_after` is a function
+of the rule and the instant alone. Comparing is done in UTC: wall-clock arithmetic drops the fold.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  # wall-clock arithmetic is done w
 _EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _MINUTE = timedelta(minutes=1)
+_LONGEST_EXPRESSION = 200
 _LONGEST_SEARCH_YEARS = 50  #: as far as cronsim looks ahead; what does not occur by then never does
 _TRIAL_START = 1_767_225_600 * SECOND  #: 2026-01-01 UTC: a fixed place to try an expression from
 
@@ -59,6 +62,10 @@ class Rule:
     def cron_rule(cls, expression: str, zone: str) -> Rule:
         """Make a rule from a five-field cron expression; raise InvalidSchedule where it is none or never occurs."""
         check_zone(zone)
+        if len(expression) > _LONGEST_EXPRESSION:
+            raise InvalidSchedule(
+                f"An expression of {len(expression)} characters is too long; it takes at most {_LONGEST_EXPRESSION}"
+            )
         fields = expression.split()
         text = " ".join(fields)
         if len(fields) != len(_FIELDS):
@@ -122,7 +129,7 @@ class Rule:
         for at in self._walk(after):
             if at > until:
                 break
-            first = first or at
+            first = at if not count else first
             last, count = at, count + 1
         return (first, last, count) if count else None
 

@@ -53,6 +53,9 @@ class Business:
     def next_event(self) -> int:
         return make_id(self.no, self.events + 1)
 
+    def next_task(self) -> int:
+        return make_id(self.no, self.tasks + 1)
+
 
 class Schedule:
     """A recurring definition in its present version, and when it occurs next."""
@@ -391,6 +394,7 @@ def _apply_service(state: State, e: ServiceEvent) -> Shifts:
     assert e.business is not None
     if e.event == "service_added":
         service = Service(e.business, e.site, e.service, detail["role"], detail["slots"], detail["executor"])
+        service.since = e.occurred_at
         return state.queues.add_service(service, e.occurred_at)
     service = state.queues.services[e.business, e.service]
     if e.event in ("online", "draining", "offline"):
@@ -401,6 +405,8 @@ def _apply_service(state: State, e: ServiceEvent) -> Shifts:
         service.suspect = e.event == "suspect"
     elif e.event == "slots":
         service.slots = detail["slots"]
+    if e.event != "slots":
+        service.since = e.occurred_at
     return state.queues.service_changed(service, e.occurred_at)
 
 

@@ -1,0 +1,48 @@
+"""Launcher: `streamlit run app.py`. Starts the engine before any browser comes, and stops it in order.
+
+The pages live behind `pages/router.py`; this module is never run again by a page.
+"""
+
+import gc
+import importlib
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import streamlit as st
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+
+from engine import web
+from engine.console import launch
+from engine.settings import data_folder
+
+logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+logging.getLogger("apscheduler").setLevel(logging.WARNING)  # it tells of every run of every job
+
+
+@asynccontextmanager
+async def lifespan(_: object) -> AsyncIterator[None]:
+    """Bring the console up with the server and down with it."""
+    console = launch(data_folder())
+    for module in ("plotly.graph_objects", "polars", "pyarrow"):
+        importlib.import_module(module)
+    # What is loaded now stays: a full collection after each page run would walk all of it, holding the interpreter.
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        await run_in_threadpool(console.close)
+
+
+app = st.App(
+    Path(__file__).parent / "pages" / "router.py",
+    lifespan=lifespan,
+    routes=web.routes,
+    middleware=[Middleware(web.Guard)],
+)
+
+if __name__ == "__main__":
+    app.run()

@@ -1,0 +1,183 @@
+"""The command line: `python -m engine VERB`.
+
+Exit codes: 0 done, 1 refused or a check failed, 2 bad usage. Errors are one clear line. Where a console runs on the
+data folder, a verb asks it through its socket; verbs that need the store to themselves say so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import logging
+import os
+import pwd
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from . import control, rollups, seeding, verbs
+from .console import SEEDING, STORE, Console, fleet_file
+from .errors import DrainboardError, Refused, StoreInUse
+from .fleet import load_file
+from .imports import FORMATS
+from .lifecycle import Kind
+from .settings import data_folder, load
+from .store import Store
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one verb and return its exit code."""
+    options = _parser().parse_args(arguments)
+    folder: Path = options.data
+    try:
+        reply: verbs.Reply = options.run(folder, options)
+    except DrainboardError as error:
+        reply = verbs.Reply(1, str(error))
+    if options.json:
+        print(json.dumps({"exit": reply.exit, "text": reply.text, **reply.data}, default=str))
+    elif reply.text:
+        print(reply.text, file=sys.stderr if reply.exit and not reply.data else sys.stdout)
+    return reply.exit
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m engine", description="Drainboard's command line")
+    everywhere = argparse.ArgumentParser(add_help=False)
+    everywhere.add_argument("--data", type=Path, default=data_folder(), help="the data folder (DRAINBOARD_DATA)")
+    everywhere.add_argument("--json", action="store_true", help="answer in one line of JSON")
+    verb = parser.add_subparsers(required=True, metavar="VERB")
+
+    def add(name: str, run: Any, help: str) -> argparse.ArgumentParser:
+        one = verb.add_parser(name, parents=[everywhere], help=help, description=help)
+        one.set_defaults(run=run)
+        return one
+
+    add("run", _run, "run the engine without the web app, until SIGTERM or Ctrl-C")
+    one = add("seed", _seed, "build a demo history into an empty data folder")
+    one.add_argument("--days", type=int, default=14, help="days of history that end now")
+    one.add_argument("--tasks", type=int, default=0, help="about how many tasks (0: as many as the fleet makes)")
+    one.add_argument("--seed", type=int, default=1, help="seed of the random numbers")
+    one.add_argument("--progress", action="store_true", help="tell progress in lines of JSON")
+    one = add("import", _import, "put a job log into the ledger, whole or not at all")
+    one.add_argument("file", metavar="FILE")
+    one.add_argument("--format", required=True, choices=FORMATS)
+    one.add_argument("--business", required=True)
+    one.add_argument("--site", required=True, help="made as an archive where it is missing")
+    one.add_argument("--kind", default="scan", choices=[kind.value for kind in Kind])
+    one.add_argument("--zone", default="UTC", help="zone of times that carry none")
+    one.add_argument("--skip-bad", action="store_true", help="take the good rows and count the bad ones")
+    one.add_argument("--force", action="store_true", help="import a file again")
+    one.add_argument("--column", action="append", default=[], metavar="NAME=COLUMN", help="map a csv column")
+    add("health", _ask("health"), "report the four health-check signals with their evidence")
+    add("verify", _verify, "check the ledger, and that all the rest follows from it")
+    one = add("backup", _backup, "copy the store into a new folder, also while a console runs")
+    one.add_argument("target", metavar="FOLDER")
+    one = add("restore", _restore, "put a backup in the store's place; what was there is kept")
+    one.add_argument("backup", metavar="FOLDER", type=Path)
+    return parser
+
+
+# --- verbs that a running console answers
+
+
+def _ask(verb: str) -> Any:
+    return lambda folder, _: _carry_out(folder, verb, {})
+
+
+def _carry_out(folder: Path, verb: str, arguments: dict[str, Any]) -> verbs.Reply:
+    """Ask the console that runs on the folder; else open the store and do it here."""
+    reply = control.ask(folder, {"verb": verb, "arguments": arguments, "actor": _actor()}) if folder.exists() else None
+    if reply is not None:
+        return verbs.Reply(reply["exit"], reply["text"], reply.get("data", {}))
+    with Store.open(folder / STORE) as store:
+        rollups.prepare(store)
+        context = verbs.Context(folder / STORE, load(folder), store, _actor())
+        return verbs.carry_out(context, verb, arguments)
+
+
+def _import(folder: Path, options: argparse.Namespace) -> verbs.Reply:
+    pairs = [pair.partition("=") for pair in options.column]
+    arguments = {
+        "file": str(Path(options.file).resolve()), "format": options.format, "business": options.business,
+        "site": options.site, "kind": options.kind, "zone": options.zone, "skip_bad": options.skip_bad,
+        "force": options.force, "column_map": {name: column for name, _, column in pairs} or None,
+    }
+    return _carry_out(folder, "import", arguments)
+
+
+def _verify(folder: Path, options: argparse.Namespace) -> verbs.Reply:
+    if not (folder / STORE).exists():
+        return verbs.Reply(0, f"There is no store in {folder}: nothing to verify.", {"findings": []})
+    return _carry_out(folder, "verify", {})
+
+
+def _backup(folder: Path, options: argparse.Namespace) -> verbs.Reply:
+    if not (folder / STORE).exists():
+        raise Refused(f"There is no store in {folder}: nothing to back up")
+    return _carry_out(folder, "backup", {"target": str(Path(options.target).resolve())})
+
+
+# --- verbs that need the store to themselves
+
+
+def _restore(folder: Path, options: argparse.Namespace) -> verbs.Reply:
+    folder.mkdir(parents=True, exist_ok=True)
+    return verbs.restore(folder, STORE, options.backup)
+
+
+def _seed(folder: Path, options: argparse.Namespace) -> verbs.Reply:
+    """Build in `seeding/` and rename into place when complete; SIGTERM leaves nothing behind."""
+    if (folder / STORE).exists():
+        raise Refused(f"There is a store in {folder} already; seeding needs a folder without one")
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGINT, lambda *_: stop.set())
+    gc.freeze()
+    gc.set_threshold(200_000, 20, 100)  # a generator of millions of tuples makes next to no garbage in circles
+    fleet = load_file(fleet_file(folder))
+
+    def progress(fraction: float, text: str) -> None:
+        if options.progress:
+            print(json.dumps({"fraction": fraction, "text": text}), flush=True)
+
+    tasks = seeding.seed(
+        folder / SEEDING, fleet, days=options.days, tasks=options.tasks, seed=options.seed, now=time.time_ns() // 1000,
+        progress=progress, stopped=stop.is_set,
+    )
+    if stop.is_set():
+        raise Refused("Stopped before the history was complete; nothing is kept")
+    (folder / SEEDING).rename(folder / STORE)
+    return verbs.Reply(0, "" if options.progress else f"{tasks:,} tasks over {options.days} days", {"tasks": tasks})
+
+
+def _run(folder: Path, _: argparse.Namespace) -> verbs.Reply:
+    """Run until told to stop, then stop in order."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("apscheduler").setLevel(logging.WARNING)
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGINT, lambda *_: stop.set())
+    console = Console(folder)
+    try:
+        console.start(wait=True)
+        logging.getLogger("drainboard").info("Running on %s; SIGTERM or Ctrl-C stops in order", folder)
+        gc.freeze()
+        while not stop.wait(1.0):
+            pass
+    except StoreInUse as error:
+        return verbs.Reply(1, str(error))
+    finally:
+        console.close()
+    return verbs.Reply(0, "")
+
+
+def _actor() -> str:
+    return f"cli:{pwd.getpwuid(os.getuid()).pw_name}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

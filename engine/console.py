@@ -1,0 +1,166 @@
+"""One console on one data folder: the first start's seeding, then the engine, then an orderly stop.
+
+The launcher of the web app and the headless `run` both start one. The app answers while a child process builds the demo
+fleet's history in `seeding/`; the folder is renamed into place when it is complete, so that a store is whole or absent.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from . import verbs
+from .control import Control, Reply, Request
+from .errors import Busy, DrainboardError
+from .fleet import Fleet, load_file
+from .messages import Command
+from .runtime import Engine
+from .settings import Settings, load
+from .simulated import Simulated
+
+log = logging.getLogger("drainboard")
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+STORE, SEEDING = "store", "seeding"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Where the console stands: "seeding", "starting", "live", "failed" or "stopped"; how far; in words."""
+
+    name: str
+    fraction: float = 0.0
+    text: str = ""
+
+
+class Console:
+    """Start with `start`, read `stage` and `engine`, end with `close`."""
+
+    def __init__(self, folder: Path, *, seed: bool = True) -> None:
+        self.folder = folder
+        self.settings: Settings = load(folder)
+        self.fleet: Fleet = load_file(fleet_file(folder))
+        self.engine: Engine | None = None
+        self.stage = Stage("starting")
+        self._seed = seed
+        self._child: subprocess.Popen[str] | None = None
+        self._closing = False
+        self._control: Control | None = None
+        self._opener = threading.Thread(target=self._open, name="drainboard-opener", daemon=True)
+
+    def start(self, wait: bool = False) -> Console:
+        """Open the store, or build one first; with `wait`, return when that is settled and raise what went wrong."""
+        if not wait:
+            self._opener.start()
+            return self
+        self._open()
+        if self.engine is None:
+            raise DrainboardError(self.stage.text)
+        return self
+
+    def close(self) -> None:
+        """Stop what runs, within five seconds."""
+        self._closing = True
+        if self._child is not None and self._child.poll() is None:
+            self._child.send_signal(signal.SIGTERM)
+            try:
+                self._child.wait(3)
+            except subprocess.TimeoutExpired:
+                self._child.kill()
+        if self._opener.is_alive():
+            self._opener.join(4)
+        if self._control is not None:
+            self._control.close()
+        if self.engine is not None:
+            self.engine.close()
+        self.stage = Stage("stopped")
+
+    def _open(self) -> None:
+        try:
+            self._remove_leftovers()
+            if self._seed and not (self.folder / STORE).exists() and self.settings.int("seed_days") > 0:
+                self._build_history()
+            if self._closing:
+                return
+            self.stage = Stage("starting", 1.0, "Opening the store")
+            engine = Engine(self.folder / STORE, self.settings, self._executors).start()
+            if not engine.snapshot.zones:
+                self._found(engine)
+            self._control = Control(self.folder, self._answer)
+            self.engine = engine
+            self.stage = Stage("live", 1.0)
+        except DrainboardError as error:
+            log.error("%s", error)
+            self.stage = Stage("failed", 0.0, str(error))
+        except Exception as error:
+            log.exception("The console could not start")
+            self.stage = Stage("failed", 0.0, f"The console could not start: {error}")
+
+    def _executors(self, core: object) -> tuple[Simulated, ...]:
+        return (Simulated(self.fleet, self.settings.int("seed"), self.settings.float("fleet_speed")),)
+
+    def _found(self, engine: Engine) -> None:
+        """Bring the fleet into an empty store."""
+        for n, action in enumerate(self.fleet.founding()):
+            engine.do(Command(f"founding-{n}", "fleet", action)).result(30)
+
+    def _answer(self, request: Request) -> Reply:
+        """Answer the command line, as the verb would if nobody ran here."""
+        if self.engine is None:
+            raise Busy("The console is not ready yet; try again shortly")
+        context = verbs.Context(
+            self.folder / STORE, self.settings, self.engine.store, str(request["actor"]), self.engine
+        )
+        return asdict(verbs.carry_out(context, request["verb"], request["arguments"]))
+
+    def _remove_leftovers(self) -> None:
+        shutil.rmtree(self.folder / SEEDING, ignore_errors=True)
+
+    def _build_history(self) -> None:
+        """Let a child build the demo's history, so that this process goes on answering."""
+        days, tasks = self.settings.int("seed_days"), self.settings.int("seed_tasks")
+        self.stage = Stage("seeding", 0.0, f"Building {days} days of history")
+        command = [
+            sys.executable, "-m", "engine", "seed", "--data", str(self.folder), "--days", str(days),
+            "--tasks", str(tasks), "--seed", str(self.settings.int("seed")), "--progress",
+        ]  # fmt: skip
+        self._child = subprocess.Popen(
+            command, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL
+        )
+        assert self._child.stdout is not None
+        assert self._child.stderr is not None
+        for line in self._child.stdout:
+            told = json.loads(line)
+            self.stage = Stage("seeding", told["fraction"], told["text"])
+        said = self._child.stderr.read().strip()
+        if self._child.wait() != 0 and not self._closing:
+            raise DrainboardError(f"The demo's history could not be built: {said or 'the child ended'}")
+
+
+def fleet_file(folder: Path) -> Path:
+    """Tell which fleet file counts: the data folder's if it has one, else the checkout's."""
+    own = folder / "fleet.toml"
+    return own if own.exists() else CHECKOUT / "data" / "fleet.toml"
+
+
+_current: Console | None = None
+
+
+def launch(folder: Path) -> Console:
+    """Start this process's one console without waiting for it."""
+    global _current
+    if _current is None:
+        _current = Console(folder).start()
+    return _current
+
+
+def current() -> Console | None:
+    """Return this process's console, for pages and routes."""
+    return _current

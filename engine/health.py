@@ -1,0 +1,526 @@
+"""The four health-check signals, each with its evidence: a look at the queues in, signals out. Pure.
+
+    steady         the queue is empty most of the time
+    pile_up        dozens stay queued, and the oldest wait grows
+    stuck          a task runs for hours, and far longer than it usually does
+    slow_widgets   dashboards refresh far slower than usual
+
+and, as a warning, old_hold. A signal that does not hold says so in the same words, and one that can't be judged says
+that it is not known. Held tasks never raise an alarm; an archive of imported history has no verdict. A pile-up is told
+per site for what waits to be collected or run, and per business (no site) for what waits to be processed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import polars as pl
+import polars.selectors as cs
+
+from .clock import SECOND
+from .dispatch import SERVES, lane_of
+from .lifecycle import Cause, Kind, Status, task_label
+from .settings import Settings
+from .task import COLLECT, PROCESS
+
+if TYPE_CHECKING:
+    from .history import Look
+
+Facts = dict[str, Any]
+Row = dict[str, Any]
+
+ALARMS = ("pile_up", "stuck", "slow_widgets", "old_hold")  #: worst first
+VISIBLE_S = 1.0  #: nobody sees that a quicker refresh is slow
+ENOUGH_REFRESHES = 3  #: fewer tell nothing about what is usual
+
+_HOSTS = {
+    "scan": "explorer",
+    "connector": "connector host",
+    "import": "hosted zone",
+    "audit": "audit host",
+    "process": "processor",
+}
+_CAUSES = {
+    Cause.CONSOLE: "the console to come up",
+    Cause.THROTTLED: "their turn in a throttled resumption",
+    Cause.OFFLINE: "a service that is online",
+    Cause.EXCLUSIVE: "an explorer that is not scanning",
+    Cause.CAPACITY: "a free slot",
+    Cause.UNKNOWN: "a reason that is not known",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """From where on something is an alarm; the settings of the same names."""
+
+    pile_up_tasks: int = 24
+    pile_up_s: int = 900
+    stuck_s: int = 7200
+    stuck_times_p95: float = 3.0
+    slow_widget_times: float = 3.0
+    old_hold_s: int = 86_400
+
+    @classmethod
+    def of(cls, settings: Settings) -> Limits:
+        return cls(
+            settings.int("pile_up_tasks"), settings.int("pile_up_s"), settings.int("stuck_s"),
+            settings.float("stuck_times_p95"), settings.float("slow_widget_times"), settings.int("old_hold_s"),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """One health check's answer for a place: in people's words, and as facts (instants in µs, durations in seconds)."""
+
+    name: str
+    holds: bool
+    business: str | None
+    site: str | None
+    headline: str
+    evidence: list[str]
+    facts: Facts
+    action: str
+    known: bool = True  #: False: there is nothing to judge by yet
+
+
+def signals(look: Look, limits: Limits, zone: str = "UTC") -> list[Signal]:
+    """Judge every live site, and every business's processing; instants are told in the zone."""
+    tell = _Words(look.now, zone)
+    sites = look.sites.filter(~pl.col("archive")).select("business", "site").rows()
+    if not sites:
+        what = "There is no site yet" if look.sites.is_empty() else "An archive of imported history has no live verdict"
+        return [Signal("steady", False, None, None, what, [], {}, "", known=False)]
+    found: list[Signal] = []
+    for business, site in sites:
+        pile_up = _pile_up(look, limits, tell, business, site)
+        found += [
+            _steady(look, tell, business, site, pile_up.holds),
+            pile_up,
+            _stuck(look, limits, tell, business, site),
+            _slow_widgets(look, limits, tell, business, site),
+        ]
+    found += [_pile_up(look, limits, tell, business, None) for business in dict.fromkeys(b for b, _ in sites)]
+    return found + _old_holds(look, limits, tell)
+
+
+def verdict(found: Sequence[Signal]) -> Signal | None:
+    """Pick the signal to show first: the worst alarm, else a busy queue before a steady one; None of none."""
+    for name in ALARMS:
+        for signal in found:
+            if signal.name == name and signal.holds:
+                return signal
+    calm = [signal for signal in found if signal.name == "steady"]
+    return min(calm, key=lambda signal: (not signal.known, signal.holds), default=None)
+
+
+# --- 1. steady
+
+
+def _steady(look: Look, tell: _Words, business: str, site: str, piling: bool) -> Signal:
+    depth = _of_place(look.depth, business, site)
+    minutes = depth.height
+    if not minutes:
+        return Signal("steady", False, business, site, "Too young to judge", [], {}, "", known=False)
+    empty = int((depth["queued"] == 0).sum())
+    share = empty / minutes
+    span = tell.span(minutes * 60)
+    facts = {"minutes": minutes, "empty": empty, "queued": depth["queued"][-1]}
+    holds = share > 0.5 and not piling
+    if holds:
+        headline = f"Steady: the queue was empty {share:.0%} of the last {span}"
+    elif piling:
+        headline = "Not steady: tasks are piling up"
+    else:
+        headline = f"Busy: the queue was empty only {share:.0%} of the last {span}"
+    evidence = [f"Nothing was queued at {empty:,} of the last {minutes:,} minutes."]
+    return Signal("steady", holds, business, site, headline, evidence, facts, "Nothing to do." if holds else "")
+
+
+# --- 2. pile-up
+
+
+@dataclass(frozen=True, slots=True)
+class _Backlog:
+    """What is queued at a place, and for what it waits."""
+
+    ready: list[Row]
+    paused: int
+    lane: str | None  #: where most of it waits
+    causes: Counter[str]
+    hosts: list[Row]  #: that serve the lane, or the one that most of it asks for
+    wanted: str | None  #: the one service that most of it asks for
+
+    @property
+    def n(self) -> int:
+        return sum(row["n"] for row in self.ready)
+
+    @property
+    def away(self) -> list[Row]:
+        return [host for host in self.hosts if host["state"] != "online" or host["suspect"]]
+
+
+def _backlog(look: Look, waiting: list[Row], business: str, site: str | None) -> _Backlog:
+    ready = [row for row in waiting if not row["held"]]
+    lanes: Counter[str] = Counter()
+    causes: Counter[str] = Counter()
+    for row in ready:
+        lanes[lane_of(Kind(row["kind"]), row["stage"])] += row["n"]
+        causes[row["cause"] or Cause.UNKNOWN] += row["n"]
+    lane = lanes.most_common(1)[0][0] if lanes else None
+    hosts: list[Row] = []
+    wanted: str | None = None
+    if lane is not None:
+        at = None if lane == "process" else site
+        hosts = [
+            host
+            for host in _rows(look.services)
+            if host["business"] == business and host["site"] == at and host["role"] in SERVES[lane]
+        ]
+        asked: Counter[str | None] = Counter()
+        for row in ready:
+            if row["stage"] == COLLECT and lane_of(Kind(row["kind"]), COLLECT) == lane:
+                asked[row["requested_service"]] += row["n"]
+        name, n = asked.most_common(1)[0] if asked else (None, 0)
+        if name is not None and 2 * n > lanes[lane]:
+            wanted, hosts = name, [host for host in hosts if host["name"] == name]
+    paused = sum(row["n"] for row in waiting if row["held"])
+    return _Backlog(ready, paused, lane, causes, hosts, wanted)
+
+
+def _pile_up(look: Look, limits: Limits, tell: _Words, business: str, site: str | None) -> Signal:
+    stage = PROCESS if site is None else COLLECT
+    waiting = [
+        row
+        for row in _rows(look.waiting)
+        if row["business"] == business and row["stage"] == stage and site in (None, row["site"])
+    ]
+    backlog = _backlog(look, waiting, business, site)
+    depth = _of_place(look.depth, business, site)
+    at: list[int] = depth["at"].dt.epoch("us").to_list()
+    queued: list[int] = depth["queued"].to_list()
+    oldest: list[float | None] = depth["oldest_s"].to_list()
+    n = queued[-1] if queued else 0
+    start = len(queued)
+    while start and queued[start - 1] >= limits.pile_up_tasks:
+        start -= 1
+    since = at[start] if start < len(at) else None
+    lasts = (look.now - since) / SECOND if since is not None else 0.0
+    before = [age for instant, age in zip(at, oldest, strict=True) if instant <= look.now - limits.pile_up_s * SECOND]
+    age_now, age_then = (oldest[-1] if oldest else None), (before[-1] if before else None)
+    rising = age_now is not None and age_now > (age_then or 0.0)
+    holds = n >= limits.pile_up_tasks and lasts >= limits.pile_up_s and rising
+    arrived, departed = _flow(look, business, site)
+    stacked = _stacked(look, business, site)
+    facts: Facts = {
+        "queued": n, "since_at": since, "oldest_s": age_now, "oldest_before_s": age_then, "arrived": arrived,
+        "departed": departed, "paused": backlog.paused, "causes": dict(backlog.causes.most_common()),
+        "cause": backlog.causes.most_common(1)[0][0] if backlog.causes else None,
+        "away": [{key: host[key] for key in ("name", "role", "state", "suspect", "since_at")} for host in backlog.away],
+        "stacked": stacked,
+    }  # fmt: skip
+    where = site or f"{business}’s processors"
+    evidence = [f"{_count(n, 'task')} {_are(n)} queued at {where}."]
+    if since is not None:
+        longer = " or longer" if start == 0 else ""
+        evidence[0] = (
+            f"{_count(n, 'task')} {_are(n)} queued at {where}; it has been {limits.pile_up_tasks} or more since "
+            f"{tell.instant(since)}, for {tell.span(lasts)}{longer}."
+        )
+    if age_now is not None:
+        earlier = "nobody waited" if age_then is None else f"the oldest had waited {tell.span(age_then)}"
+        evidence.append(f"The oldest has waited {tell.span(age_now)}; {tell.span(limits.pile_up_s)} earlier {earlier}.")
+    if n:
+        evidence.append(f"In the last 15 min {arrived} came and {departed} left.")
+    if backlog.causes:
+        causes = [f"{_CAUSES[Cause(cause)]} ({count})" for cause, count in backlog.causes.most_common()]
+        evidence.append(f"They wait for {_and(causes)}.")
+    evidence += [f"{host['name']} {tell.state(host)}." for host in backlog.away]
+    if stacked:
+        who = [f"{_WHO[by]} {name} ({count})" for by, name, count in stacked["who"][:3]]
+        evidence.append(
+            f"{stacked['n']} of them came in one minute, {tell.instant(stacked['minute_at'])}: {_and(who)}."
+        )
+    if backlog.paused:
+        evidence.append(f"{_count(backlog.paused, 'more task')} {_are(backlog.paused)} held; they don't count here.")
+    if holds:
+        why, action = _why(backlog, stacked, tell)
+        headline = f"Backing up: {why}"
+    else:
+        action = ""
+        if n < limits.pile_up_tasks:
+            headline = f"No pile-up: {n} queued" if n else "No pile-up: nothing is queued"
+        elif lasts < limits.pile_up_s:
+            headline = f"{n} queued for {tell.span(lasts)}: a pile-up from {tell.span(limits.pile_up_s)} on"
+        else:
+            headline = f"{n} queued, but the oldest wait does not grow: the queue moves"
+    return Signal("pile_up", holds, business, site, headline, evidence, facts, action)
+
+
+_WHO = {"schedule": "schedule", "user": "user"}
+
+
+def _why(backlog: _Backlog, stacked: Facts | None, tell: _Words) -> tuple[str, str]:
+    """Name the cause of a pile-up, and what to do about it."""
+    host = _HOSTS[backlog.lane or "process"]
+    hosts, away = backlog.hosts, backlog.away
+    if backlog.lane is not None and not hosts:
+        return f"there is no {host} here to do the work", f"Add {_a(host)} to the site."
+    if away:
+        names = _and([service["name"] for service in away])
+        fix = f"See to {names}: bring it back online, or add another {host}."
+        if backlog.wanted is not None:
+            return f"{backlog.wanted}, which most of the queued tasks ask for, {tell.is_state(away)}", fix
+        return _share(away, hosts, host, tell), fix
+    if stacked and 2 * stacked["n"] >= backlog.n:
+        action = "Stagger the schedules and big submissions so that they don't stack on the same minute."
+        return f"{stacked['n']} tasks came in one minute, {tell.instant(stacked['minute_at'])}", action
+    action = f"Stagger big runs; if the load persists, add another {host}."
+    if backlog.causes and backlog.causes.most_common(1)[0][0] == Cause.EXCLUSIVE:
+        return f"{_every(hosts, host)} is scanning, one scan at a time", action
+    if len(hosts) == 1:
+        return f"the only {host} has no free slot for it", action
+    return f"all {len(hosts)} {host}s are full" if hosts else "the cause is not known", action
+
+
+def _share(away: list[Row], hosts: list[Row], host: str, tell: _Words) -> str:
+    if len(hosts) == 1:
+        return f"the only {host} {tell.is_state(away)}"
+    if len(away) == len(hosts):
+        return f"all {len(hosts)} {host}s {tell.is_state(away)}"
+    return f"{len(away)} of {len(hosts)} {host}s {tell.is_state(away)}"
+
+
+def _flow(look: Look, business: str, site: str | None) -> tuple[int, int]:
+    came, left = ("process_arrived", "process_departed") if site is None else ("arrived", "departed")
+    rows = [row for row in _rows(look.flow) if row["business"] == business and site in (None, row["site"])]
+    return sum(row[came] for row in rows), sum(row[left] for row in rows)
+
+
+def _stacked(look: Look, business: str, site: str | None) -> Facts | None:
+    """Tell which minute brought most of what is queued at a site, if it brought more than one."""
+    rows = [row for row in _rows(look.stacked) if (row["business"], row["site"]) == (business, site)]
+    n = sum(row["n"] for row in rows)
+    if n < 2:
+        return None
+    return {"n": n, "minute_at": rows[0]["minute_at"], "who": [(row["by"], row["name"], row["n"]) for row in rows]}
+
+
+# --- 3. stuck
+
+
+def _stuck(look: Look, limits: Limits, tell: _Words, business: str, site: str) -> Signal:
+    running = [
+        row
+        for row in _rows(look.running)
+        if (row["business"], row["site"]) == (business, site) and row["status"] != Status.STOPPING
+    ]
+    ran: list[Facts] = []
+    for row in running:
+        seconds, usual = (look.now - row["since_at"]) / SECOND, row["usual_s"]
+        ran.append({
+            "task_id": row["task_id"], "label": task_label(row["kind"], row["number"]), "target": row["target"],
+            "scope": row["scope"], "owner": row["owner"], "service": row["host"], "stage": row["stage"],
+            "since_at": row["since_at"], "ran_s": seconds, "usual_s": usual, "usual_of": row["usual_of"],
+            "runs": row["runs"], "times": seconds / usual if usual else None,
+            "stuck": seconds > max(limits.stuck_s, limits.stuck_times_p95 * (usual or 0.0)),
+        })  # fmt: skip
+    ran.sort(key=lambda task: -task["ran_s"])
+    stuck = [task for task in ran if task["stuck"]]
+    evidence = [tell.run(task) for task in stuck or ran[:1]]
+    if not stuck:
+        headline = f"No task is stuck: {len(ran)} running" if ran else "No task is stuck: nothing is running"
+        return Signal("stuck", False, business, site, headline, evidence, {"tasks": []}, "")
+    first = stuck[0]
+    times = "" if first["times"] is None else f", {tell.times(first['times'])} as long as usual"
+    headline = f"Stuck: {first['label']} has run for {tell.span(first['ran_s'])}{times}"
+    if len(stuck) > 1:
+        headline = f"Stuck: {len(stuck)} tasks have run for hours, {first['label']} for {tell.span(first['ran_s'])}"
+    action = "Open the task to see its scope. If its target is unreachable or its script hangs, stop it."
+    return Signal("stuck", True, business, site, headline, evidence, {"tasks": stuck}, action)
+
+
+# --- 4. slow widgets
+
+
+def _slow_widgets(look: Look, limits: Limits, tell: _Words, business: str, site: str) -> Signal:
+    judged: list[Facts] = []
+    widgets = [row for row in _rows(look.widgets) if (row["business"], row["site"]) == (business, site)]
+    for row in widgets:
+        finished, pending, usual = row["latency_s"] or 0.0, row["pending_s"] or 0.0, row["usual_s"]
+        if row["before"] >= ENOUGH_REFRESHES and usual:
+            now_s = max(finished, pending)
+            judged.append({
+                "widget": row["widget"], "latency_s": now_s, "usual_s": usual, "times": now_s / usual,
+                "pending": pending > finished,
+                "slow": now_s > limits.slow_widget_times * usual and now_s >= VISIBLE_S,
+            })  # fmt: skip
+    judged.sort(key=lambda widget: -widget["times"])
+    slow = [widget for widget in judged if widget["slow"]]
+    waiting = [
+        row
+        for row in _rows(look.waiting)
+        if row["business"] == business and lane_of(Kind(row["kind"]), row["stage"]) == "process"
+    ]
+    backlog = _backlog(look, waiting, business, None)
+    oldest = min((row["oldest_at"] for row in backlog.ready), default=None)
+    age = None if oldest is None else (look.now - oldest) / SECOND
+    facts: Facts = {
+        "widgets": slow, "judged": len(judged), "process_queued": backlog.n, "process_oldest_s": age,
+        "away": [{key: host[key] for key in ("name", "role", "state", "suspect", "since_at")} for host in backlog.away],
+    }  # fmt: skip
+    queue = f"{_count(backlog.n, 'task')} {'wait' if backlog.n != 1 else 'waits'} for {business}’s processors now"
+    queue += "." if age is None else f", the oldest for {tell.span(age)}."
+    if not judged:
+        headline = "No widget has been refreshed often enough to know what is usual"
+        return Signal("slow_widgets", False, business, site, headline, [queue], facts, "", known=False)
+    evidence = [tell.widget(widget) for widget in slow or judged[:1]]
+    evidence += [queue, *(f"{host['name']} {tell.state(host)}." for host in backlog.away)]
+    if not slow:
+        headline = f"Widgets refresh as usual ({_count(len(judged), 'widget')})"
+        return Signal("slow_widgets", False, business, site, headline, evidence, facts, "")
+    if backlog.away:
+        why = _share(backlog.away, backlog.hosts, "processor", tell)
+    elif backlog.n > 1:
+        why = f"{backlog.n} tasks wait for the processors"
+    else:
+        why = f"{len(slow)} of {_count(len(judged), 'widget')}, {slow[0]['widget']} by {tell.times(slow[0]['times'])}"
+    action = (
+        "Look at the queue first: once it drains, refreshes are as quick as usual again. Then look at the processors."
+    )
+    return Signal("slow_widgets", True, business, site, f"Dashboard is slow: {why}", evidence, facts, action)
+
+
+# --- old holds
+
+
+def _old_holds(look: Look, limits: Limits, tell: _Words) -> list[Signal]:
+    """Warn of holds that have been in force for long, one signal for each business or site that they are over."""
+    old: dict[tuple[str | None, str | None], list[Row]] = {}
+    for hold in _rows(look.holds):
+        if hold["in_force"] and look.now - hold["from_at"] > limits.old_hold_s * SECOND:
+            old.setdefault((hold["business"], hold["site"]), []).append(hold)
+    found = []
+    for (business, site), over in old.items():
+        over.sort(key=lambda hold: hold["from_at"])
+        evidence = [tell.hold(hold) for hold in over]
+        first = over[0]
+        age = tell.span((look.now - first["from_at"]) / SECOND)
+        headline = f"Held for {age}: {_HELD[first['target_kind']]} {first['target']}"
+        if len(over) > 1:
+            headline = f"{len(over)} holds are old, the oldest has been in force for {age}"
+        facts = {
+            "holds": [{key: hold[key] for key in ("hold_id", "target_kind", "target", "from_at")} for hold in over]
+        }
+        action = "Resume what need not wait any longer, or give the hold an end."
+        found.append(Signal("old_hold", True, business, site, headline, evidence, facts, action))
+    return found
+
+
+_HELD = {"user": "user", "kind": "task type", "schedule": "schedule"}
+
+
+# --- words
+
+
+class _Words:
+    """Says instants, spans and findings as people do."""
+
+    def __init__(self, now: int, zone: str) -> None:
+        self._now, self._zone_name, self._zone = now, zone, ZoneInfo(zone)
+
+    def instant(self, at: int) -> str:
+        """Name an instant by the clock of the zone, with the day where it is not today's."""
+        there = datetime.fromtimestamp(at / SECOND, UTC).astimezone(self._zone)
+        today = datetime.fromtimestamp(self._now / SECOND, UTC).astimezone(self._zone)
+        day = "" if there.date() == today.date() else f"{there.day} {there:%b} "
+        return f"{day}{there:%H:%M} {self._zone_name}"
+
+    @staticmethod
+    def span(seconds: float) -> str:
+        """Say a duration in its two largest units."""
+        whole = round(seconds)
+        if seconds < 10:
+            return f"{seconds:.1f} s"
+        if whole < 90:
+            return f"{whole} s"
+        if whole < 3600:
+            return f"{whole // 60} min"
+        if whole < 86_400:
+            hours, minutes = divmod(whole // 60, 60)
+            return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+        days, hours = divmod(whole // 3600, 24)
+        return f"{_count(days, 'day')} {hours} h" if hours else _count(days, "day")
+
+    @staticmethod
+    def times(factor: float) -> str:
+        return f"{factor:.1f} times" if factor < 10 else f"{factor:.0f} times"
+
+    def state(self, host: Row) -> str:
+        word = "suspect (it did not confirm a stop)" if host["state"] == "online" else host["state"]
+        return f"has been {word} since {self.instant(host['since_at'])}"
+
+    @staticmethod
+    def is_state(hosts: list[Row]) -> str:
+        states = {"suspect" if host["state"] == "online" else host["state"] for host in hosts}
+        return f"{_are(len(hosts))} {states.pop() if len(states) == 1 else 'not available'}"
+
+    def run(self, task: Facts) -> str:
+        what = task["label"] + (f" of {task['target']}" if task["target"] else "")
+        scope = f" (scope {task['scope']})" if task["scope"] and task["scope"] != task["target"] else ""
+        said = f"{what}{scope} has run on {task['service']} since {self.instant(task['since_at'])}"
+        said += f", for {self.span(task['ran_s'])}"
+        if task["times"] is None:
+            return f"{said}; there is no earlier run to compare it with."
+        of = "this target" if task["usual_of"] == "target" else "this task type"
+        return (
+            f"{said}: {self.times(task['times'])} the usual p95 of {self.span(task['usual_s'])} "
+            f"({_count(task['runs'], 'run')} of {of})."
+        )
+
+    def widget(self, widget: Facts) -> str:
+        usual = f"usually {self.span(widget['usual_s'])} ({self.times(widget['times'])})"
+        if widget["pending"]:
+            return f"{widget['widget']} has been refreshing for {self.span(widget['latency_s'])}, {usual}."
+        return f"{widget['widget']} took {self.span(widget['latency_s'])} in the last 15 min, {usual}."
+
+    def hold(self, hold: Row) -> str:
+        until = "with no end" if hold["until_at"] is None else f"until {self.instant(hold['until_at'])}"
+        reason = f": “{hold['reason']}”" if hold["reason"] else ""
+        since = self.instant(hold["from_at"])
+        what = f"{_HELD[hold['target_kind']]} {hold['target']}"
+        return f"{hold['actor']} holds {what} since {since}, {until}{reason}."
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
+def _are(n: int) -> str:
+    return "is" if n == 1 else "are"
+
+
+def _a(noun: str) -> str:
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
+
+
+def _every(hosts: list[Row], host: str) -> str:
+    return f"the only {host}" if len(hosts) == 1 else f"each of {len(hosts)} {host}s"
+
+
+def _and(parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def _of_place(frame: pl.DataFrame, business: str, site: str | None) -> pl.DataFrame:
+    return frame.filter(pl.col("business") == business, pl.col("site").eq_missing(pl.lit(site, pl.String)))
+
+
+def _rows(frame: pl.DataFrame) -> list[Row]:
+    """Read a frame as rows, its instants as microseconds."""
+    return frame.with_columns(cs.datetime().dt.epoch("us")).to_dicts()

@@ -1,0 +1,650 @@
+"""Every read of what was and what stands: SQL with parameters in, Polars frames out.
+
+Instants are integer microseconds (UTC) in arguments and plain values, `Datetime("us")` in frames; durations end in `_s`
+and are seconds, Float64. A live console hands in its snapshot and gets live tasks, services and holds as of that;
+without one (a store that no engine runs) live tasks are those of the last publication, services and holds those of the
+ledger. Nothing here tells good from bad: `look` gathers what the health checks go by, `health` judges it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass
+from typing import Any
+
+import polars as pl
+
+from . import rollups
+from .clock import DAY, HOUR, MINUTE, SECOND
+from .lifecycle import RUNNING, TERMINAL, Status
+from .rollups import QUARTER
+from .snapshot import Snapshot
+from .store import Store
+from .task import COLLECT, PROCESS
+
+USUAL_DAYS = 14  #: what is usual is taken from so many days back
+RECENT_S = 900  #: what is recent, for arrivals, departures and widgets
+LOOK_BACK = DAY  #: how far back a look follows each queue, minute by minute
+MOST_POINTS = 500  #: a series without a bucket of its own has at most so many
+BUCKETS = (MINUTE, 5 * MINUTE, QUARTER, HOUR, 6 * HOUR, DAY)
+
+_SCOPE = """($business::varchar is null or business = $business::varchar)
+    and ($site::varchar is null or site = $site::varchar)"""
+_OWN = "source in ('live', 'demo')"  #: work of this fleet, not of an imported log
+
+
+def last_instant(store: Store) -> int | None:
+    """Tell the engine's clock at the last commit; None for an empty store."""
+    instant: int | None = store.read("select epoch_us(max(committed_at)) as at_us from batch").item()
+    return instant
+
+
+# --- queues over time
+
+
+def depth(
+    store: Store,
+    start_at: int,
+    end_at: int,
+    *,
+    business: str | None = None,
+    site: str | None = None,
+    kind: str | None = None,
+    bucket: int | None = None,
+) -> pl.DataFrame:
+    """Follow the queue of everything, a business, a site or one kind at a site, up to the last commit.
+
+    A row per bucket that begins in [start_at, end_at): bucket, arrived, started, finished (counts within it), depth,
+    held, process_depth, process_held, running (at its end), highest (depth within it), queued (depth without held).
+    Without a `bucket` (µs) the finest that gives at most 500 rows; the start is moved down to a whole bucket.
+    """
+    if (site is not None and business is None) or (kind is not None and site is None):
+        raise ValueError("a kind is told at a site, a site in a business")
+    if bucket is None:
+        bucket = next((b for b in BUCKETS if (end_at - start_at) // b <= MOST_POINTS), BUCKETS[-1])
+    level = "kind" if kind else "site" if site else "business" if business else "all"
+    start_at -= start_at % bucket
+    series = rollups.depth_series(store, level, start_at, end_at, bucket, business=business, site=site, kind=kind)
+    return series.with_columns(queued=pl.col("depth") - pl.col("held"))
+
+
+_LEFT: dict[str, str] = {
+    COLLECT: "queued_at as since_at, coalesce(started_at, finished_at) as left_at",
+    PROCESS: "processing_queued_at as since_at, coalesce(processing_started_at, finished_at) as left_at",
+}
+
+
+def oldest_wait(
+    store: Store,
+    instants: Sequence[int],
+    *,
+    business: str,
+    site: str | None = None,
+    stage: str = COLLECT,
+    tasks: pl.DataFrame | None = None,
+) -> list[float | None]:
+    """Tell how long the oldest waiting task had waited at each of some ascending instants, in seconds.
+
+    None where nobody waited. Waits run from queue time to first start, so a rescued task counts as waiting throughout;
+    tasks that are held now are left out. Waits within one minute are left out unless they go on: give instants at
+    minutes, the last may be now. `tasks` are the live ones, where they have been read already.
+    """
+    if not instants:
+        return []
+    gone = store.read(
+        f"""
+        select since_at, left_at from (
+            select {_LEFT[stage]}, business, site from task_done where finished_at > make_timestamp($start_at))
+        where left_at > make_timestamp($start_at) and since_at <= make_timestamp($end_at)
+          and date_trunc('minute', since_at) <> date_trunc('minute', left_at) and {_SCOPE}
+        """,
+        {"start_at": instants[0], "end_at": instants[-1], "business": business, "site": site},
+    )
+    if tasks is None:
+        tasks = live_tasks(store)
+    since, left = ("queued_at", "started_at") if stage == COLLECT else ("processing_queued_at", "processing_started_at")
+    waits = (
+        tasks.lazy()
+        .filter(
+            pl.col("business") == business,
+            pl.lit(True) if site is None else pl.col("site") == site,
+            pl.col(since).is_not_null(),
+            pl.col("held_by").is_null(),
+        )
+        .select(
+            since_at=since,
+            left_at=pl.when(pl.col("waits_for") == stage).then(None).otherwise(pl.col(left)),
+            goes_on=pl.col("waits_for") == stage,
+        )
+        .filter(pl.col("goes_on") | pl.col("left_at").is_not_null())
+        .drop("goes_on")
+        .collect()
+    )
+    ends = pl.concat([gone, waits]).sort("since_at").select(pl.all().dt.epoch("us"))
+    return _oldest(ends["since_at"].to_list(), ends["left_at"].to_list(), instants)
+
+
+def _oldest(since: list[int], left: list[int | None], instants: Iterable[int]) -> list[float | None]:
+    """Walk the waits in queue order beside the instants: who has left by one of them never comes back."""
+    ages: list[float | None] = []
+    first, n = 0, len(since)
+    for at in instants:
+        while first < n and (gone := left[first]) is not None and gone <= at:
+            first += 1
+        ages.append((at - since[first]) / SECOND if first < n and since[first] <= at else None)
+    return ages
+
+
+def flow(
+    store: Store, start_at: int, end_at: int, *, business: str | None = None, site: str | None = None
+) -> pl.DataFrame:
+    """Count who came and went in (start_at, end_at], by business and site.
+
+    Columns: business, site, arrived, departed (the queue for collecting, or for running a system task),
+    process_arrived, process_departed (the queue for processing), finished. Who is put back does not arrive anew.
+    """
+    return store.read(
+        f"""
+        select business, site,
+               count(*) filter (dq > 0 and event in ('submit', 'due', 'restore')) as arrived,
+               count(*) filter (dq < 0) as departed,
+               count(*) filter (dp > 0 and event = 'hand_over') as process_arrived,
+               count(*) filter (dp < 0) as process_departed,
+               count(*) filter (to_status in ({_listed(TERMINAL)}) and from_status <> to_status) as finished
+        from task_event
+        where occurred_at > make_timestamp($start_at) and occurred_at <= make_timestamp($end_at) and {_SCOPE}
+        group by business, site order by business, site
+        """,
+        {"start_at": start_at, "end_at": end_at, "business": business, "site": site},
+    )
+
+
+# --- what is usual
+
+
+def usual_durations(store: Store, until_at: int, wanted: pl.DataFrame) -> pl.DataFrame:
+    """Find how long such tasks usually run, over the 14 days before an instant; `wanted` has business, kind, target.
+
+    Columns: business, kind, site, target (both empty: the kind in its business), runs, run_s, process_s: the p95, by
+    nearest rank, of collecting and of processing. Only finished work of this fleet counts, no imported log.
+    """
+    return store.read(
+        f"""
+        with done as (
+            select business, site, kind, target, run_s, process_s from task_done
+            where finished_at >= make_timestamp($start_at) and finished_at <= make_timestamp($until_at)
+              and status = '{Status.PROCESSED}' and {_OWN} and kind in (select unnest($kinds::varchar[]))
+              and business in (select unnest($businesses::varchar[])))
+        select business, kind, null::varchar as site, null::varchar as target, count(*) as runs,
+               quantile_disc(run_s, 0.95)::double as run_s, quantile_disc(process_s, 0.95)::double as process_s
+        from done group by business, kind
+        union all
+        select business, kind, site, target, count(*), quantile_disc(run_s, 0.95)::double,
+               quantile_disc(process_s, 0.95)::double
+        from done where target in (select unnest($targets::varchar[])) group by business, kind, site, target
+        """,
+        {
+            "start_at": until_at - USUAL_DAYS * DAY,
+            "until_at": until_at,
+            "kinds": wanted["kind"].unique().to_list(),
+            "businesses": wanted["business"].unique().to_list(),
+            "targets": wanted["target"].drop_nulls().unique().to_list(),
+        },
+    )
+
+
+def widget_latencies(store: Store, now: int, *, business: str | None = None, site: str | None = None) -> pl.DataFrame:
+    """Compare each widget's refreshes of the last 15 minutes with those of the 14 days before.
+
+    Columns: business, site, widget, recent (how many), latency_s (their median), before (how many), usual_s (their
+    median). Latency runs from the first request that a refresh answered to its result; for recent ones the time under a
+    hold is left out.
+    """
+    return store.read(
+        f"""
+        select business, site, widget,
+               count(*) filter (is_recent) as recent,
+               (quantile_disc(latency_s, 0.5) filter (is_recent))::double as latency_s,
+               count(*) filter (not is_recent) as before,
+               (quantile_disc(latency_s, 0.5) filter (not is_recent))::double as usual_s
+        from (
+            select business, site, widget, false as is_recent, latency_s from widget_refresh
+            where occurred_at >= make_timestamp($start_at) and occurred_at <= make_timestamp($recent_at) and {_SCOPE}
+            union all
+            select business, site, widget, true, latency_s - coalesce(held_s, 0)
+            from widget_refresh
+            left join (select task_id, wait_hold_s + process_wait_hold_s as held_s from task_done
+                       where finished_at > make_timestamp($recent_at)) using (task_id)
+            where occurred_at > make_timestamp($recent_at) and occurred_at <= make_timestamp($now) and {_SCOPE})
+        group by business, site, widget order by business, site, widget
+        """,
+        {
+            "now": now,
+            "recent_at": now - RECENT_S * SECOND,
+            "start_at": now - USUAL_DAYS * DAY,
+            "business": business,
+            "site": site,
+        },
+    )
+
+
+# --- what stands
+
+_LIVE_COLUMNS = (
+    "task_id", "number", "name", "kind", "business", "site", "target", "target_kind", "scope", "owner", "schedule_id",
+    "requested_service", "service", "processor", "status", "held_by", "cause", "created_at", "queued_at", "started_at",
+    "processing_queued_at", "processing_started_at", "run_s", "process_s",
+)  # fmt: skip
+
+
+def live_tasks(
+    store: Store, snapshot: Snapshot | None = None, *, business: str | None = None, site: str | None = None
+) -> pl.DataFrame:
+    """List the unfinished tasks: of the snapshot, else those of the last publication that have not ended since.
+
+    Columns of the table task: ids, facts, status, held_by, cause, instants, run_s, process_s; and waits_for, the stage
+    ("collect" or "process") that it stands in a queue for, empty where it runs or is not due.
+    """
+    if snapshot is None:
+        found = store.read(
+            f"""select {", ".join(_LIVE_COLUMNS)} from task
+                where status not in ({_listed(TERMINAL)}) and {_SCOPE} order by task_id""",
+            {"business": business, "site": site},
+        ).with_columns(pl.col("run_s", "process_s").cast(pl.Float64))
+    else:
+        found = (
+            _within(snapshot.tasks(), business, site)
+            .select(_LIVE_COLUMNS)
+            .with_columns(
+                pl.col([name for name in _LIVE_COLUMNS if name.endswith("_at")]).cast(pl.Datetime("us")),
+                pl.col("run_s", "process_s") / SECOND,
+            )
+        )
+    queued = (pl.col("status") == Status.NEW) & pl.col("queued_at").is_not_null()
+    return found.with_columns(
+        waits_for=pl.when(queued)
+        .then(pl.lit(COLLECT))
+        .when(pl.col("status") == Status.PROCESSING_QUEUED)
+        .then(pl.lit(PROCESS))
+    )
+
+
+def running_tasks(store: Store, tasks: pl.DataFrame) -> pl.DataFrame:
+    """Pick those of the live tasks that hold a slot, with the host and the beginning of the present stage.
+
+    Columns of `live_tasks` and: stage ("collect" or "process"), host, since_at. A stage begun anew after a rescue or a
+    suspension counts from its last claim.
+    """
+    processing = pl.col("processing_started_at").is_not_null()
+    found = tasks.filter(pl.col("status").is_in(sorted(RUNNING))).with_columns(
+        stage=pl.when(processing).then(pl.lit(PROCESS)).otherwise(pl.lit(COLLECT)),
+        host=pl.when(processing).then("processor").otherwise("service"),
+        since_at=pl.when(processing).then("processing_started_at").otherwise("started_at"),
+        again=pl.when(processing).then("process_s").otherwise("run_s").is_not_null(),
+    )
+    again = found.filter("again")
+    if again.height:
+        claims = store.read(
+            """
+            select task_id, max(occurred_at) as claimed_at from task_event
+            where event in ('claim', 'process') and occurred_at >= $start_at
+              and task_id in (select unnest($ids::bigint[]))
+            group by task_id
+            """,
+            {"start_at": again["started_at"].min(), "ids": again["task_id"].to_list()},
+        )
+        found = (
+            found.join(claims, on="task_id", how="left", maintain_order="left")
+            .with_columns(since_at=pl.coalesce("claimed_at", "since_at"))
+            .drop("claimed_at")
+        )
+    return found.drop("again")
+
+
+def sites(store: Store, *, business: str | None = None, site: str | None = None) -> pl.DataFrame:
+    """List the sites: business, site, zone, archive (imported history: no services), added_at."""
+    return store.read(
+        f"""
+        select business, site, detail->>'$.zone' as zone, (detail->>'$.archive')::boolean as archive,
+               occurred_at as added_at
+        from service_event where event = 'site_added' and {_SCOPE} order by business, site
+        """,
+        {"business": business, "site": site},
+    )
+
+
+_SERVICE_SCHEMA = pl.Schema({
+    "business": pl.String(), "site": pl.String(), "name": pl.String(), "role": pl.String(), "state": pl.String(),
+    "suspect": pl.Boolean(), "slots": pl.Int64(), "used": pl.Int64(), "since_at": pl.Datetime("us"),
+})  # fmt: skip
+
+
+def services(
+    store: Store,
+    snapshot: Snapshot | None = None,
+    *,
+    business: str | None = None,
+    site: str | None = None,
+    tasks: pl.DataFrame | None = None,
+) -> pl.DataFrame:
+    """List the services of a site and the processors of its business, as of the snapshot, else of the ledger.
+
+    Columns: business, site (empty for processors), name, role, state (online, draining, offline), suspect, slots, used,
+    since_at (the last change of state).
+    """
+    if snapshot is not None:
+        looks = [
+            astuple(look)
+            for look in snapshot.services
+            if business in (None, look.business) and (look.site is None or site in (None, look.site))
+        ]
+        return pl.DataFrame(looks, schema=_SERVICE_SCHEMA, orient="row")
+    found = store.read(
+        """
+        select business, any_value(site) as site, service as name,
+               any_value(detail->>'$.role') filter (event = 'service_added') as role,
+               arg_max(event, event_id) filter (event in ('online', 'draining', 'offline')) as wanted,
+               arg_max(event, event_id) filter (event in ('lost', 'returned')) as heard,
+               if(heard = 'lost', 'offline', coalesce(wanted, 'online')) as state,
+               coalesce(arg_max(event, event_id) filter (event in ('suspect', 'cleared')) = 'suspect', false)
+                   as suspect,
+               arg_max((detail->>'$.slots')::bigint, event_id) filter (event in ('service_added', 'slots')) as slots,
+               max(occurred_at) filter (event <> 'slots') as since_at
+        from service_event
+        where service is not null and ($business::varchar is null or business = $business::varchar)
+          and (site is null or $site::varchar is null or site = $site::varchar)
+        group by business, service order by business, service
+        """,
+        {"business": business, "site": site},
+    )
+    running = running_tasks(store, live_tasks(store) if tasks is None else tasks)
+    used = running.group_by("business", "host").agg(used=pl.len().cast(pl.Int64))
+    return (
+        found.join(used, left_on=["business", "name"], right_on=["business", "host"], how="left", maintain_order="left")
+        .with_columns(pl.col("used").fill_null(0))
+        .select(_SERVICE_SCHEMA.names())
+    )
+
+
+_HOLD_SCHEMA = pl.Schema({
+    "hold_id": pl.Int64(), "business": pl.String(), "site": pl.String(), "target_kind": pl.String(),
+    "target": pl.String(), "reason": pl.String(), "actor": pl.String(), "from_at": pl.Datetime("us"),
+    "until_at": pl.Datetime("us"), "in_force": pl.Boolean(),
+})  # fmt: skip
+
+
+def holds(
+    store: Store, snapshot: Snapshot | None = None, *, business: str | None = None, site: str | None = None
+) -> pl.DataFrame:
+    """List the holds in force and to come that reach a business or site, as of the snapshot, else of the ledger.
+
+    Columns: hold_id, business (empty: system-wide), site, target_kind, target, reason, actor, from_at, until_at,
+    in_force.
+    """
+    if snapshot is not None:
+        found = pl.DataFrame([astuple(look) for look in snapshot.holds], schema=_HOLD_SCHEMA, orient="row")
+    else:
+        found = store.read(
+            """
+            select hold_id, any_value(business) as business, any_value(site) as site,
+                   any_value(target_kind) as target_kind, any_value(target) as target,
+                   any_value(reason) filter (event = 'placed') as reason,
+                   any_value(actor) filter (event = 'placed') as actor, any_value(from_at) as from_at,
+                   any_value(until_at) as until_at, bool_or(event = 'begun') as in_force
+            from hold_event group by hold_id
+            having not bool_or(event not in ('placed', 'begun')) order by hold_id
+            """
+        )
+    return found.filter(_reaches("business", business), _reaches("site", site))
+
+
+def _reaches(column: str, name: str | None) -> pl.Expr:
+    return pl.lit(True) if name is None else pl.col(column).is_null() | (pl.col(column) == name)
+
+
+def status_counts(store: Store, *, business: str | None = None, site: str | None = None) -> pl.DataFrame:
+    """Count the tasks by stored status: status, n. Live ones count as of the last publication."""
+    return store.read(
+        f"select status, count(*) as n from task where {_SCOPE} group by status order by n desc, status",
+        {"business": business, "site": site},
+    )
+
+
+# --- what an imported log holds
+
+
+@dataclass(frozen=True, slots=True)
+class TraceFacts:
+    """What a site's whole history amounts to. Waits are of all tasks whose wait is known; percentiles by rank."""
+
+    tasks: int
+    statuses: pl.DataFrame  #: status, outcome, reason, n
+    owners: pl.DataFrame  #: owner, n
+    first_at: int | None  #: the first submission
+    last_at: int | None  #: the last end
+    waits: int
+    wait_mean_s: float | None
+    wait_p50_s: float | None
+    wait_p95_s: float | None
+    wait_max_s: float | None
+    peak_queued: int  #: over the instants of the ledger, changes of one instant netted
+    peak_queued_at: int | None  #: when it was first reached
+    peak_by_minute: int  #: the same, as the rollups have it
+
+
+def trace_facts(store: Store, business: str, site: str) -> TraceFacts:
+    """Count what an imported log, or any site's history, amounts to."""
+    place = {"business": business, "site": site}
+    here = "business = $business and site = $site"
+    statuses = store.read(
+        f"select status, outcome, reason, count(*) as n from task where {here} group by all order by n desc, all", place
+    )
+    owners = store.read(
+        f"select owner, count(*) as n from task where {here} group by owner order by n desc, owner", place
+    )
+    whole = store.read(
+        f"""
+        select count(*) as tasks, epoch_us(min(created_at)) as first_at, epoch_us(max(finished_at)) as last_at,
+               count(wait_s) as waits, (sum(wait_s) / count(wait_s))::double as mean_s,
+               quantile_disc(wait_s, 0.5)::double as p50_s, quantile_disc(wait_s, 0.95)::double as p95_s,
+               max(wait_s)::double as max_s
+        from task where {here}
+        """,
+        place,
+    ).row(0, named=True)
+    peak = store.read(
+        f"""
+        select depth, epoch_us(occurred_at) as at_us from (
+            select occurred_at, sum(dq) over (order by occurred_at) as depth from (
+                select occurred_at, sum(dq) as dq from task_event where {here} and dq <> 0 group by occurred_at))
+        order by depth desc, occurred_at limit 1
+        """,
+        place,
+    )
+    by_minute = store.read(
+        f"select coalesce(max(highest), 0) as highest from queue_minute where level = 'site' and {here}", place
+    ).item()
+    queued, queued_at = peak.row(0) if peak.height else (0, None)
+    return TraceFacts(
+        whole["tasks"], statuses, owners, whole["first_at"], whole["last_at"], whole["waits"], whole["mean_s"],
+        whole["p50_s"], whole["p95_s"], whole["max_s"], int(queued), queued_at, by_minute,
+    )  # fmt: skip
+
+
+# --- what the health checks go by
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Everything that the health checks go by, of one moment. Frames as their functions tell, and as told here."""
+
+    now: int
+    sites: pl.DataFrame
+    services: pl.DataFrame
+    holds: pl.DataFrame
+    #: business, site, stage, kind, requested_service, cause, held, n, oldest_at
+    waiting: pl.DataFrame
+    #: business, site, minute_at, by (schedule or user), name, n: the minute that most of the queued came in
+    stacked: pl.DataFrame
+    #: business, site, at, queued, oldest_s: at each minute of the last day, and now; without a site: for processing
+    depth: pl.DataFrame
+    #: of the last 15 minutes
+    flow: pl.DataFrame
+    #: and usual_s (the p95 of this stage), usual_of (target, kind, or empty), runs
+    running: pl.DataFrame
+    #: and pending_s: how long ago the refresh was asked for that is not finished yet
+    widgets: pl.DataFrame
+
+
+def look(
+    store: Store,
+    snapshot: Snapshot | None = None,
+    now: int | None = None,
+    *,
+    business: str | None = None,
+    site: str | None = None,
+) -> Look:
+    """Gather what the health checks go by, for everything, a business, or a site with its business's processing.
+
+    `now` is the engine's clock: an idle engine's snapshot is as old as its last event. Without one, the snapshot's or
+    the last commit's.
+    """
+    if now is None:
+        now = snapshot.now if snapshot is not None else last_instant(store) or 0
+    known = sites(store, business=business, site=site)
+    # Processing is the whole business's, so its tasks are needed even where only one site is looked at.
+    tasks = live_tasks(store, snapshot, business=business)
+    tasks = tasks.join(known.filter("archive"), on=["business", "site"], how="anti", maintain_order="left")
+    waiting = _waiting(tasks)
+    running = _with_usual(store, now, running_tasks(store, tasks.filter(_here(site))))
+    return Look(
+        now,
+        known,
+        services(store, snapshot, business=business, site=site, tasks=tasks),
+        holds(store, snapshot, business=business, site=site),
+        waiting,
+        _stacked(tasks.filter(_here(site))),
+        _depths(store, now, known.filter(~pl.col("archive")), tasks),
+        flow(store, now - RECENT_S * SECOND, now, business=business),
+        running,
+        _with_pending(widget_latencies(store, now, business=business, site=site), tasks.filter(_here(site)), now),
+    )
+
+
+def _here(site: str | None) -> pl.Expr:
+    return pl.lit(True) if site is None else pl.col("site") == site
+
+
+def _within(frame: pl.DataFrame, business: str | None, site: str | None) -> pl.DataFrame:
+    return frame.filter(pl.lit(True) if business is None else pl.col("business") == business, _here(site))
+
+
+def _waiting(tasks: pl.DataFrame) -> pl.DataFrame:
+    since = pl.when(pl.col("waits_for") == COLLECT).then("queued_at").otherwise("processing_queued_at")
+    return (
+        tasks.filter(pl.col("waits_for").is_not_null())
+        .group_by(
+            "business", "site", pl.col("waits_for").alias("stage"), "kind", "requested_service", "cause",
+            held=pl.col("held_by").is_not_null(),
+        )
+        .agg(n=pl.len().cast(pl.Int64), oldest_at=since.min())
+        .sort("business", "site", "stage", "kind", "requested_service", "cause")
+    )  # fmt: skip
+
+
+def _stacked(tasks: pl.DataFrame) -> pl.DataFrame:
+    """Find the minute in which most of those came that are queued now, and who came in it."""
+    place = ["business", "site"]
+    scheduled = pl.col("schedule_id").is_not_null()
+    who = (
+        tasks.filter(pl.col("waits_for") == COLLECT, pl.col("held_by").is_null())
+        .group_by(
+            *place,
+            minute_at=pl.col("queued_at").dt.truncate("1m"),
+            by=pl.when(scheduled).then(pl.lit("schedule")).otherwise(pl.lit("user")),
+            name=pl.when(scheduled).then("name").otherwise("owner"),
+        )
+        .agg(n=pl.len().cast(pl.Int64))
+    )
+    fullest = (
+        who.group_by(*place, "minute_at")
+        .agg(pl.col("n").sum())
+        .sort("n", "minute_at", descending=[True, False])
+        .unique(place, keep="first", maintain_order=True)
+    )
+    return who.join(fullest, on=[*place, "minute_at"], how="semi").sort(
+        *place, "n", "name", descending=[False, False, True, False]
+    )
+
+
+_DEPTH_SCHEMA = pl.Schema({
+    "business": pl.String(), "site": pl.String(), "at": pl.Datetime("us"), "queued": pl.Int64(),
+    "oldest_s": pl.Float64(),
+})  # fmt: skip
+
+
+def _depths(store: Store, now: int, live_sites: pl.DataFrame, tasks: pl.DataFrame) -> pl.DataFrame:
+    """Follow each live site's queue and each of their businesses' processing over the last day."""
+    parts = [pl.DataFrame(schema=_DEPTH_SCHEMA)]
+    added = live_sites.group_by("business", maintain_order=True).agg(pl.col("added_at").min())
+    places = [*live_sites.select("business", "site", "added_at").rows()]
+    places += [(business, None, added_at) for business, added_at in added.rows()]
+    for business, site, added_at in places:
+        start = max(now - LOOK_BACK, int(pl.Series([added_at]).dt.epoch("us")[0]))
+        series = depth(store, start, now, business=business, site=site, bucket=MINUTE)
+        if site is None:
+            series = series.with_columns(queued=pl.col("process_depth") - pl.col("process_held"))
+        instants = [min(at + MINUTE, now) for at in series["bucket"].dt.epoch("us")]
+        stage = PROCESS if site is None else COLLECT
+        # Nobody's age is asked where nobody waits: most places, most of the time.
+        waits = series.height > 0 and series["queued"][-1] > 0
+        ages = (
+            oldest_wait(store, instants, business=business, site=site, stage=stage, tasks=tasks)
+            if waits
+            else [None] * series.height
+        )
+        parts.append(
+            series.select(
+                business=pl.lit(business, pl.String),
+                site=pl.lit(site, pl.String),
+                at=pl.Series(instants, dtype=pl.Int64).cast(pl.Datetime("us")),
+                queued="queued",
+                oldest_s=pl.Series(ages, dtype=pl.Float64),
+            )
+        )
+    return pl.concat(parts)
+
+
+def _with_usual(store: Store, now: int, running: pl.DataFrame) -> pl.DataFrame:
+    """Put beside each running task how long its stage usually takes: its own target's p95, else its kind's."""
+    usual = usual_durations(store, now, running)
+    joined = running
+    for of, keys in (("target", ["business", "kind", "site", "target"]), ("kind", ["business", "kind"])):
+        p95 = usual.filter(pl.col("site").is_not_null() == (of == "target")).select(
+            *keys, **{f"runs_{of}": "runs", f"run_{of}": "run_s", f"process_{of}": "process_s"}
+        )
+        joined = joined.join(p95, on=keys, how="left", maintain_order="left").with_columns(
+            pl.when(pl.col("stage") == PROCESS).then(f"process_{of}").otherwise(f"run_{of}").alias(f"usual_{of}")
+        )
+    own, kinds = pl.col("usual_target"), pl.col("usual_kind")
+    return joined.select(
+        *running.columns,
+        usual_s=pl.coalesce(own, kinds),
+        usual_of=pl.when(own.is_not_null()).then(pl.lit("target")).when(kinds.is_not_null()).then(pl.lit("kind")),
+        runs=pl.when(own.is_not_null()).then("runs_target").when(kinds.is_not_null()).then("runs_kind"),
+    )
+
+
+def _with_pending(latencies: pl.DataFrame, tasks: pl.DataFrame, now: int) -> pl.DataFrame:
+    """Put beside each widget how long ago the refresh was asked for that is not finished yet."""
+    asked = (
+        tasks.filter(pl.col("target_kind") == "widget", pl.col("held_by").is_null())
+        .group_by("business", "site", widget=pl.col("target"))
+        .agg(pending_s=(now - pl.col("created_at").dt.epoch("us").min()) / SECOND)
+    )
+    return latencies.join(asked, on=["business", "site", "widget"], how="left", maintain_order="left")
+
+
+def _listed(words: Iterable[Any]) -> str:
+    """Write words of the program, never data, as a list of SQL literals."""
+    return ", ".join(f"'{word}'" for word in sorted(words))

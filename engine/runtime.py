@@ -1,0 +1,494 @@
+"""The only wiring: opens the store, rebuilds the core, runs the threads, and closes in the right order.
+
+Threads, and what each may touch:
+    engine     owns the core: waits on the inbox, steps, seals batches, hands out what a durable batch releases
+    writer     owns the commits: one batch at a time, retried under its number until it is durable
+    scheduler  APScheduler's: steps the executors, publishes history. Decides nothing
+    watchdog   starts a new scheduler when the old one has died
+Everybody else sends commands (`do`) and reads the `snapshot`. Nothing leaves before its batch is durable.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from copy import copy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from . import messages as m
+from . import rollups
+from .clock import SECOND, EngineClock, Reading
+from .core import Core, Input, answers_from
+from .errors import Busy, CommitFailed, DrainboardError, StoreFull
+from .ledger import Rows, TaskRow
+from .machine import Policy
+from .outbox import Batch, Outbox
+from .settings import Settings
+from .snapshot import Capture, Publisher, Snapshot
+from .state import Business, Row, replay
+from .store import Recovered, Store
+
+log = logging.getLogger("drainboard")
+
+IDLE_WAIT = 0.25  #: seconds the engine sleeps when nothing comes and nothing is due
+LOOK_EVERY = 0.5  #: seconds between two snapshots under load
+SATURATED = 10_000  #: events in the open batch from which commands wait in the inbox
+LATE = 5.0  #: seconds without a tick from which the engine counts as unwell
+RETRY_AFTER = 0.5  #: seconds between two tries of a commit
+CLOSE_WITHIN = 4.0  #: seconds that an orderly stop may take, all in all
+
+
+class Executor(Protocol):
+    """What carries out orders. `step` runs in the scheduler's thread; what it returns goes to the inbox."""
+
+    name: str
+
+    def give(self, orders: Sequence[m.Order]) -> None: ...
+
+    def step(self, now: int) -> Sequence[Input]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """How the engine itself is: seconds since its last tick and the scheduler's last beat, and what troubles it."""
+
+    tick_age: float
+    scheduler_age: float
+    batch: int
+    inbox: int
+    trouble: str | None
+
+    @property
+    def well(self) -> bool:
+        return self.tick_age < LATE and self.scheduler_age < LATE and self.trouble is None
+
+
+@dataclass(slots=True)
+class Import:
+    """A parsed log on its way into the ledger. `make` gets the first free event id and task id of its business."""
+
+    business: str
+    events: int
+    tasks: int
+    make: Callable[[Business], Rows]  #: from the business as it stood when the batch got its place
+    done: Future[int] = field(default_factory=Future)  #: resolves to the batch that holds it
+
+
+@dataclass(slots=True)
+class _Sealed:
+    """A batch on its way to the writer, with what a snapshot and the publication of live tasks need of that moment."""
+
+    batch: Batch
+    capture: Capture | None
+    live: list[TaskRow] | None
+    load: Import | None = None
+    base: Business | None = None
+
+
+@dataclass(slots=True)
+class _Asked:
+    command: m.Command
+    answer: Future[m.Outcome]
+
+
+_Item = _Asked | Import | m.Report | _Sealed | None
+
+
+class Engine:
+    """A running Drainboard: `do` sends a command, `snapshot` is what pages read, `close` stops in order."""
+
+    def __init__(
+        self, folder: Path, settings: Settings, executors: Callable[[Core], Sequence[Executor]] = lambda _: ()
+    ) -> None:
+        self.folder, self.settings = folder, settings
+        self.store = Store.open(folder, memory_limit=f"{settings.int('memory_limit_mb')}MB")
+        try:
+            rollups.prepare(self.store)
+            self._rebuild(self.store.recover(settings.int("undo_s") * SECOND), executors)
+        except BaseException:
+            self.store.close()
+            raise
+
+    def _rebuild(self, found: Recovered, executors: Callable[[Core], Sequence[Executor]]) -> None:
+        self.core = rebuild(found, policy_of(self.settings))
+        self.outbox = Outbox(found.batch)
+        self.clock = EngineClock(floor=max(found.now, self.core.state.last))
+        self._down_from = max(found.now, self.core.state.last) if found.batch else None
+        self.executors = {executor.name: executor for executor in executors(self.core)}
+        self._publisher = Publisher(self.core)
+        self._unseen: set[int] = set()
+        self._inbox: queue.SimpleQueue[_Item] = queue.SimpleQueue()
+        self._to_write: queue.SimpleQueue[_Sealed | None] = queue.SimpleQueue()
+        self._answers: dict[str, list[Future[m.Outcome]]] = {}
+        self._imports: list[Import] = []
+        self._trouble: str | None = None
+        self._full: StoreFull | None = None
+        self._now = self.core.state.last
+        self._closing = threading.Event()
+        self._sealed_at = self._looked_at = 0.0
+        self._publish_wanted = False
+        self._ticked_at = self._beat_at = time.monotonic()
+        self._scheduler: BackgroundScheduler | None = None
+        self._threads = [
+            threading.Thread(target=target, name=f"drainboard-{name}", daemon=True)
+            for name, target in (("engine", self._run), ("writer", self._write), ("watchdog", self._watch))
+        ]
+
+    # --- the face
+
+    def start(self) -> Engine:
+        """Take up work: settle what the stop or crash left behind, then run."""
+        reading = self.clock.read()
+        self._now = reading.now
+        step = self.core.start(Reading(reading.now, reading.ticked, self._down_from), tuple(self.executors))
+        self.outbox.add(step)
+        self._start_scheduler()
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def do(self, command: m.Command) -> Future[m.Outcome]:
+        """Send a command; the future resolves once its outcome is durable."""
+        answer: Future[m.Outcome] = Future()
+        if self._closing.is_set():
+            answer.set_exception(Busy("The engine is stopping; nothing was changed"))
+        else:
+            self._inbox.put(_Asked(command, answer))
+        return answer
+
+    def report(self, reports: Sequence[m.Report]) -> None:
+        """Hand in what services say, from an executor that does not wait to be stepped."""
+        for report in reports:
+            self._inbox.put(report)
+
+    def load(self, load: Import) -> int:
+        """Put an imported log into the ledger as one batch; return the batch's number."""
+        self._inbox.put(load)
+        return load.done.result()
+
+    @property
+    def snapshot(self) -> Snapshot:
+        return self._publisher.current
+
+    @property
+    def pulse(self) -> Pulse:
+        now = time.monotonic()
+        return Pulse(now - self._ticked_at, now - self._beat_at, self.store.batch, self._inbox.qsize(), self._trouble)
+
+    def close(self) -> None:
+        """Stop in order: nothing new in, the scheduler down, the last batch durable, live tasks published, store shut.
+
+        Workers stop before the engine so that no report comes to a dead inbox; the writer goes last but for the store.
+        """
+        if self._closing.is_set():
+            return
+        until = time.monotonic() + CLOSE_WITHIN
+        self._closing.set()
+        stopping = threading.Thread(target=self._stop_scheduler, daemon=True)
+        stopping.start()
+        self._inbox.put(None)
+        for thread in (*self._threads, stopping):
+            thread.join(max(0.1, until - time.monotonic()))
+        with suppress(queue.Empty):
+            while True:
+                self._turn_away(self._inbox.get_nowait())
+        for answers in self._answers.values():
+            for answer in answers:
+                answer.set_exception(Busy("The engine stopped before this was durable; nothing was changed"))
+        self.store.close()
+
+    # --- the engine thread
+
+    def _run(self) -> None:
+        try:
+            while not self._closing.is_set():
+                items = self._receive()
+                self._tick(items)
+            self._finish()
+        except Exception:
+            log.exception("The engine stopped: an error it can't go on from. What was acknowledged is safe.")
+            self._trouble = "the engine stopped after an error; see the log"
+            self._to_write.put(None)
+
+    def _receive(self) -> list[_Item]:
+        """Wait for something to come, or for the next moment at which something is due."""
+        items: list[_Item] = []
+        try:
+            items.append(self._inbox.get(timeout=self._patience()))
+            while self.outbox.open.events + len(items) < SATURATED:
+                items.append(self._inbox.get_nowait())
+        except queue.Empty:
+            pass
+        return items
+
+    def _patience(self) -> float:
+        if self.outbox.open.rows and self.outbox.in_flight is None:
+            return max(0.0, self._sealed_at + self._window - time.monotonic())
+        due = self.core.next_timer()
+        if due is None:
+            return IDLE_WAIT
+        return min(IDLE_WAIT, max(0.0, (due - self._now) / SECOND))
+
+    @property
+    def _window(self) -> float:
+        return self.settings.int("commit_window_ms") / 1000
+
+    def _tick(self, items: Sequence[_Item]) -> None:
+        inputs: list[Input] = []
+        for item in items:
+            if isinstance(item, _Asked):
+                refusal = self._refusal()
+                if refusal is None:
+                    self._answers.setdefault(item.command.request_id, []).append(item.answer)
+                    inputs.append(item.command)
+                else:
+                    item.answer.set_exception(refusal)
+            elif isinstance(item, _Sealed):
+                self._settle(item)
+            elif isinstance(item, Import):
+                self._imports.append(item)
+            elif item is not None:
+                inputs.append(item)
+        reading = self.clock.read()
+        self._now = reading.now
+        self.core.step(reading, inputs, self.outbox.open)
+        self._seal()
+        self._ticked_at = time.monotonic()
+
+    def _refusal(self) -> DrainboardError | None:
+        """Say why no command is taken right now, if so."""
+        if self._trouble is not None:
+            return CommitFailed(f"The last commit failed and is being retried: {self._trouble}. Nothing was changed.")
+        return self._full
+
+    def _seal(self) -> None:
+        """Send the open batch to the writer: at once after quiet, else when the window has passed."""
+        now = time.monotonic()
+        if self.outbox.in_flight is not None or now - self._sealed_at < self._window:
+            return
+        if self._imports and not self.outbox.open.rows:
+            self._seal_import(self._imports.pop(0))
+            return
+        batch = self.outbox.seal()
+        if batch is not None:
+            self._unseen |= batch.touched
+        else:
+            if self._unseen and now - self._looked_at >= LOOK_EVERY:
+                self._publisher.publish(self.store.batch, self.core.state.last, self._look())
+            return
+        self._sealed_at = now
+        sealed = _Sealed(batch, None, None)
+        if now - self._looked_at >= LOOK_EVERY:
+            sealed.capture = self._look()
+        if self._publish_wanted:
+            self._publish_wanted = False
+            sealed.live = self._live_rows()
+        self._to_write.put(sealed)
+
+    def _seal_import(self, load: Import) -> None:
+        """Give an import a batch of its own; its ids are reserved now, its rows are made by the writer."""
+        business = self.core.state.businesses.get(load.business)
+        if business is None:
+            load.done.set_exception(DrainboardError(f"There is no business “{load.business}”"))
+            return
+        batch = self.outbox.reserve(self.core.state.last)
+        base = copy(business)
+        business.events += load.events
+        business.tasks += load.tasks
+        business.audits += 1
+        self._to_write.put(_Sealed(batch, None, None, load, base))
+
+    def _look(self) -> Capture:
+        self._looked_at = time.monotonic()
+        touched, self._unseen = self._unseen, set()
+        return self._publisher.capture(touched)
+
+    def _live_rows(self) -> list[TaskRow]:
+        queues = self.core.queues
+        rows = []
+        for task in self.core.state.tasks.values():
+            waiting = queues.waiting.get(task.id)
+            if waiting is None:
+                rows.append(task.row())
+            else:
+                holds = waiting.queue.holds
+                rows.append(task.row(holds[0].id if holds else None, waiting.queue.cause))
+        return rows
+
+    def _settle(self, sealed: _Sealed) -> None:
+        """Let out what a durable batch decided."""
+        batch = self.outbox.settle(sealed.batch)
+        for request_id, outcome in batch.outcomes:
+            for answer in self._answers.pop(request_id, ()):
+                answer.set_result(outcome)
+        by_executor: dict[str, list[m.Order]] = {}
+        for order in batch.orders:
+            by_executor.setdefault(order.executor, []).append(order)
+        for name, orders in by_executor.items():
+            if name in self.executors:
+                self.executors[name].give(orders)
+        if sealed.capture is not None:
+            self._publisher.publish(batch.number, batch.now, sealed.capture)
+        if sealed.load is not None:
+            sealed.load.done.set_result(batch.number)
+
+    def _finish(self) -> None:
+        """Make what is decided durable and publish the live tasks, then let the writer go."""
+        until = time.monotonic() + CLOSE_WITHIN / 2
+        while (self.outbox.in_flight or self.outbox.open.rows) and time.monotonic() < until:
+            if self.outbox.in_flight is None:
+                self._sealed_at = 0.0
+                self._seal()
+                continue
+            with suppress(queue.Empty):
+                item = self._inbox.get(timeout=0.1)
+                if isinstance(item, _Sealed):
+                    self._settle(item)
+                else:
+                    self._turn_away(item)
+        self._to_write.put(_Sealed(Batch(0, number=self.store.batch), None, self._live_rows()))
+        self._to_write.put(None)
+
+    @staticmethod
+    def _turn_away(item: _Item) -> None:
+        if isinstance(item, _Asked):
+            item.answer.set_exception(Busy("The engine is stopping; nothing was changed"))
+        elif isinstance(item, Import):
+            item.done.set_exception(Busy("The engine is stopping; nothing was imported"))
+
+    # --- the writer thread
+
+    def _write(self) -> None:
+        try:
+            while (sealed := self._to_write.get()) is not None:
+                if sealed.load is not None and sealed.base is not None:
+                    sealed.batch.rows.extend(sealed.load.make(sealed.base))
+                if not self._commit(sealed.batch):
+                    return
+                if sealed.live is not None:
+                    self._publish(sealed)
+                if sealed.batch is self.outbox.in_flight:
+                    self._inbox.put(sealed)
+        except Exception:
+            log.exception("The writer stopped: an error it can't go on from. What was acknowledged is safe.")
+            self._trouble = "the writer stopped after an error; see the log"
+
+    def _commit(self, batch: Batch) -> bool:
+        """Commit until it holds; False when the engine closes before it does. Commands are refused meanwhile."""
+        while batch.rows:
+            try:
+                self.store.commit(batch.number, batch.now, batch.rows)
+                if self._trouble is not None:
+                    log.warning("Commits work again, from batch %d on", batch.number)
+                self._trouble = None
+                break
+            except CommitFailed as error:
+                if self._trouble is None:
+                    log.error("Batch %d could not be committed and is retried: %s", batch.number, error)
+                self._trouble = str(error)
+                if self._closing.wait(RETRY_AFTER):
+                    return False
+        return True
+
+    def _publish(self, sealed: _Sealed) -> None:
+        try:
+            self.store.publish_live(sealed.live or [], sealed.batch.number)
+        except DrainboardError as error:
+            log.error("Live tasks could not be published: %s", error)
+
+    # --- the scheduler's thread
+
+    def _start_scheduler(self) -> None:
+        """Start APScheduler with its jobs. A late or missed run is run once, never dropped."""
+        scheduler = BackgroundScheduler(
+            executors={"default": ThreadPoolExecutor(3)},
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+            timezone="UTC",
+        )
+        scheduler.add_listener(self._job_failed, EVENT_JOB_ERROR)
+        for executor in self.executors.values():
+            scheduler.add_job(self._step_executor, "interval", [executor], seconds=0.5, id=f"step {executor.name}")
+        scheduler.add_job(self._beat, "interval", seconds=1, id="beat")
+        scheduler.add_job(self._keep_house, "interval", seconds=self.settings.int("publish_s"), id="publish")
+        scheduler.start()
+        self._scheduler = scheduler
+
+    def _stop_scheduler(self) -> None:
+        if self._scheduler is not None and self._scheduler.running:
+            self._scheduler.shutdown(wait=True)
+
+    def _job_failed(self, event: JobExecutionEvent) -> None:
+        log.error("Background job “%s” failed: %s\n%s", event.job_id, event.exception, event.traceback)
+
+    def _step_executor(self, executor: Executor) -> None:
+        for item in executor.step(self._now):
+            if isinstance(item, m.Command):
+                self.do(item)
+            else:
+                self._inbox.put(item)
+
+    def _beat(self) -> None:
+        self._beat_at = time.monotonic()
+        if self._closing.is_set():
+            return
+        if self._trouble is None:
+            self.store.keep_clock(self._now)
+        try:
+            self.store.check_space()
+            self._full = None
+        except StoreFull as full:
+            self._full = full
+
+    def _keep_house(self) -> None:
+        """Publish live tasks with the next batch, bring the rollups up to date, move the log into the file."""
+        if self._closing.is_set():
+            return
+        self._publish_wanted = True
+        rollups.advance(self.store)
+        if self.pulse.inbox == 0 and self.outbox.in_flight is None:
+            self.store.checkpoint()
+
+    def _watch(self) -> None:
+        """Start a new scheduler when the old one has not beaten for long: its own state would still say running."""
+        while not self._closing.wait(1.0):
+            if time.monotonic() - self._beat_at > LATE:
+                log.error("The background scheduler has died; a new one is started")
+                old, self._beat_at = self._scheduler, time.monotonic()
+                self._start_scheduler()
+                if old is not None:
+                    threading.Thread(target=old.shutdown, kwargs={"wait": False}, daemon=True).start()
+
+
+def policy_of(settings: Settings) -> Policy:
+    """Turn the settings into the core's limits."""
+    return Policy(
+        stop_deadline=settings.int("stop_deadline_s") * SECOND,
+        suspend_deadline=settings.int("suspend_deadline_s") * SECOND,
+        silence=settings.int("silence_s") * SECOND,
+        attempts=settings.int("attempts"),
+        undo=settings.int("undo_s") * SECOND,
+        fair_share=bool(settings["fair_share"]),
+    )
+
+
+def rebuild(found: Recovered, policy: Policy) -> Core:
+    """Make the core again from what recovery read."""
+    rows: list[Row] = [
+        *found.service_events, *found.hold_events, *found.schedule_events, *found.schedule_fires, *found.task_events
+    ]
+    state = replay(sorted(rows, key=lambda row: (row.occurred_at, row.event_id)))
+    state.advance_sequences(found.last_event_id, found.last_task_id, found.last_audit_id)
+    core = Core(state, policy)
+    core.remember(answers_from(found.audits))
+    return core

@@ -1,0 +1,114 @@
+"""Every setting: name, default, help. The README's table is tested against this one.
+
+Settings come from `settings.toml` in the data folder; an environment variable `DRAINBOARD_<NAME>` goes before it.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import NotFound, SettingsError
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One line of the table. A value has the type of its default and is not below `least`."""
+
+    name: str
+    default: int | float | bool | str
+    help: str
+    least: float = 0
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("fair_share", False, "Let owners take turns within a priority instead of first come, first served"),
+    Setting("stop_deadline_s", 60, "Seconds until a stop that nobody confirms ends the task Canceled", 1),
+    Setting("suspend_deadline_s", 60, "Seconds until a request to suspend lapses and the task runs on", 1),
+    Setting("silence_s", 30, "Seconds without a heartbeat until a service counts as lost", 5),
+    Setting("attempts", 3, "How many lost services end a task Canceled (worker lost)", 1),
+    Setting("undo_s", 600, "Seconds in which a deletion can be undone", 0),
+    Setting("commit_window_ms", 30, "How long a commit waits for company under load, in milliseconds", 0),
+    Setting("memory_limit_mb", 768, "Memory that DuckDB may use for its buffers, in MiB", 128),
+    Setting("free_space_mb", 500, "Free disk space below which new work is refused, in MiB", 0),
+    Setting("publish_s", 60, "Seconds between two publications of live tasks and rollups", 1),
+    Setting("seed_days", 14, "Days of history that the first start generates (0: none)", 0),
+    Setting("seed_tasks", 0, "About how many tasks the first start generates (0: as many as the fleet makes)", 0),
+    Setting("seed", 1, "Seed of the simulated fleet's random numbers", 0),
+    Setting("fleet_speed", 1.0, "How much faster than life the simulated fleet works", 0.01),
+    Setting("pile_up_tasks", 24, "Queued tasks from which a site may count as piling up", 1),
+    Setting("pile_up_s", 900, "Seconds for which they must have been queued so, the oldest age rising", 1),
+    Setting("stuck_s", 7200, "Seconds of running below which no task counts as stuck", 1),
+    Setting("stuck_times_p95", 3.0, "How many times its usual p95 a stuck task has run, at least", 1),
+    Setting("slow_widget_times", 3.0, "How many times its usual latency a slow widget takes, at least", 1),
+    Setting("old_hold_s", 86_400, "Seconds after which a hold in force is warned of", 60),
+)
+
+_BY_NAME = {setting.name: setting for setting in SETTINGS}
+
+
+class Settings:
+    """The settings in force, each as an attribute of its name."""
+
+    def __init__(self, values: Mapping[str, object] | None = None, source: str = "settings") -> None:
+        self._values: dict[str, int | float | bool | str] = {s.name: s.default for s in SETTINGS}
+        for name, value in (values or {}).items():
+            self._values[name] = _checked(name, value, source)
+
+    def __getitem__(self, name: str) -> int | float | bool | str:
+        return self._values[name]
+
+    def int(self, name: str) -> int:
+        return int(self._values[name])
+
+    def float(self, name: str) -> float:
+        return float(self._values[name])
+
+
+def _checked(name: str, value: object, source: str) -> int | float | bool | str:
+    """Turn a value into its setting's type, or say what is wrong with it and where it stands."""
+    setting = _BY_NAME.get(name)
+    if setting is None:
+        raise SettingsError(f"{source}: {NotFound.named('setting', name, _BY_NAME)}")
+    kind = type(setting.default)
+    try:
+        if kind is bool:
+            if str(value).lower() not in ("true", "false", "1", "0"):
+                raise ValueError
+            return str(value).lower() in ("true", "1")
+        if isinstance(value, bool):
+            raise ValueError
+        number = kind(value)  # type: ignore[call-overload, arg-type]  # anything unfit raises and is told below
+    except (TypeError, ValueError):
+        raise SettingsError(f"{source}: {name} = {value!r} is not {_A[kind]}") from None
+    if isinstance(number, int | float) and number < setting.least:
+        raise SettingsError(f"{source}: {name} = {value} is too small; the least is {setting.least:g}")
+    return number
+
+
+_A = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+
+
+def data_folder() -> Path:
+    """Tell where the store and the settings are: `DRAINBOARD_DATA`, else `data/` beside the engine."""
+    return Path(os.environ.get("DRAINBOARD_DATA") or Path(__file__).resolve().parent.parent / "data")
+
+
+def load(folder: Path, environment: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings of a data folder; raise SettingsError naming file or variable, setting and value."""
+    path = folder / "settings.toml"
+    values: dict[str, object] = {}
+    if path.exists():
+        try:
+            values = tomllib.loads(path.read_text("utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{path}: {error}") from None
+    settings = Settings(values, str(path))
+    for setting in SETTINGS:
+        variable = f"DRAINBOARD_{setting.name.upper()}"
+        if variable in environment:
+            settings._values[setting.name] = _checked(setting.name, environment[variable], variable)
+    return settings

@@ -1,0 +1,344 @@
+"""The executor that plays a fleet: its services work off orders, its people submit, its dashboards refresh.
+
+Discrete-event: any number of running tasks without a thread each. `step` works off everything up to an instant and
+returns what is to be told; between steps nothing happens. Orders may come from another thread at any time. All chance
+comes from one seeded generator, so the same orders at the same instants make the same history.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from heapq import heappop, heappush
+from itertools import count
+from math import exp
+from random import Random
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from . import messages as m
+from .clock import HOUR, MINUTE, SECOND
+from .core import SYSTEM_OWNER, Input
+from .errors import NotFound
+from .fleet import Business, Fleet, Mix, Site, Target, Widget
+from .ledger import AssetSeen
+from .lifecycle import SYSTEM_KINDS, Kind
+from .task import COLLECT
+
+HEARTBEAT = 10 * SECOND
+PROGRESS_EVERY = 2 * SECOND
+STOPS_UNHEARD = 0.01  #: how often a hung target does not even confirm its stop
+
+REPORTS = ("Organization overview report", "Site and organization comparison", "External assets report")
+
+Place = tuple[str, str]  #: business, site
+
+
+@dataclass(slots=True)
+class Run:
+    """One order being worked off: when it will end by itself, if it does, and how."""
+
+    order: m.StartOrder
+    started: int
+    ends: int | None  #: None: hung
+    report: m.Report | None
+    told: int = 0
+
+
+class Simulated:
+    """The simulated world behind the executor's protocol. `pace` lets it live faster: more arrivals, less work each."""
+
+    name = "simulated"
+
+    def __init__(self, fleet: Fleet, seed: int, pace: float = 1.0, *, tells_progress: bool = True) -> None:
+        self._fleet, self._pace, self._tells_progress = fleet, pace, tells_progress
+        self._chance = Random(seed)
+        self._lock = threading.Lock()
+        self._orders: list[m.Order] = []
+        self._agenda: list[tuple[int, int, str, Any]] = []
+        self._serial = count()
+        self._now = 0
+        self._born = 0
+        self._runs: dict[int, Run] = {}  #: by lease
+        self._silent: set[tuple[str, str]] = set()
+        self._slow: dict[str, float] = {}
+        self._hang_next: dict[Place, int] = {}
+        self._sites: dict[Place, Site] = {(b.name, s.name): s for b in fleet.businesses for s in b.sites}
+        self._businesses: dict[str, Business] = {b.name: b for b in fleet.businesses}
+        self._zones = {place: ZoneInfo(site.zone) for place, site in self._sites.items()}
+        self._targets: dict[tuple[str, str, str], Target] = {
+            (*place, target.name): target for place, site in self._sites.items() for target in site.targets
+        }
+        self._targets_for = {
+            (*place, kind): site.targets_for(kind) for place, site in self._sites.items() for kind in Kind
+        }
+        self._segments = {
+            place: [t.name for t in site.targets if t.kind == "segment"] for place, site in self._sites.items()
+        }
+        self._people = {
+            place: [(u.name, u.activity) for u in self._businesses[place[0]].submitters(place[1])]
+            for place in self._sites
+        }
+        self._widgets: dict[tuple[str, str, str], Widget] = {
+            (*place, widget.name): widget for place, site in self._sites.items() for widget in site.widgets
+        }
+
+    # --- the executor's protocol
+
+    def give(self, orders: Sequence[m.Order]) -> None:
+        """Take orders; they are looked at in the next step."""
+        with self._lock:
+            self._orders += orders
+
+    def step(self, now: int) -> list[Input]:
+        """Work off everything up to `now`; return reports and what people asked for, in the order it happened."""
+        told: list[Input] = []
+        if not self._born:
+            self._begin(now)
+        self._now = max(now, self._now)
+        with self._lock:
+            orders, self._orders = self._orders, []
+            for order in orders:
+                self._obey(order)
+            while self._agenda and self._agenda[0][0] <= now:
+                at, _, what, subject = heappop(self._agenda)
+                getattr(self, f"_{what}")(at, subject, told)
+            if self._tells_progress:
+                self._tell_progress(told)
+        return told
+
+    def settle(self, now: int) -> None:
+        """Look at the orders given since the last step without letting time pass."""
+        with self._lock:
+            self._now = max(now, self._now)
+            orders, self._orders = self._orders, []
+            for order in orders:
+                self._obey(order)
+
+    def next_event(self) -> int | None:
+        """Tell the next instant at which something happens here by itself."""
+        return self._agenda[0][0] if self._agenda else None
+
+    # --- drills
+
+    def lose_host(self, business: str, service: str) -> None:
+        """Let a host fall silent: no heartbeat, no report; what it ran is gone."""
+        with self._lock:
+            self._silent.add((business, service))
+            for lease in [
+                lease
+                for lease, run in self._runs.items()
+                if (run.order.business, run.order.service) == (business, service)
+            ]:
+                del self._runs[lease]
+
+    def return_host(self, business: str, service: str) -> None:
+        """Let a silent host come back with its next heartbeat."""
+        with self._lock:
+            self._silent.discard((business, service))
+
+    def hang_target(self, business: str, site: str) -> None:
+        """Let the next collecting task of a site meet a target that never answers."""
+        with self._lock:
+            self._hang_next[business, site] = self._hang_next.get((business, site), 0) + 1
+
+    def surge(self, business: str, site: str, kind: Kind, tasks: int) -> m.Submit:
+        """Make a submission of many tasks at once, as one person at the site would."""
+        place = (business, site)
+        if place not in self._sites:
+            raise NotFound.named("site", site, [name for _, name in self._sites])
+        with self._lock:
+            owner = self._person(place)
+            return m.Submit([self._new(place, kind, owner) for _ in range(tasks)])
+
+    def slow_processors(self, business: str, factor: float) -> None:
+        """Let a business's processors take so many times as long from now on; 1 ends it."""
+        with self._lock:
+            self._slow[business] = factor
+
+    # --- orders
+
+    def _obey(self, order: m.Order) -> None:
+        if isinstance(order, m.StartOrder):
+            if (order.business, order.service) not in self._silent:
+                self._start(order)
+            return
+        run = self._runs.get(order.lease)
+        if run is None:
+            return
+        if isinstance(order, m.StopOrder):
+            if run.ends is None and self._chance.random() < STOPS_UNHEARD:
+                return
+            run.report = m.StopConfirmed(order.task_id, order.lease)
+            self._end_after(run, self._chance.uniform(0.5, 6.0))
+        else:
+            run.report = m.Suspended(order.task_id, order.lease, self._fraction(run))
+            self._end_after(run, self._chance.uniform(1.0, 8.0))
+
+    def _start(self, order: m.StartOrder) -> None:
+        chance, site = self._chance, self._sites[order.business, order.site]
+        mix = site.mix[Kind(order.kind)]
+        widget = self._widgets.get((order.business, order.site, order.target or "")) if order.kind == "query" else None
+        first = order.stage == COLLECT or mix.kind in SYSTEM_KINDS
+        if order.stage == COLLECT:
+            assert mix.collect is not None
+            length = mix.collect.draw(chance) * (1 - order.checkpoint) / self._pace
+        else:
+            length = (widget.process if widget else mix.process).draw(chance) / self._pace
+            length *= self._slow.get(order.business, 1.0)
+        run = self._runs[order.lease] = Run(order, self._now, None, None)
+        if order.stage == COLLECT and self._hangs(mix, (order.business, order.site)):
+            patience = chance.uniform(2.2, 4.5) * HOUR / self._pace
+            self._plan(self._now + int(patience), "lose_patience", run)
+            return
+        if first and chance.random() < mix.failure:
+            complaint = chance.choice(mix.complaints) if mix.complaints else "The target refused"
+            reason = "timeout" if "time" in complaint.lower() else "error"
+            run.report = m.Failed(order.task_id, order.lease, reason, complaint)
+            length *= chance.uniform(0.05, 0.9)
+        elif order.stage == COLLECT:
+            run.report = m.Collected(order.task_id, order.lease)
+        else:
+            run.report = self._result(order, mix)
+        self._end_after(run, length)
+
+    def _hangs(self, mix: Mix, place: Place) -> bool:
+        if self._hang_next.get(place):
+            self._hang_next[place] -= 1
+            return True
+        return self._chance.random() < mix.hung
+
+    def _end_after(self, run: Run, seconds: float) -> None:
+        run.ends = self._now + max(1, int(seconds * SECOND))
+        self._plan(run.ends, "end", run)
+
+    def _plan(self, at: int, what: str, subject: object) -> None:
+        heappush(self._agenda, (at, next(self._serial), what, subject))
+
+    def _result(self, order: m.StartOrder, mix: Mix) -> m.Finished:
+        """Draw what a processed task found: errors on the way, changes of assets, and the assets themselves."""
+        chance, mean = self._chance, mix.changes
+        errors = 1 + self._poisson(1.5) if chance.random() < mix.errors else 0
+        if mix.kind in SYSTEM_KINDS:
+            return m.Finished(order.task_id, order.lease, errors)
+        target = self._targets.get((order.business, order.site, order.target or ""))
+        new, changed, gone = self._poisson(mean.new), self._poisson(mean.changed), self._poisson(mean.gone)
+        online, offline = self._poisson(mean.online), self._poisson(mean.offline)
+        assets: list[AssetSeen] = []
+        if target is not None:
+            for is_online in [True] * (new + changed + online) + [False] * (gone + offline):
+                number = chance.randrange(max(1, target.assets)) + 1
+                name = target.name if target.assets <= 1 else f"{target.name}-{number:03}"
+                assets.append(
+                    AssetSeen(order.business, order.site, name, name, target.kind, self._now, is_online, None)
+                )
+        return m.Finished(order.task_id, order.lease, errors, (new, changed, gone, online, offline), assets)
+
+    def _poisson(self, mean: float) -> int:
+        if mean <= 0:
+            return 0
+        limit, product, n = exp(-min(mean, 50.0)), self._chance.random(), 0
+        while product > limit:
+            product *= self._chance.random()
+            n += 1
+        return n
+
+    # --- what happens by itself: one method for each entry of the agenda
+
+    def _begin(self, now: int) -> None:
+        self._born = self._now = now
+        self._plan(now, "heartbeat", None)
+        for place, site in self._sites.items():
+            for mix in site.mix.values():
+                if mix.per_hour > 0:
+                    self._plan(self._next_arrival(now, mix), "arrive", (place, mix))
+            for widget in site.widgets:
+                first = now + int(self._chance.uniform(0, widget.refresh_s) * SECOND)
+                self._plan(first, "refresh", (place, widget))
+
+    def _end(self, at: int, run: Run, told: list[Input]) -> None:
+        if run.ends == at and self._runs.get(run.order.lease) is run and run.report is not None:
+            del self._runs[run.order.lease]
+            told.append(run.report)
+
+    def _heartbeat(self, at: int, _: object, told: list[Input]) -> None:
+        told.append(m.Alive(self.name, frozenset(self._silent)))
+        self._plan(at + HEARTBEAT, "heartbeat", None)
+
+    def _arrive(self, at: int, subject: tuple[Place, Mix], told: list[Input]) -> None:
+        """Let somebody submit, by thinning: candidates come at the peak's rate, the hour decides."""
+        place, mix = subject
+        self._plan(self._next_arrival(at, mix), "arrive", subject)
+        wall = datetime.fromtimestamp(at / SECOND, UTC).astimezone(self._zones[place])
+        if self._chance.random() * mix.profile.peak < mix.profile.factor(wall):
+            person = self._person(place)
+            told.append(self._command(person, m.Submit([self._new(place, mix.kind, person)])))
+
+    def _next_arrival(self, after: int, mix: Mix) -> int:
+        rate = mix.per_hour * mix.profile.peak * self._pace
+        return after + int(self._chance.expovariate(rate / HOUR)) + 1
+
+    def _refresh(self, at: int, subject: tuple[Place, Widget], told: list[Input]) -> None:
+        (business, site), widget = subject
+        told.append(self._command("system", m.RefreshWidget(business, site, widget.name)))
+        self._plan(at + widget.refresh_s * SECOND, "refresh", subject)
+
+    def _lose_patience(self, at: int, run: Run, told: list[Input]) -> None:
+        """Let an admin stop a task that has hung for hours."""
+        if self._runs.get(run.order.lease) is run and run.ends is None:
+            admin = self._person((run.order.business, run.order.site))
+            told.append(self._command(admin, m.Stop([run.order.task_id], "hung for hours")))
+            self._plan(at + 30 * MINUTE, "lose_patience", run)
+
+    def _tell_progress(self, told: list[Input]) -> None:
+        for run in self._runs.values():
+            if self._now - run.told >= PROGRESS_EVERY:
+                run.told = self._now
+                told.append(m.Progress(run.order.task_id, run.order.lease, self._fraction(run)))
+
+    def _fraction(self, run: Run) -> float:
+        """Tell how far a run is; one that hangs has stalled at a place of its own."""
+        if run.ends is None:
+            return 0.35 + (run.order.lease % 50) / 100
+        done = (self._now - run.started) / max(1, run.ends - run.started)
+        return min(0.99, run.order.checkpoint + (1 - run.order.checkpoint) * done)
+
+    # --- people
+
+    def _command(self, actor: str, action: m.Action) -> m.Command:
+        return m.Command(f"simulated-{self._born}-{next(self._serial)}", actor, action)
+
+    def _person(self, place: Place) -> str:
+        people = self._people[place]
+        if not people:
+            return SYSTEM_OWNER
+        return self._chance.choices([name for name, _ in people], [activity for _, activity in people])[0]
+
+    def _new(self, place: Place, kind: Kind, owner: str) -> m.NewTask:
+        chance = self._chance
+        if kind in SYSTEM_KINDS:
+            name = chance.choice(REPORTS) if kind is Kind.REPORT else "Outlier calculation"
+            return m.NewTask(*place, kind, name, owner, "System")
+        targets, segments = self._targets_for[*place, kind], self._segments[place]
+        if not targets:
+            return m.NewTask(*place, kind, _NAMES[kind].format(place[1]), owner, owner, place[1])
+        target = chance.choice(targets)
+        scope = segments[_stable(target.name, segments)] if target.kind == "device" and segments else target.name
+        return m.NewTask(
+            *place, kind, _NAMES[kind].format(target.name), owner, owner, target.name, target.kind, scope
+        )
+
+
+def _stable(name: str, among: Sequence[object]) -> int:
+    """Pick a place in a sequence that depends on the name alone."""
+    return sum(name.encode()) % len(among)
+
+
+_NAMES = {
+    Kind.SCAN: "Discovery scan of {}",
+    Kind.AUDIT: "Audit of {}",
+    Kind.CONNECTOR: "Sync with {}",
+    Kind.IMPORT: "Import of {}",
+}

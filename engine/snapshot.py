@@ -1,0 +1,278 @@
+"""What pages read instead of the state: immutable, of one durable batch, shared by all browser sessions. Pure.
+
+Publishing costs what changed, not what waits. The rows of live tasks are a base that is rarely made anew and an overlay
+of what changed since; why a task waits is a property of its sub-queue, joined when somebody reads. A snapshot never
+changes after it was published, so readers need no lock but the one that lets the first of them build a frame for all.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import get_args, get_type_hints
+
+import polars as pl
+
+from .core import Core
+from .ledger import TaskRow
+from .task import COLLECT
+
+REBASE = 2_000  #: changed rows from which the overlay is folded into a new base
+
+LiveRow = tuple[TaskRow, int | None, float | None, float | None]  #: row, sub-queue, progress of collecting, processing
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceLook:
+    """A service as pages show it."""
+
+    business: str
+    site: str | None
+    name: str
+    role: str
+    state: str
+    suspect: bool
+    slots: int
+    used: int
+    since: int  #: instant of the last change of its state
+
+
+@dataclass(frozen=True, slots=True)
+class HoldLook:
+    """A hold in force or to come, as pages show it."""
+
+    hold_id: int
+    business: str | None
+    site: str | None
+    target_kind: str
+    target: str
+    reason: str | None
+    actor: str
+    from_at: int
+    until_at: int | None
+    in_force: bool
+
+
+@dataclass(slots=True)
+class Numbers:
+    """How many tasks stand where, at one site (`site` None: the business's total)."""
+
+    queued: int = 0  #: New, due, not held
+    paused: int = 0  #: waiting under a hold, for collecting or processing
+    process_queued: int = 0  #: waiting for a processor, not held
+    running: int = 0  #: on a service, Stopping included
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """What changed with a batch, taken from the state at the moment the batch was sealed."""
+
+    rows: Mapping[int, LiveRow | None]
+    queues: Mapping[int, tuple[str, int | None]]
+    services: tuple[ServiceLook, ...]
+    holds: tuple[HoldLook, ...]
+    numbers: Mapping[tuple[str, str | None], Numbers]
+    zones: Mapping[tuple[str, str], str]
+
+
+class _Base:
+    """Rows that many snapshots share, and their frame once somebody asked for it."""
+
+    def __init__(self, rows: Mapping[int, LiveRow]) -> None:
+        self.rows = rows
+        self._frame: pl.DataFrame | None = None
+        self._lock = threading.Lock()
+
+    def frame(self) -> pl.DataFrame:
+        with self._lock:
+            if self._frame is None:
+                self._frame = _frame(self.rows.values())
+            return self._frame
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The fleet as of a durable batch: numbers and rows."""
+
+    batch: int
+    now: int
+    base: _Base
+    overlay: Mapping[int, LiveRow | None]
+    queues: Mapping[int, tuple[str, int | None]]
+    services: tuple[ServiceLook, ...]
+    holds: tuple[HoldLook, ...]
+    numbers: Mapping[tuple[str, str | None], Numbers]
+    zones: Mapping[tuple[str, str], str]
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _cache: dict[str, pl.DataFrame] = field(default_factory=dict, repr=False)
+
+    def tasks(self) -> pl.DataFrame:
+        """Return all live tasks: TaskRow's columns, `shown_status`, `held_by` and `cause` as of now, and progress."""
+        with self._lock:
+            if "tasks" not in self._cache:
+                self._cache["tasks"] = self._tasks()
+            return self._cache["tasks"]
+
+    def _tasks(self) -> pl.DataFrame:
+        base = self.base.frame()
+        if self.overlay:
+            changed = pl.Series("task_id", list(self.overlay), dtype=pl.Int64)
+            base = base.filter(~pl.col("task_id").is_in(changed.implode()))
+            base = base.vstack(_frame(row for row in self.overlay.values() if row is not None))
+        causes = pl.DataFrame(
+            [(serial, cause, held_by) for serial, (cause, held_by) in self.queues.items()],
+            schema={"queue": pl.Int64, "cause": pl.String, "held_by": pl.Int64},
+            orient="row",
+        )
+        held = pl.col("held_by").is_not_null()
+        return (
+            base.drop("cause", "held_by")
+            .join(causes, on="queue", how="left", maintain_order="left")
+            .with_columns(shown_status=pl.when(held).then(pl.lit("Paused")).otherwise(pl.col("status")))
+        )
+
+    def slots(self, business: str, site: str) -> int:
+        """Count the slots of a site's services that are online."""
+        return sum(
+            s.slots for s in self.services if (s.business, s.site, s.state) == (business, site, "online")
+        )
+
+    def rows(self) -> list[TaskRow]:
+        """Return all live tasks as table rows, with what they wait for, to be published into the store."""
+        return [self._shown(live) for live in _merge(self.base.rows, self.overlay).values()]
+
+    def _shown(self, live: LiveRow) -> TaskRow:
+        row, queue, _, _ = live
+        if queue is None:
+            return row
+        cause, held_by = self.queues[queue]
+        return row._replace(cause=cause, held_by=held_by, shown_status="Paused" if held_by else row.status)
+
+
+def _merge(rows: Mapping[int, LiveRow], changes: Mapping[int, LiveRow | None]) -> dict[int, LiveRow]:
+    merged = dict(rows)
+    for task_id, row in changes.items():
+        if row is None:
+            merged.pop(task_id, None)
+        else:
+            merged[task_id] = row
+    return merged
+
+
+def _polars_type(hint: object) -> type[pl.DataType]:
+    if bool in (hint, *get_args(hint)):
+        return pl.Boolean
+    return pl.Int64 if int in (hint, *get_args(hint)) else pl.String
+
+
+_SCHEMA = {name: _polars_type(hint) for name, hint in get_type_hints(TaskRow).items()} | {
+    "queue": pl.Int64,
+    "collecting": pl.Float64,
+    "processing": pl.Float64,
+}
+
+
+def _frame(rows: Iterable[LiveRow]) -> pl.DataFrame:
+    return pl.DataFrame([(*row, queue, c, p) for row, queue, c, p in rows], schema=_SCHEMA, orient="row")
+
+
+class Publisher:
+    """Turns durable batches into snapshots. `capture` and `publish` belong to the engine thread; `current` to all."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._queues: dict[int, tuple[str, int | None]] = {}
+        everything = self._capture(core.state.tasks)
+        base = _Base({task_id: row for task_id, row in everything.rows.items() if row is not None})
+        self.current = Snapshot(
+            0, core.state.last, base, {}, everything.queues, everything.services, everything.holds,
+            everything.numbers, everything.zones,
+        )
+
+    def capture(self, touched: Iterable[int]) -> Capture:
+        """Take down the state between two steps; `touched` are the tasks that changed since the last capture."""
+        return self._capture(touched)
+
+    def publish(self, batch: int, now: int, capture: Capture) -> Snapshot:
+        """Make a capture the current snapshot, once everything in it is durable up to `batch`."""
+        last = self.current
+        base, overlay = last.base, {**last.overlay, **capture.rows}
+        if len(overlay) > REBASE:
+            base, overlay = _Base(_merge(base.rows, overlay)), {}
+        self.current = Snapshot(
+            batch, now, base, overlay, capture.queues, capture.services, capture.holds, capture.numbers,
+            capture.zones,
+        )
+        return self.current
+
+    def _capture(self, touched: Iterable[int]) -> Capture:
+        state, queues = self._core.state, self._core.queues
+        rows: dict[int, LiveRow | None] = {}
+        for task_id in touched:
+            task = state.tasks.get(task_id)
+            if task is None:
+                rows[task_id] = None
+            else:
+                waiting = queues.waiting.get(task_id)
+                rows[task_id] = (task.row(), waiting.queue.serial if waiting else None, *task.progress)
+        return Capture(rows, self._causes(), self._services(), self._holds(), self._numbers(), self._zones())
+
+    def _causes(self) -> Mapping[int, tuple[str, int | None]]:
+        causes = {
+            queue.serial: (queue.cause.value, queue.holds[0].id if queue.holds else None)
+            for queue in self._core.queues.queues.values()
+            if queue.members
+        }
+        if causes != self._queues:
+            self._queues = causes
+        return self._queues
+
+    def _services(self) -> tuple[ServiceLook, ...]:
+        return tuple(
+            ServiceLook(
+                service.business, service.site, service.name, service.role, service.state, service.suspect,
+                service.slots, len(service.running), service.since,
+            )
+            for _, service in sorted(self._core.queues.services.items())
+        )
+
+    def _holds(self) -> tuple[HoldLook, ...]:
+        return tuple(
+            HoldLook(
+                hold.id, hold.business, hold.site, hold.target_kind, hold.target, hold.reason, hold.actor,
+                hold.from_at, hold.until_at, hold.begun,
+            )
+            for hold in sorted(self._core.state.holds.values(), key=lambda hold: hold.id)
+        )
+
+    def _numbers(self) -> Mapping[tuple[str, str | None], Numbers]:
+        numbers: dict[tuple[str, str | None], Numbers] = {}
+        for business in self._core.state.businesses.values():
+            for site in (None, *business.sites):
+                numbers[business.name or "", site] = Numbers()
+        for queue in self._core.queues.queues.values():
+            n = len(queue.members)
+            if not n:
+                continue
+            for at in (numbers[queue.place.business, queue.site], numbers[queue.place.business, None]):
+                if queue.holds:
+                    at.paused += n
+                elif queue.stage == COLLECT:
+                    at.queued += n
+                else:
+                    at.process_queued += n
+        for service in self._core.queues.services.values():
+            for task in service.running.values():
+                numbers[task.business, task.site].running += 1
+                numbers[task.business, None].running += 1
+        return numbers
+
+    def _zones(self) -> Mapping[tuple[str, str], str]:
+        return {
+            (business.name or "", site.name): site.zone
+            for business in self._core.state.businesses.values()
+            for site in business.sites.values()
+        }
+
+

@@ -1,0 +1,239 @@
+"""What the command line can do with a store, the same whether a console runs on it or nobody does.
+
+A verb gets a `Context`: the data folder and the store, and the engine where one runs. It returns a `Reply`: exit code,
+words for a person, data for a script. Only `import` writes, and through the core either way.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from . import health, history, imports, messages, rollups, verify
+from .clock import Reading
+from .core import Core
+from .errors import InvalidImport, NotFound, Refused, StoreError
+from .ledger import Audit, Rows, make_id
+from .lifecycle import Kind
+from .outbox import Outbox
+from .runtime import Engine, Import, policy_of, rebuild
+from .settings import Settings
+from .state import Business
+from .store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Where a verb works and for whom. `engine` is None where no console runs on the store."""
+
+    folder: Path  #: the store's
+    settings: Settings
+    store: Store
+    actor: str
+    engine: Engine | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came of a verb: 0 done, 1 refused or a check failed."""
+
+    exit: int
+    text: str
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+def now() -> int:
+    return time.time_ns() // 1000
+
+
+# --- health
+
+
+def tell_health(context: Context) -> Reply:
+    """Report the four health-check signals, each with its evidence; exit 1 where one calls for action."""
+    snapshot = context.engine.snapshot if context.engine else None
+    look = history.look(context.store, snapshot)
+    signals = health.signals(look, health.Limits.of(context.settings))
+    lines = []
+    for signal in signals:
+        mark = "!" if signal.holds and signal.name in health.ALARMS else "·"
+        where = " / ".join(part for part in (signal.business, signal.site) if part) or "everywhere"
+        lines.append(f"{mark} {signal.name:<12}  {where}: {signal.headline}")
+        if mark == "!":
+            lines += [f"      {sentence}" for sentence in signal.evidence]
+    alarming = any(signal.holds and signal.name in health.ALARMS for signal in signals)
+    return Reply(1 if alarming else 0, "\n".join(lines), {"signals": [asdict(signal) for signal in signals]})
+
+
+# --- verify
+
+
+def check_store(context: Context) -> Reply:
+    """Check that the ledger is legal and that all the rest follows from it."""
+    if context.engine is not None:
+        rollups.advance(context.store)
+    findings = verify.check(context.store)
+    if not findings:
+        batch = context.store.batch
+        return Reply(0, f"Verified: nothing wrong up to batch {batch}.", {"batch": batch, "findings": []})
+    lines = [f"{finding.check}: {finding.where}: {finding.what}" for finding in findings]
+    return Reply(1, "\n".join(lines), {"findings": [asdict(finding) for finding in findings]})
+
+
+# --- backup
+
+
+def back_up(context: Context, target: str) -> Reply:
+    """Copy the store as of one batch into a new folder; the console goes on meanwhile."""
+    folder = Path(target)
+    if folder.exists() and any(folder.iterdir()):
+        raise Refused(f"{folder} is not empty; a backup gets a folder of its own")
+    batch = context.store.copy_to(folder)
+    return Reply(0, f"Backed up to {folder}, up to batch {batch}.", {"batch": batch, "folder": str(folder)})
+
+
+def restore(data: Path, store_name: str, backup: Path) -> Reply:
+    """Put a backup in a store's place; what was there is kept beside it. Needs the store to itself."""
+    if not (backup / "drainboard.duckdb").exists():
+        raise NotFound(f"{backup} holds no backup: there is no drainboard.duckdb in it")
+    place = data / store_name
+    incoming = data / f"{store_name}.restoring"
+    shutil.rmtree(incoming, ignore_errors=True)
+    shutil.copytree(backup, incoming, ignore=shutil.ignore_patterns("store.lock"))
+    with Store.open(incoming, rebase=True) as store:
+        broken = store.broken_link()
+        if broken is not None:
+            raise StoreError(f"The backup is damaged at batch {broken.batch}: {broken.why}. Nothing was changed.")
+        batch = store.batch
+    kept = None
+    if place.exists():
+        Store.open(place, rebase=True).close()  # refused while somebody holds it
+        kept = data / f"{store_name}.before-restore-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"
+        place.rename(kept)
+    incoming.rename(place)
+    text = f"Restored batch {batch} from {backup}." + (f" The store that was there is kept in {kept}." if kept else "")
+    return Reply(0, text, {"batch": batch, "kept": str(kept) if kept else None})
+
+
+# --- import
+
+
+def import_log(
+    context: Context, file: str, format: str, business: str, site: str, *, kind: str = "scan", zone: str = "UTC",
+    skip_bad: bool = False, force: bool = False, column_map: dict[str, str] | None = None,
+) -> Reply:
+    """Read a job log and put all of it into the ledger in one commit, or nothing of it."""
+    path = Path(file)
+    if kind not in list(Kind):
+        raise NotFound.named("task type", kind, list(Kind))
+    if not path.is_file():
+        raise InvalidImport(f"There is no file {path}")
+    fingerprint = imports.digest(path)
+    if not force and _has(context.store, "audit", "action = 'import' and object_id = ?", fingerprint):
+        raise InvalidImport(f"{path.name} was imported before; --force imports it again")
+    parsed = imports.load(path, format, zone=zone, column_map=column_map, not_after=now(), skip_bad=skip_bad)
+    _found(context, business, site, zone)
+    request = f"import-{uuid4()}"
+    source = f"import:{path.name}"
+
+    def make(base: Business) -> Rows:
+        rows = imports.to_rows(
+            parsed, business=business, site=site, kind=kind, business_no=base.no, first_event=base.events + 1,
+            first_task=base.tasks + 1, imported_at=now(), source=source,
+        )
+        rows.audit.append(
+            Audit(
+                make_id(base.no, base.audits + 1), now(), business, site, context.actor, "import",
+                "file", fingerprint, "changed", None,
+                {"file": path.name, "format": format, "tasks": len(parsed.jobs), "left_out": len(parsed.bad)},
+                None, request,
+            )
+        )
+        return rows
+
+    batch = _load(context, business, parsed, kind, make)
+    rollups.advance(context.store)
+    told = [f"{len(parsed.jobs):,} tasks imported into {business} / {site}"]
+    told += [f"{n:,} {what} left out" for what, n in parsed.left_out.items() if n]
+    if parsed.bad:
+        told.append(f"{len(parsed.bad):,} bad rows left out:")
+        told += [f"  line {row.line}: {row.reason}" for row in parsed.bad[: imports.BAD_ROWS_SHOWN]]
+    data = {
+        "batch": batch, "tasks": len(parsed.jobs), "left_out": dict(parsed.left_out),
+        "bad": [{"line": row.line, "reason": row.reason} for row in parsed.bad],
+    }
+    return Reply(0, "\n".join(told), data)
+
+
+def _has(store: Store, table: str, where: str, *values: str) -> bool:
+    return bool(store.read(f"select count(*) from {table} where {where}", list(values)).item())
+
+
+def _found(context: Context, business: str, site: str, zone: str) -> None:
+    """Make the business and the site, an archive, where they are missing."""
+    actions: list[messages.Action] = []
+    if not _has(context.store, "service_event", "event = 'business_added' and business = ?", business):
+        actions.append(messages.AddBusiness(business))
+    if not _has(context.store, "service_event", "event = 'site_added' and business = ? and site = ?", business, site):
+        actions.append(messages.AddSite(business, site, zone, archive=True))
+    commands = [messages.Command(f"found-{uuid4()}", context.actor, action) for action in actions]
+    if context.engine is not None:
+        outcomes = [context.engine.do(command).result(30) for command in commands]
+    elif commands:
+        with _at_rest(context) as (core, outbox):
+            step = core.obey(Reading(now(), 0, context.store.clock), commands)
+            outbox.add(step)
+            outcomes = [outcome for _, outcome in step.outcomes]
+    else:
+        outcomes = []
+    for outcome in outcomes:
+        if outcome.refused is not None:
+            raise Refused(outcome.refused)
+
+
+def _load(
+    context: Context, business: str, parsed: imports.Parsed, kind: str, make: Callable[[Business], Rows]
+) -> int:
+    if context.engine is not None:
+        load = Import(business, imports.count_events(parsed, kind), len(parsed.jobs), make)
+        return context.engine.load(load)
+    with _at_rest(context) as (core, outbox):
+        outbox.open.rows.extend(make(core.state.businesses[business]))
+        outbox.open.now = core.state.last
+    return context.store.batch
+
+
+@contextmanager
+def _at_rest(context: Context) -> Iterator[tuple[Core, Outbox]]:
+    """Rebuild the core of a store that no engine runs; commit what the caller put into the outbox."""
+    core = rebuild(context.store.recover(), policy_of(context.settings))
+    outbox = Outbox(context.store.batch)
+    yield core, outbox
+    batch = outbox.seal()
+    if batch is not None and batch.rows:
+        context.store.commit(batch.number, max(batch.now, context.store.clock), batch.rows)
+
+
+# --- by name
+
+
+def carry_out(context: Context, verb: str, arguments: dict[str, Any]) -> Reply:
+    """Run a verb by its name, as the command line asked for it here or through the socket."""
+    run = _VERBS.get(verb)
+    if run is None:
+        raise Refused(f"“{verb}” needs the store to itself; stop the console first")
+    return run(context, **arguments)
+
+
+_VERBS: dict[str, Callable[..., Reply]] = {
+    "health": tell_health,
+    "verify": check_store,
+    "backup": back_up,
+    "import": import_log,
+}

@@ -1,0 +1,29 @@
+"""Instants, ages and waits as pages word them, in the viewer's zone, which is always named."""
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import streamlit as st
+
+from engine.clock import MINUTE, SECOND
+
+
+def zone() -> ZoneInfo:
+    """Return the viewer's zone: the browser's."""
+    return ZoneInfo(st.context.timezone or "UTC")
+
+
+def clock(instant: int) -> str:
+    """Word an instant of today as a clock does, with the zone's short name."""
+    there = datetime.fromtimestamp(instant / SECOND, UTC).astimezone(zone())
+    return f"{there:%H:%M:%S} {there.tzname()}"
+
+
+def wait(microseconds: int) -> str:
+    """Word a wait: 32 s, 23:51 min:s, from one hour 3 h 12."""
+    seconds = max(0, microseconds) // SECOND
+    if seconds < 90:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60}:{seconds % 60:02} min"
+    return f"{seconds // 3600} h {microseconds // MINUTE % 60:02}"

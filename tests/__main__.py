@@ -1,0 +1,47 @@
+"""All of the checks, as the README's test command and continuous integration run them: lint, types, tests.
+
+Arguments go to pytest, as in `python -m tests --long`. The browser tests drive Debian's Chromium; where it is missing,
+it is installed first.
+"""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def say(*command: str) -> int:
+    print("+", *command, flush=True)
+    return subprocess.run(command, cwd=ROOT, check=False).returncode
+
+
+def install_chromium() -> None:
+    if shutil.which("chromium") or not shutil.which("apt-get"):
+        return
+    privileged = [] if shutil.which("sudo") is None else ["sudo", "-n"]
+    for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "chromium"]):
+        if say(*privileged, *command):
+            print("Chromium could not be installed; the browser tests will say that they were skipped", flush=True)
+            return
+
+
+def main() -> int:
+    install_chromium()
+    python = sys.executable
+    failed = [
+        name
+        for name, command in {
+            "lint": (python, "-m", "ruff", "check", "."),
+            "types": (python, "-m", "mypy"),
+            "tests": (python, "-m", "pytest", *sys.argv[1:]),
+        }.items()
+        if say(*command)
+    ]
+    print(f"Failed: {', '.join(failed)}" if failed else "All checks passed", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

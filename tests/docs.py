@@ -1,0 +1,69 @@
+"""The parts of the README that are made from the code: `python -m tests.docs` writes them, test_docs compares them."""
+
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+import engine
+from engine import rollups
+from engine.lifecycle import mermaid
+from engine.settings import SETTINGS
+from engine.store import Store
+
+README = Path(__file__).resolve().parent.parent / "README.md"
+
+
+def life() -> str:
+    return f"```mermaid\n{mermaid()}\n```"
+
+
+def modules() -> str:
+    listed = re.findall(r"^    (\w+)  +(.+)$", engine.__doc__ or "", re.MULTILINE)
+    return "\n".join(["| engine module, in reading order | what it is for |", "|---|---|"]
+                     + [f"| {name} | {purpose} |" for name, purpose in listed])  # fmt: skip
+
+
+def settings() -> str:
+    return "\n".join(["| name | default | what it does |", "|---|---|---|"]
+                     + [f"| `{s.name}` | {str(s.default).lower()} | {s.help} |" for s in SETTINGS])  # fmt: skip
+
+
+def tables() -> str:
+    """List every public table with its comment and its columns, from a store made on the spot."""
+    with tempfile.TemporaryDirectory() as folder, Store.open(Path(folder) / "store") as store:
+        rollups.prepare(store)
+        found = store.read(
+            "select table_name, comment from duckdb_tables() union all "
+            "select view_name, comment from duckdb_views() where not internal order by 1"
+        ).rows()
+        columns = store.read(
+            "select table_name, column_name from duckdb_columns() where not internal order by table_name, column_index"
+        ).rows()
+    lines = ["| table | what a row is | columns |", "|---|---|---|"]
+    for table, comment in found:
+        names = ", ".join(f"`{column}`" for owner, column in columns if owner == table)
+        lines.append(f"| `{table}` | {comment} | {names} |")
+    return "\n".join(lines)
+
+
+SECTIONS = {"life of a task": life, "modules": modules, "settings": settings, "tables": tables}
+
+
+def section(text: str, name: str) -> str:
+    """Return what stands between a section's mark and the next heading, mark or sentence after a blank line."""
+    found = re.search(rf"<!-- {name} -->\n(.*?)\n<!-- end -->", text, re.DOTALL)
+    assert found, f"README.md lacks the marks of “{name}”"
+    return found.group(1)
+
+
+def main() -> int:
+    text = README.read_text("utf-8")
+    for name, make in SECTIONS.items():
+        text = text.replace(f"<!-- {name} -->\n{section(text, name)}\n<!-- end -->", f"<!-- {name} -->\n{make()}\n<!-- end -->")
+    README.write_text(text, "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
