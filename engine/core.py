@@ -50,7 +50,8 @@ class Core(Machine):
     def start(self, reading: Reading, in_process: Sequence[str] = ("simulated",)) -> Step:
         """Take up work after a start: `reading.down_from` tells since when the console was down.
 
-        What ran in executors that died with the console is rescued, or its asked-for stop confirmed.
+        What ran in executors that died with the console is rescued, or its asked-for stop confirmed. Others get their
+        orders again, under the same lease: the last ones may not have left before the console died.
         """
         step = self._open(reading)
         self._looked = self._ticked
@@ -63,16 +64,20 @@ class Core(Machine):
                 continue
             service = self.state.service(task)
             if service.executor not in in_process:
-                if task.status is Status.STOPPING:
-                    self._ask_to_stop(task, service)
-                elif task.suspend is not None:
-                    self._set_deadline(self.policy.suspend_deadline, "suspend", task)
+                self._order_again(task, service)
             elif task.status is Status.STOPPING:
                 self._emit(task, "confirm_stop", ENGINE, Reason.CONSOLE_RESTARTED, dr=-1)
             else:
                 self._rescue(task, Reason.CONSOLE_RESTARTED, task.attempt)
         self._dispatch()
         return step
+
+    def _order_again(self, task: Task, service: Service) -> None:
+        self._order_start(task, service)
+        if task.status is Status.STOPPING:
+            self._ask_to_stop(task, service)
+        elif task.suspend is not None:
+            self._ask_for_suspension(task, service)
 
     def obey(self, reading: Reading, commands: Iterable[m.Command]) -> Step:
         """Carry out commands on a store that no engine runs: no time passes, nothing starts, the console stays down."""
@@ -382,6 +387,7 @@ class Core(Machine):
             hold = self.state.holds.get(hold_id)
             if hold is None:
                 skipped.append((hold_id, "already ended"))
+                self._audit("lift", "hold", hold_id, None, outcome="already ended", before={"hold_id": hold_id})
                 continue
             self._end_hold(hold, "lifted", self._actor, self._step.now, action.reason)
             changed.append(hold_id)

@@ -79,8 +79,10 @@ class Service:
 
     def has_room(self, lane: str) -> bool:
         """Tell whether a slot of the lane is free; scans are exclusive on an explorer."""
+        if len(self.running) >= self.slots:
+            return False
         if self.role != EXPLORER:
-            return len(self.running) < self.slots
+            return True
         if lane == "scan":
             return self.scanning == 0
         return len(self.running) - self.scanning < self.slots - 1

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -27,9 +27,6 @@ from .dispatch import SERVES, lane_of
 from .lifecycle import Cause, Kind, Status, task_label
 from .settings import Settings
 from .task import COLLECT, PROCESS
-
-if TYPE_CHECKING:
-    from .history import Look
 
 Facts = dict[str, Any]
 Row = dict[str, Any]
@@ -53,6 +50,28 @@ _CAUSES = {
     Cause.CAPACITY: "a free slot",
     Cause.UNKNOWN: "a reason that is not known",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """All that the checks go by, of one moment; `history.look` makes it. Instants are Datetime("us") in its frames."""
+
+    now: int
+    sites: pl.DataFrame  #: business, site, zone, archive, added_at
+    services: pl.DataFrame  #: business, site, name, role, state, suspect, slots, used, since_at
+    holds: pl.DataFrame  #: hold_id, business, site, target_kind, target, reason, actor, from_at, until_at, in_force
+    #: business, site, stage, kind, requested_service, cause, held, n, oldest_at
+    waiting: pl.DataFrame
+    #: business, site, minute_at, by (schedule or user), name, n: the minute that most of the queued came in
+    stacked: pl.DataFrame
+    #: business, site, at, queued, oldest_s: at each minute of the last day, and now; without a site: for processing
+    depth: pl.DataFrame
+    #: business, site, arrived, departed, process_arrived, process_departed, finished: in the last 15 minutes
+    flow: pl.DataFrame
+    #: live tasks in a slot: stage, host, since_at, usual_s (the p95 of this stage), usual_of (target, kind, none), runs
+    running: pl.DataFrame
+    #: business, site, widget, recent, latency_s, before, usual_s, and pending_s: since when a refresh is asked for
+    widgets: pl.DataFrame
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ import polars as pl
 
 from . import rollups
 from .clock import DAY, HOUR, MINUTE, SECOND
+from .health import Look
 from .lifecycle import RUNNING, TERMINAL, Status
 from .rollups import QUARTER
 from .snapshot import Snapshot
@@ -437,7 +438,9 @@ def trace_facts(store: Store, business: str, site: str) -> TraceFacts:
     place = {"business": business, "site": site}
     here = "business = $business and site = $site"
     statuses = store.read(
-        f"select status, outcome, reason, count(*) as n from task where {here} group by all order by n desc, all", place
+        f"""select status, outcome, reason, count(*) as n from task where {here}
+            group by status, outcome, reason order by n desc, status, outcome, reason""",
+        place,
     )
     owners = store.read(
         f"select owner, count(*) as n from task where {here} group by owner order by n desc, owner", place
@@ -472,28 +475,6 @@ def trace_facts(store: Store, business: str, site: str) -> TraceFacts:
 
 
 # --- what the health checks go by
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """Everything that the health checks go by, of one moment. Frames as their functions tell, and as told here."""
-
-    now: int
-    sites: pl.DataFrame
-    services: pl.DataFrame
-    holds: pl.DataFrame
-    #: business, site, stage, kind, requested_service, cause, held, n, oldest_at
-    waiting: pl.DataFrame
-    #: business, site, minute_at, by (schedule or user), name, n: the minute that most of the queued came in
-    stacked: pl.DataFrame
-    #: business, site, at, queued, oldest_s: at each minute of the last day, and now; without a site: for processing
-    depth: pl.DataFrame
-    #: of the last 15 minutes
-    flow: pl.DataFrame
-    #: and usual_s (the p95 of this stage), usual_of (target, kind, or empty), runs
-    running: pl.DataFrame
-    #: and pending_s: how long ago the refresh was asked for that is not finished yet
-    widgets: pl.DataFrame
 
 
 def look(

@@ -360,12 +360,12 @@ class Machine:
         for task in collecting_under(self.state, hold):
             if task.suspend is None:
                 self._emit(task, "ask_to_suspend", ENGINE, Reason.HOLD, detail={"hold_id": hold.id}, at=at)
-                service = self.state.service(task)
-                assert task.lease is not None
-                self._step.orders.append(
-                    m.SuspendOrder(service.executor, service.business, service.name, task.id, task.lease)
-                )
-                self._set_deadline(self.policy.suspend_deadline, "suspend", task)
+                self._ask_for_suspension(task, self.state.service(task))
+
+    def _ask_for_suspension(self, task: Task, service: Service) -> None:
+        assert task.lease is not None
+        self._step.orders.append(m.SuspendOrder(service.executor, service.business, service.name, task.id, task.lease))
+        self._set_deadline(self.policy.suspend_deadline, "suspend", task)
 
     def _end_hold(self, hold: Hold, event: str, actor: str, at: int, reason: str | None = None) -> None:
         self._hold_event(hold, event, actor, at, reason)
@@ -507,12 +507,12 @@ class Machine:
         """Take in what an executor that watches all of its services has seen."""
         lookout = self._lookouts.get(report.executor)
         if lookout is None:
-            lookout = self._lookouts[report.executor] = _Lookout(self._ticked, self._ticked)
+            lookout = self._lookouts[report.executor] = _Lookout(self._ticked, self._ticked, report.silent)
             self._watched = {}
         for key in report.silent - lookout.silent:
             service = self.queues.services.get(key)
-            if service is not None and (service.heard is not None or service.running):
-                service.heard = lookout.clock
+            if service is not None:
+                service.heard = lookout.clock  # it was alive when last looked at
         lookout.clock += min(self._ticked - lookout.looked, LONGEST_LOOK_GAP)
         lookout.looked = self._ticked
         back = (lookout.silent | self._unwell) - report.silent
@@ -660,6 +660,9 @@ class Machine:
             self._emit(task, "process", ENGINE, dp=-1, dr=1, service=service.name)
         else:
             self._emit(task, "claim", ENGINE, dq=-1, dr=1, service=service.name)
+        self._order_start(task, service)
+
+    def _order_start(self, task: Task, service: Service) -> None:
         assert task.lease is not None
         self._step.orders.append(
             m.StartOrder(

@@ -286,7 +286,10 @@ Report = Heartbeat | Alive | Progress | Collected | Finished | Failed | StopConf
 
 
 class StartOrder(NamedTuple):
-    """Run a stage ("collect" or "process") of a task on a service. `checkpoint` is where a suspended stage goes on."""
+    """Run a stage ("collect" or "process") of a task on a service. `checkpoint` is where a suspended stage goes on.
+
+    An order may come again under the same lease, after a restart of the console; that is no second run.
+    """
 
     executor: str
     business: str

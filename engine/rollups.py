@@ -500,25 +500,20 @@ def _waits(rows: str, weight: str) -> str:
 
 def _whole_histogram(upto: int) -> str:
     return _waits(
-        f"""select * from task_done d where batch <= {upto} and not exists (
-            select 1 from task_superseded s where s.task_id = d.task_id and s.batch > d.batch and s.batch <= {upto})""",
-        "1",
+        f"select * from task_done where batch <= {upto} and (superseded_by is null or superseded_by > {upto})", "1"
     )
 
 
 def _advance_histogram(cursor: Cursor, rolled: int, upto: int) -> None:
     """Add the new task rows, and take back those that a newer version has replaced."""
     columns = "task_id, business, site, kind, status, started_at, wait_s, processing_started_at, process_wait_s"
-    news = f"batch > {rolled} and batch <= {upto}"
-    rows = f"select {columns}, 1 as weight from task_done where {news}"
-    if cursor.execute(f"select 1 from task_superseded where {news} limit 1").fetchall():
-        rows += f"""
-            union all
-            select {columns}, -1 as weight from (
-                select d.* from (select * from task_superseded where {news}) s
-                join task_done d on d.task_id = s.task_id and d.batch < s.batch
-                qualify row_number() over (partition by s.task_id, s.batch order by d.batch desc) = 1)
-        """
+    rows = f"""
+        select {columns}, 1 as weight from task_done
+        where batch > {rolled} and batch <= {upto} and (superseded_by is null or superseded_by > {upto})
+        union all
+        select {columns}, -1 as weight from task_done
+        where batch <= {rolled} and superseded_by > {rolled} and superseded_by <= {upto}
+    """
     cursor.execute(
         f"""
         merge into wait_histogram h using ({_waits(rows, "weight")}) w

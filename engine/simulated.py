@@ -63,6 +63,7 @@ class Simulated:
         self._born = 0
         self._runs: dict[int, Run] = {}  #: by lease
         self._silent: set[tuple[str, str]] = set()
+        self._unheard: list[m.Order] = []  #: for hosts that are silent
         self._slow: dict[str, float] = {}
         self._hang_next: dict[Place, int] = {}
         self._sites: dict[Place, Site] = {(b.name, s.name): s for b in fleet.businesses for s in b.sites}
@@ -124,20 +125,20 @@ class Simulated:
     # --- drills
 
     def lose_host(self, business: str, service: str) -> None:
-        """Let a host fall silent: no heartbeat, no report; what it ran is gone."""
+        """Let a host fall silent: no heartbeat, no report; orders don't reach it."""
         with self._lock:
             self._silent.add((business, service))
-            for lease in [
-                lease
-                for lease, run in self._runs.items()
-                if (run.order.business, run.order.service) == (business, service)
-            ]:
-                del self._runs[lease]
 
     def return_host(self, business: str, service: str) -> None:
-        """Let a silent host come back with its next heartbeat."""
+        """Let a silent host come back: it tells what ended meanwhile and takes up the orders that waited for it."""
         with self._lock:
             self._silent.discard((business, service))
+            waiting, self._unheard = self._unheard, []
+            self._orders = [*waiting, *self._orders]
+            for run in self._runs.values():
+                if run.ends is not None and run.ends <= self._now:
+                    run.ends = self._now + 1
+                    self._plan(run.ends, "end", run)
 
     def hang_target(self, business: str, site: str) -> None:
         """Let the next collecting task of a site meet a target that never answers."""
@@ -161,9 +162,11 @@ class Simulated:
     # --- orders
 
     def _obey(self, order: m.Order) -> None:
+        if (order.business, order.service) in self._silent:
+            self._unheard.append(order)
+            return
         if isinstance(order, m.StartOrder):
-            if (order.business, order.service) not in self._silent:
-                self._start(order)
+            self._start(order)
             return
         run = self._runs.get(order.lease)
         if run is None:
@@ -259,6 +262,8 @@ class Simulated:
                 self._plan(first, "refresh", (place, widget))
 
     def _end(self, at: int, run: Run, told: list[Input]) -> None:
+        if (run.order.business, run.order.service) in self._silent:
+            return
         if run.ends == at and self._runs.get(run.order.lease) is run and run.report is not None:
             del self._runs[run.order.lease]
             told.append(run.report)

@@ -6,8 +6,9 @@ head lie outside the database. So an acknowledged batch is there whole, and a ch
 
 `task_done` is derived, written in the same commit: one self-contained wide row per finished task, so that list pages
 read one table without a join. A later version of a row (hidden, shown again, restored, finished after that) is
-appended, and only then does its task stand in the small `task_superseded`, which readers anti-join. `task` is a plain
-view over these and `task_live`.
+appended, and the earlier one gets the batch that replaced it: `superseded_by`. `task` is a plain view, the union of
+`task_finished` and `task_unfinished`. Counts and filters are quick on it; DuckDB does not push ORDER BY … LIMIT through
+a union, so that pages ask the two halves for their first rows each.
 
 Never open the `.duckdb` file in this process except through DuckDB, not even to read or copy it: closing any other
 handle on it drops DuckDB's POSIX lock, and a second process could then write unseen. `store.lock` is our own guard.
@@ -26,7 +27,7 @@ import time
 import typing
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from operator import itemgetter
@@ -86,12 +87,13 @@ _TABLES = {
     "audit": "One object that a person's command changed, or was refused for. Append-only",
     "task_done": "Finished tasks, one row each; newer versions are appended. Read the view task instead",
     "task_live": "Unfinished tasks as of the last published batch. Read the view task instead",
-    "task_superseded": "Tasks with more than one row in task_done, and the batches of the later ones",
     "live_mark": "The batch as of which task_live was published",
     "widget_refresh": "One finished refresh of a dashboard's widget",
     "asset": "Assets as the last processed task saw them",
     "batch": "One row per commit: a link of the chain over all ledger rows",
     "schema_version": "The version of this schema",
+    "task_finished": "Finished tasks, the newest version of each row",
+    "task_unfinished": "Live tasks as of the last published batch, without those that have finished since",
     "task": "All tasks: finished ones and, as of the last published batch, live ones",
     "hold": "Holds as they stand: the latest event of each",
     "service": "Services as they stand: what the latest events made of each",
@@ -184,6 +186,7 @@ _COLUMNS = {
     "started_at": "When the task was first claimed (UTC)",
     "status": "The stored status",
     "suspect": "Whether it did not confirm a stop and gets nothing until it reports",
+    "superseded_by": "The batch that replaced this row by a newer version; empty for the newest",
     "suspend": "Whether running tasks were asked to suspend",
     "target": "What the task works on",
     "target_kind": "device, segment, cloud resource …",
@@ -213,7 +216,6 @@ _COLUMNS = {
     "widget_refresh.run_s": "Seconds of running",
     "widget_refresh.wait_s": "Seconds waited for a processor",
     "asset.target": "The asset's address",
-    "task_superseded.batch": "The commit that appended a later version",
     "live_mark.batch": "The batch as of which task_live was published",
     "schema_version.version": "The version of this schema",
 }
@@ -245,6 +247,8 @@ def _columns(table: str) -> dict[str, str]:
         del kept["seen_at"]
         return {"batch": "BIGINT", **kept, "first_seen_at": "TIMESTAMP", "last_seen_at": "TIMESTAMP"}
     own = TYPES["task_done" if table == "task_live" else table]
+    if table == "task_done":
+        return {"batch": "BIGINT", **own, "superseded_by": "BIGINT"}
     if table == "task_event":
         return {"event_id": own["event_id"], "batch": "BIGINT", **own}
     return {"batch": "BIGINT", **own}
@@ -252,21 +256,18 @@ def _columns(table: str) -> dict[str, str]:
 
 _OWN_TABLES = {
     "batch": {"batch": "BIGINT", "committed_at": "TIMESTAMP", "row_counts": "JSON", "link": "VARCHAR"},
-    "task_superseded": {"batch": "BIGINT", "task_id": "BIGINT"},
     "live_mark": {"batch": "BIGINT"},
     "schema_version": {"version": "BIGINT"},
 }
 
 _VIEWS = {
-    # A restored task is shown by its New row until the next publication lists it as live.
-    "task": """
-        select {columns} from task_done d
-        where (status <> 'New' or batch > (select batch from live_mark))
-          and not exists (select 1 from task_superseded s where s.task_id = d.task_id and s.batch > d.batch)
-        union all
+    # A restored task is shown by its row New until the next publication lists it as live.
+    "task_finished": "select {columns} from task_done where superseded_by is null",
+    "task_unfinished": """
         select {columns} from task_live
         where task_id not in (select task_id from task_done where batch > (select batch from live_mark))
     """,
+    "task": "select * from task_finished union all select * from task_unfinished",
     "hold": """
         select hold_id, business, site, target_kind, target, event, reason, actor,
                first_value(occurred_at) over (partition by hold_id order by event_id) as placed_at,
@@ -562,7 +563,7 @@ class Store:
         self._con = self._connect()
         self.batch = 0  #: the last durable batch
         self._link, self._clock = NO_LINK, 0
-        self._superseded: set[int] = set()
+        self._restored: set[int] = set()  #: tasks whose newest row says New
 
     @classmethod
     def open(
@@ -626,7 +627,11 @@ class Store:
                 self._after_failure(batch, error)
             self.batch, self._link = batch, link
             self._clock = max(self._clock, now)
-            self._superseded.update(superseded)
+            for row in rows.task_done:
+                if row.status == Status.NEW:
+                    self._restored.add(row.task_id)
+                else:
+                    self._restored.discard(row.task_id)
             # The head is for finding what was lost. The batch is durable: a full disk must not make it fail now.
             with suppress(OSError):
                 self._write_head(self._clock)
@@ -649,11 +654,8 @@ class Store:
             if own:
                 counts[table] = len(own)
                 tables[table] = _as_stored(table, arrays, batch)
-        changed = {event.task_id for event in rows.task_event if event.event in VERSIONED}
-        superseded = []
-        if rows.task_done and (changed or self._superseded):
-            ids = {row.task_id for row in rows.task_done}
-            superseded = sorted(ids & (changed | self._superseded))
+        changed = {event.task_id for event in rows.task_event if event.event in VERSIONED} | self._restored
+        superseded = [row.task_id for row in rows.task_done if row.task_id in changed] if changed else []
         return tables, counts, mac.hexdigest(), superseded
 
     def _insert(
@@ -669,13 +671,17 @@ class Store:
         con = self._con
         con.begin()
         try:
+            if superseded:
+                con.execute(
+                    "update task_done set superseded_by = ? "
+                    "where superseded_by is null and task_id in (select unnest(?))",
+                    [batch, superseded],
+                ).fetchall()
             for table, content in tables.items():
                 self._append(table, content)
             if assets:
                 counts = {**counts, "asset": len(assets)}
                 self._upsert_assets(batch, assets)
-            if superseded:
-                con.execute("insert into task_superseded select ?, unnest(?)", [batch, superseded]).fetchall()
             con.execute(
                 "insert into batch values (?, make_timestamp(?), ?, ?)", [batch, now, _encode(counts), link]
             ).fetchall()
@@ -696,7 +702,7 @@ class Store:
             incoming = self._incoming[table] = _Incoming(content)
             self._con.register(f"incoming_{table}", incoming)
         incoming.table = content
-        self._con.execute(f"insert into {table} from incoming_{table}").fetchall()
+        self._con.execute(f"insert into {table} by name from incoming_{table}").fetchall()
 
     def _upsert_assets(self, batch: int, assets: list[AssetSeen]) -> None:
         seen = _as_stored("asset", _arrays("asset", assets), batch)
@@ -728,14 +734,22 @@ class Store:
 
     def publish_live(self, rows: Sequence[TaskRow], batch: int) -> None:
         """Replace `task_live` by the unfinished tasks as of a batch."""
-        with self.transaction() as cursor:
+        # A restored task's row New gives way to its live row. Commits may touch it, too: only then they have to wait.
+        with self._write if self._restored else nullcontext(), self.transaction() as cursor:
             cursor.execute("delete from task_live").fetchall()
             if rows:
                 cursor.register("incoming_live", _as_stored("task_done", _arrays("task_done", rows), batch))
                 try:
-                    cursor.execute("insert into task_live from incoming_live").fetchall()
+                    cursor.execute("insert into task_live by name from incoming_live").fetchall()
                 finally:
                     cursor.unregister("incoming_live")
+            if self._restored:
+                given_way = cursor.execute(
+                    f"update task_done set superseded_by = ? where superseded_by is null and batch <= ? "
+                    f"and status = '{Status.NEW}' returning task_id",
+                    [batch, batch],
+                ).fetchall()
+                self._restored.difference_update(task_id for (task_id,) in given_way)
             cursor.execute("update live_mark set batch = ?", [batch]).fetchall()
 
     @contextmanager
@@ -887,13 +901,11 @@ class Store:
                 union all
                 select task_id, coalesce(l.created_at, d.created_at, s.seen_at) from since s
                 left join (select task_id, created_at from task_live) l using (task_id)
-                left join (select task_id, min(created_at) as created_at from task_done
-                           where task_id in (select task_id from task_superseded) group by task_id) d using (task_id)
+                left join (select task_id, created_at from task_finished where status = '{Status.NEW}') d using (task_id)
                 where s.status not in ({ended})
                 union
-                select task_id, created_at from task_done d
+                select task_id, created_at from task_finished
                 where status = '{Status.STOPPED}' and reason = '{Reason.DELETED}' and finished_at >= make_timestamp(?)
-                  and not exists (select 1 from task_superseded s where s.task_id = d.task_id and s.batch > d.batch)
                 """,
                 [max(self._clock - undo_span, 0)],
             ).fetchall()
@@ -906,13 +918,14 @@ class Store:
                 f"occurred_at >= make_timestamp({oldest}) and task_id in (select task_id from wanted)",
             )
         self.cursor().execute("drop table wanted").fetchall()
+        highest = self._highest()
         joined = min((event.occurred_at for event in events if event.dq > 0 or event.dp > 0), default=None)
         return Recovered(
             batch=self.batch,
             now=self._clock,
-            last_event_id=self._highest("event_id", NUMBERED_TABLES),
-            last_audit_id=self._highest("audit_id", ("audit",)),
-            last_task_id=self._highest("task_id", ("task_event",)),
+            last_event_id=highest["event_id"],
+            last_audit_id=highest["audit_id"],
+            last_task_id=highest["task_id"],
             service_events=self.rows("service_event", "event <> 'stale_report'"),
             hold_events=self.rows("hold_event"),
             schedule_events=self.rows("schedule_event"),
@@ -929,13 +942,22 @@ class Store:
             audits=self.rows("audit", f"occurred_at >= make_timestamp({max(self._clock - REPEAT_SPAN, 0)})"),
         )
 
-    def _highest(self, column: str, tables: Iterable[str]) -> dict[int, int]:
-        parts = " union all ".join(
-            f"select {column} >> {NUMBER_BITS} as business_no, max({column}) as highest from {table} group by 1"
-            for table in tables
+    def _highest(self) -> dict[str, dict[int, int]]:
+        """Find the highest id of each sort and business number."""
+        parts = [f"select event_id >> {NUMBER_BITS} as no, max(event_id) as event_id, max(task_id) as task_id, "
+                 "null as audit_id from task_event group by 1"]  # fmt: skip
+        for table in NUMBERED_TABLES:
+            if table != "task_event":
+                parts.append(f"select event_id >> {NUMBER_BITS}, max(event_id), null, null from {table} group by 1")
+        parts.append(f"select audit_id >> {NUMBER_BITS}, null, null, max(audit_id) from audit group by 1")
+        found = self.read(
+            "select no, max(event_id) as event_id, max(task_id) as task_id, max(audit_id) as audit_id "
+            f"from ({' union all '.join(parts)}) group by 1"
         )
-        found = self.read(f"select business_no, max(highest) from ({parts}) group by 1")
-        return dict(found.iter_rows())
+        return {
+            column: dict(found.select("no", column).drop_nulls().iter_rows())
+            for column in ("event_id", "task_id", "audit_id")
+        }
 
     # --- the chain
 
@@ -1057,9 +1079,8 @@ class Store:
         last = self._con.execute("select batch, epoch_us(committed_at), link from batch order by batch desc limit 1")
         for self.batch, self._clock, self._link in last.fetchall():
             pass
-        self._superseded = {
-            task_id for (task_id,) in self._con.execute("select distinct task_id from task_superseded").fetchall()
-        }
+        restored = self._con.execute(f"select task_id from task_finished where status = '{Status.NEW}'")
+        self._restored = {task_id for (task_id,) in restored.fetchall()}
 
     def _compare(self, head: dict[str, Any]) -> None:
         acknowledged = int(head.get("batch", 0))

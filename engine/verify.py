@@ -452,7 +452,7 @@ _LIVES = f"""
 
 _CAUSES = tuple(cause.value for cause in Cause)
 _WAITED_SHAPE = (
-    '{{"waited": {{' + ", ".join(f'"{cause}": "BIGINT"' for cause in _CAUSES) + '}}, "start_unknown": "BOOLEAN"}}'
+    '{"waited": {' + ", ".join(f'"{cause}": "BIGINT"' for cause in _CAUSES) + '}, "start_unknown": "BOOLEAN"}'
 )
 _WAITED = " + ".join(f"coalesce(told.waited.{cause}, 0)" for cause in _CAUSES)
 
@@ -588,12 +588,12 @@ _HOLDS = """
 # --- task rows, computed a second time
 
 _FACTS_SHAPE = (
-    '{{"name": "VARCHAR", "target": "VARCHAR", "target_kind": "VARCHAR", "scope": "VARCHAR", "initiator": "VARCHAR", '
+    '{"name": "VARCHAR", "target": "VARCHAR", "target_kind": "VARCHAR", "scope": "VARCHAR", "initiator": "VARCHAR", '
     '"created_by": "VARCHAR", "schedule_id": "BIGINT", "requested_service": "VARCHAR", "priority": "BIGINT", '
-    '"due_at": "BIGINT", "rerun_of": "BIGINT", "widget": "VARCHAR", "source": "VARCHAR"}}'
+    '"due_at": "BIGINT", "rerun_of": "BIGINT", "widget": "VARCHAR", "source": "VARCHAR"}'
 )
 _END_SHAPE = (
-    '{{"errors": "BIGINT", "joined": "BIGINT", "outcome": "VARCHAR", "error": "VARCHAR", "changes": ["BIGINT"]}}'
+    '{"errors": "BIGINT", "joined": "BIGINT", "outcome": "VARCHAR", "error": "VARCHAR", "changes": ["BIGINT"]}'
 )
 _EDITED = ("name", "target", "scope", "priority", "requested_service", "due_at")
 _COLLECTS = f"kind in ({_list(COLLECTING_KINDS)})"
@@ -628,13 +628,13 @@ def _rows_of(events: str) -> str:
     }
             from source where changes is not null group by task_id
         ), folded as (
-            select task_id, any_value({{'event': event_id, 'at': occurred_at, 'actor': actor, 'business': business,
+            select task_id, any_value({{'event': event_id, 'moment': occurred_at, 'actor': actor, 'business': business,
                        'site': site, 'kind': kind, 'owner': owner, 'facts': facts}}) filter (event = 'submit') as first,
                    arg_max(to_status, event_id) as status, arg_max(attempt, event_id) as attempt,
                    count(*) filter (event in ('edit', 'restore', 'hide', 'unhide')) + 1 as version,
                    coalesce(arg_max(event = 'hide' or event = 'stop', event_id) filter (
                        event in ('hide', 'unhide', 'restore') or (event = 'stop' and reason = 'deleted')), false) as hidden,
-                   arg_max({{'at': occurred_at, 'us': us, 'event': event, 'status': to_status, 'reason': reason,
+                   arg_max({{'moment': occurred_at, 'us': us, 'event': event, 'status': to_status, 'reason': reason,
                        'told': told}}, event_id) filter (to_status in ({_FINAL}) and event not in ('hide', 'unhide')) as last,
                    arg_max({{'reason': reason}}, event_id) filter (event = 'request_stop') as asked,
                    min(occurred_at) filter (event in ('submit', 'due') and dq > 0) as queued_at,
@@ -678,12 +678,12 @@ def _rows_of(events: str) -> str:
                    if(ended and last.event in ('fail', 'expire'), last.told.error, null) as error,
                    if(ended, coalesce(last.told.errors, 0), 0) as errors, attempt,
                    coalesce({_edited("priority", "bigint")}, 5) as priority, version, hidden,
-                   first.facts.rerun_of as rerun_of, first.at as created_at,
+                   first.facts.rerun_of as rerun_of, first.moment as created_at,
                    make_timestamp({_edited("due_at", "bigint")}) as due_at, queued_at,
                    if(start_unknown, null, claimed_at) as started_at, collected_at,
                    coalesce(handed_at, put_back_at) as processing_queued_at,
                    if({_COLLECTS}, processed_at, if(start_unknown, null, claimed_at)) as processing_started_at,
-                   if(ended, last.at, null) as finished_at,
+                   if(ended, last.moment, null) as finished_at,
                    if(queued_at is null or start_unknown, null, {" + ".join(f"wait_{c}" for c in _CAUSES)}) as wait_s,
                    {", ".join(f"wait_{c} as wait_{c}_s" for c in _CAUSES)},
                    if(process_waits = 0, null, process_wait) as process_wait_s, process_wait_hold as process_wait_hold_s,
@@ -816,7 +816,7 @@ _LIVE = f"""
                if(waits and held_by is not null, 'Paused', status) as shown_status
         from told left join causes using (task_id) left join over_them using (task_id)
     ), t as (
-        select shown.*, case when not waits then null when held_by is not null then 'hold'
+        select shown.*, case when not waits then null when shown.held_by is not null then 'hold'
                              when r.cause in ('hold', 'unknown') then 'another' else coalesce(r.cause, 'another') end as cause
         from shown left join task_live r using (task_id)
     )
@@ -953,7 +953,7 @@ class _Version:
 
 def _schedules(look: _Look) -> Iterator[Wrong]:
     """Walk each schedule's nominal times beside its rows."""
-    upto = _last_tick(look)
+    last_tick = _last_tick(look)
     versions: dict[int, list[_Version]] = {}
     wheres: dict[int, Wrong] = {}
     for event in look.store.rows("schedule_event", f"batch <= {look.upto}", order="event_id"):
@@ -975,7 +975,7 @@ def _schedules(look: _Look) -> Iterator[Wrong]:
         for schedule_id, *row in frame.iter_rows():
             rows.setdefault(schedule_id, []).append(tuple(row))
         for schedule_id in ids:
-            for batch, what in _settled(versions[schedule_id], rows.get(schedule_id, []), upto):
+            for batch, what in _settled(versions[schedule_id], rows.get(schedule_id, []), last_tick):
                 yield {**wheres[schedule_id], "batch": batch, "what": what}
     yield from look.wrong(
         """select 'schedules' as "check", batch, business, site, format('schedule {}', schedule_id) as thing,
@@ -1012,18 +1012,16 @@ def _in_portions(look: _Look, versions: dict[int, list[_Version]]) -> Iterator[l
         yield portion
 
 
-def _settled(versions: list[_Version], rows: list[tuple[Any, ...]], upto: int) -> Iterator[tuple[int | None, str]]:
+def _settled(versions: list[_Version], rows: list[tuple[Any, ...]], last_tick: int) -> Iterator[tuple[int | None, str]]:
     """Compare nominal times with the rows that settle them, in order; say what is missed, doubled or miscounted."""
     owed: int | None = None
     place = 0
     for version in versions:
-        until = upto if version.until is None else version.until
+        until = last_tick if version.until is None else version.until
         due = _nominal(version.rule, version.since, until)
         expected = next(due, None)
-        while place < len(rows) and (version.until is None or rows[place][3] <= version.until):
+        while place < len(rows) and rows[place][4] <= until:
             batch, first, last, count, _, outcome = rows[place]
-            if rows[place][4] > until and version.until is not None:
-                break
             place += 1
             if not count:
                 if owed != first or first != last or outcome == "queued":

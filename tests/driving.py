@@ -200,7 +200,7 @@ class Drive:
         wanted = f"explorer-{site}-1" if kind is Kind.SCAN and chance.random() < 0.2 else None
         facts: dict[str, object] = {
             "requested_service": wanted, "priority": chance.choice((2, 5, 5, 5, 9)), "due_at": later,
-            "longest_wait_s": 300 if chance.random() < 0.1 else None, "target": f"host-{chance.randrange(50)}",
+            "longest_wait_s": 40 if chance.random() < 0.1 else None, "target": f"host-{chance.randrange(50)}",
         }  # fmt: skip
         return m.NewTask(business, site, kind, f"{kind} task", owner, owner, **(facts | changes))  # type: ignore[arg-type]
 

@@ -10,7 +10,8 @@ from engine import messages as m
 from engine import rollups
 from engine.clock import MINUTE, SECOND, Reading
 from engine.core import Core, Input
-from engine.history import Look, look
+from engine.health import Look
+from engine.history import look
 from engine.ledger import Rows
 from engine.lifecycle import Kind
 from engine.snapshot import Publisher, Snapshot

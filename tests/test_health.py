@@ -182,7 +182,7 @@ def test_load_beyond_the_slots_is_a_pile_up_of_capacity(life: Life) -> None:
 
 def test_scans_behind_one_another_are_a_pile_up_of_exclusivity(life: Life) -> None:
     life.length = collecting(600.0)
-    for n in range(40):
+    for n in range(50):
         life.submit(1, Kind.SCAN, target=f"segment-{n}")
         life.live(60)
     signal = judged(life, "pile_up")

@@ -22,7 +22,7 @@ import pytest
 
 from engine import store as store_module
 from engine.clock import HOUR, MINUTE, SECOND
-from engine.errors import CommitFailed, StoreDamaged, StoreError, StoreFull, StoreInUse
+from engine.errors import StoreDamaged, StoreError, StoreFull, StoreInUse
 from engine.ledger import LEDGER_TABLES, ROW_TYPES, AssetSeen, Audit, QueueShift, Rows, TaskEvent, TaskRow, make_id
 from engine.store import DATABASE, HEAD, KEY, Store, migrate
 
@@ -453,7 +453,7 @@ def test_a_refused_store_can_be_opened_once_it_is_right(tmp_path: Path) -> None:
 def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     with Store.open(tmp_path) as store, store.transaction() as cursor:
         cursor.execute("update schema_version set version = 99").fetchall()
-    with pytest.raises(StoreError, match="version 99.*newer Drainboard"):
+    with pytest.raises(StoreError, match=r"version 99.*newer Drainboard"):
         Store.open(tmp_path)
 
 
@@ -703,12 +703,12 @@ def test_python_variables_are_out_of_reach_of_sql(store: Store) -> None:
 def test_a_failed_transaction_leaves_nothing(store: Store) -> None:
     def half_done() -> None:
         with store.transaction() as cursor:
-            cursor.execute("insert into task_superseded values (1, 1)").fetchall()
+            cursor.execute("insert into live_mark values (1)").fetchall()
             cursor.execute("select * from nowhere").fetchall()
 
     with pytest.raises(StoreError, match="nowhere"):
         half_done()
-    assert store.read("select count(*) from task_superseded").item() == 0
+    assert store.read("select count(*) from live_mark").item() == 1
 
 
 def test_a_closed_store_says_so_and_lets_the_next_in(tmp_path: Path) -> None:

@@ -1,0 +1,500 @@
+"""What must be true of a life, each by a name: functions from a world's ledger and notes to what breaks them.
+
+They recompute rather than ask: the edges, the coverage of holds, the occurrences of schedules and the causes of waits
+are written out here a second time, from the design and not from the engine.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from engine import messages as m
+from engine.clock import SECOND
+from engine.ledger import NUMBERED_TABLES, HoldEvent, TaskEvent, business_of, number_of
+from tests.simulation.world import SERVICES, World
+
+Broken = Iterator[str]
+INVARIANTS: dict[str, Callable[[Life], Broken]] = {}
+
+
+def invariant(check: Callable[[Life], Broken]) -> Callable[[Life], Broken]:
+    INVARIANTS[check.__name__] = check
+    return check
+
+
+class Life:
+    """A world's ledger, sorted the ways that checks need it."""
+
+    def __init__(self, world: World) -> None:
+        self.world, self.notes = world, world.notes
+        self.batches = world.durable
+        self.events: list[TaskEvent] = [e for b in self.batches for e in b.rows.task_event]
+        self.batch_of = {e.event_id: b.number for b in self.batches for e in b.rows.task_event}
+        self.of_task: dict[int, list[TaskEvent]] = defaultdict(list)
+        for e in self.events:
+            self.of_task[e.task_id].append(e)
+        self.facts = {e.task_id: e.detail or {} for e in self.events if e.event == "submit"}
+        self.services = [e for b in self.batches for e in b.rows.service_event]
+        self.holds: list[HoldEvent] = [e for b in self.batches for e in b.rows.hold_event]
+        self.fires = [f for b in self.batches for f in b.rows.schedule_fire]
+        self.done = [r for b in self.batches for r in b.rows.task_done]
+        self.last = self.batches[-1].now if self.batches else 0
+        self.hold_spans = self._hold_spans()
+        self.console = self._console()
+        self.availability = self._availability()
+
+    def _hold_spans(self) -> list[tuple[int, int, HoldEvent]]:
+        begun: dict[int, HoldEvent] = {}
+        spans = []
+        for e in self.holds:
+            if e.event == "begun":
+                begun[e.hold_id] = e
+            elif e.event in ("lifted", "expired") and e.hold_id in begun:
+                first = begun.pop(e.hold_id)
+                spans.append((first.occurred_at, e.occurred_at, first))
+        return spans + [(e.occurred_at, 1 << 62, e) for e in begun.values()]
+
+    def covering(self, e: TaskEvent) -> list[tuple[int, int]]:
+        """List the spans of the holds that cover the task of an event."""
+        schedule = self.facts[e.task_id].get("schedule_id")
+        return [
+            (start, end)
+            for start, end, hold in self.hold_spans
+            if hold.business in (None, e.business)
+            and (hold.target_kind, hold.target) in (("user", e.owner), ("kind", str(e.kind)), ("schedule", str(schedule)))
+        ]
+
+    def _console(self) -> list[tuple[int, int]]:
+        spans, down = [], None
+        for e in self.services:
+            if e.event == "console_down":
+                down = e.occurred_at
+            elif e.event == "console_up" and down is not None:
+                spans.append((down, e.occurred_at))
+                down = None
+        return spans
+
+    def _availability(self) -> dict[tuple[str, str], tuple[list[int], list[bool]]]:
+        """When each service could be given work, as instants of change and what holds from there on."""
+        known: dict[tuple[str, str], dict[str, Any]] = {}
+        changes: dict[tuple[str, str], tuple[list[int], list[bool]]] = {}
+        for e in self.services:
+            if e.service is None or e.event == "stale_report":
+                continue
+            assert e.business is not None
+            key = (e.business, e.service)
+            state = known.setdefault(key, {"wanted": "online", "lost": False, "suspect": False})
+            if e.event in ("online", "draining", "offline"):
+                state["wanted"] = e.event
+            elif e.event in ("lost", "returned"):
+                state["lost"] = e.event == "lost"
+            elif e.event in ("suspect", "cleared"):
+                state["suspect"] = e.event == "suspect"
+            instants, values = changes.setdefault(key, ([], []))
+            instants.append(e.occurred_at)
+            values.append(state["wanted"] == "online" and not state["lost"] and not state["suspect"])
+        return changes
+
+
+SCANNING, CONNECTING, SYSTEM = ("scan", "audit"), ("connector", "import"), ("report", "query", "outlier")
+
+
+def _legal(event: str, status: str | None, kind: str) -> str | None:
+    """The table of DESIGN 2, written out again: where an event leads, None where it must not happen."""
+    queued, process = "Processing, queued", "Processing"
+    collecting = {"scan": "Active", "audit": "Active", "connector": "Connecting", "import": "Connecting"}.get(kind)
+    collected = {"Active": "Scanned", "Connecting": "Connected"}.get(status or "")
+    return {
+        "submit": "New" if status is None else None,
+        "due": "New" if status == "New" else None,
+        "claim": (collecting or process) if status == "New" else None,
+        "collected": collected,
+        "hand_over": queued if status in ("Scanned", "Connected") else None,
+        "process": process if status == queued else None,
+        "finish": "Processed" if status == process else None,
+        "stop": "Stopped" if status in ("New", "Scanned", "Connected", queued) else None,
+        "request_stop": "Stopping" if status in ("Active", "Connecting", process) else None,
+        "confirm_stop": "Stopped" if status == "Stopping" else None,
+        "fail": "Canceled" if status in ("New", "Active", "Connecting", process, "Stopping") else None,
+        "expire": "Canceled" if status == "New" else None,
+        "suspended": "New" if status in ("Active", "Connecting") else None,
+        "rescue": queued if status == process else "New" if status in ("Active", "Connecting") else None,
+        "restore": "New" if status == "Stopped" else None,
+        "edit": status if status == "New" else None,
+        "ask_to_suspend": status if status in ("Active", "Connecting") else None,
+        "suspend_lapsed": status if status in ("Active", "Connecting", "Stopping") else None,
+        "hide": status if status in ("Processed", "Stopped", "Canceled") else None,
+        "unhide": status if status in ("Processed", "Stopped", "Canceled") else None,
+    }.get(event)
+
+
+@invariant
+def legal_edges(life: Life) -> Broken:
+    """Every event starts where the last one led and goes where the design allows."""
+    for task, events in life.of_task.items():
+        status: str | None = None
+        for e in events:
+            if e.from_status != status or _legal(e.event, status, e.kind) != e.to_status:
+                yield f"task {task}: {e.event} from {e.from_status} (it is {status}) to {e.to_status}"
+            status = e.to_status
+
+
+@invariant
+def stopping_never_processed(life: Life) -> Broken:
+    """From Stopping a task ends Stopped or Canceled, never Processed."""
+    for e in life.events:
+        if e.from_status == "Stopping" and e.to_status == "Processed":
+            yield f"task {e.task_id}"
+
+
+@invariant
+def running_never_deleted(life: Life) -> Broken:
+    """Only New tasks are deleted."""
+    for e in life.events:
+        if e.reason == "deleted" and e.from_status != "New":
+            yield f"task {e.task_id} was deleted while {e.from_status}"
+
+
+@invariant
+def lease_is_current(life: Life) -> Broken:
+    """What a service reports changes a task only under the lease in force."""
+    wanted = {"collected": m.Collected, "finish": m.Finished, "suspended": m.Suspended}
+    for e in life.events:
+        if e.event in wanted:
+            reports = [r for r in life.notes.delivered.get(e.occurred_at, ()) if isinstance(r, wanted[e.event])]
+            if not any(r.task_id == e.task_id and r.lease == e.lease for r in reports):
+                yield f"task {e.task_id}: {e.event} under lease {e.lease}, reported: {reports}"
+
+
+@invariant
+def slot_freed_only_by_confirmation(life: Life) -> Broken:
+    """A suspended or stopped task frees its slot when its service says so, no sooner."""
+    for e in life.events:
+        if e.event == "suspended" or (e.event == "confirm_stop" and e.reason != "console_restarted"):
+            reports = life.notes.delivered.get(e.occurred_at, ())
+            if not any(getattr(r, "task_id", None) == e.task_id for r in reports):
+                yield f"task {e.task_id}: {e.event} at {e.occurred_at}, and nobody said so"
+
+
+@invariant
+def no_claim_under_hold(life: Life) -> Broken:
+    """Claimed or processed at t means that no hold covers the task at t."""
+    for e in life.events:
+        if e.event in ("claim", "process"):
+            for start, end in life.covering(e):
+                if start <= e.occurred_at < end:
+                    yield f"task {e.task_id}: {e.event} at {e.occurred_at} within [{start}, {end})"
+
+
+@invariant
+def lifted_only_listed(life: Life) -> Broken:
+    """Resume lifts what its dialog listed, and nothing else."""
+    for e in life.holds:
+        if e.event == "lifted":
+            action = life.notes.sent.get(e.request_id or "")
+            if not isinstance(action, m.LiftHolds) or e.hold_id not in action.holds:
+                yield f"hold {e.hold_id} was lifted by {e.request_id}: {action}"
+
+
+@invariant
+def slots_respected(life: Life) -> Broken:
+    """A service never gets more than its slots, an explorer never a second scan, and nobody works while unavailable."""
+    slots: dict[tuple[str, str], int] = {}
+    role: dict[tuple[str, str], str] = {}
+    running: dict[tuple[str, str], dict[int, TaskEvent]] = defaultdict(dict)
+    rows: list[Any] = sorted([*life.events, *life.services], key=lambda r: (r.occurred_at, business_of(r.event_id), r.event_id))
+    for r in rows:
+        if not isinstance(r, TaskEvent):
+            if r.event in ("service_added", "slots"):
+                slots[r.business, r.service] = r.detail["slots"]
+            if r.event == "service_added":
+                role[r.business, r.service] = r.detail["role"]
+            continue
+        for tasks in running.values():
+            if r.dr < 0:
+                tasks.pop(r.task_id, None)
+        if r.dr > 0:
+            key = (r.business, r.service or "")
+            here = running[key]
+            here[r.task_id] = r
+            scans = [t for t in here.values() if t.event == "claim" and t.kind == "scan"]
+            if len(scans) > 1 and role[key] == "explorer":
+                yield f"one_scan_per_explorer: {key} has {len(scans)} scans at {r.occurred_at}"
+            if len(here) > slots[key]:
+                yield f"{key} has {len(here)} of {slots[key]} at {r.occurred_at}"
+            if role[key] == "explorer" and r.kind != "scan" and len(here) - len(scans) > slots[key] - 1:
+                yield f"{key} gave the scan's slot to a connector at {r.occurred_at}"
+            instants, values = life.availability[key]
+            if not values[bisect_right(instants, r.occurred_at) - 1]:
+                yield f"{key} was given task {r.task_id} while it was not available"
+
+
+@invariant
+def attempts_bounded(life: Life) -> Broken:
+    """The third lost service of a stage ends a task, and no other end counts three."""
+    for e in life.events:
+        if e.event == "rescue" and e.attempt >= 3:
+            yield f"task {e.task_id} was rescued after {e.attempt} losses"
+        if (e.reason == "worker_lost") and e.event == "fail" and e.attempt != 3:
+            yield f"task {e.task_id} failed worker_lost after {e.attempt} losses"
+
+
+@invariant
+def event_ids_gap_free(life: Life) -> Broken:
+    """Each business's events are numbered without a gap."""
+    numbers: dict[int, list[int]] = defaultdict(list)
+    for b in life.batches:
+        for table in NUMBERED_TABLES:
+            for row in getattr(b.rows, table):
+                numbers[business_of(row.event_id)].append(number_of(row.event_id))
+    for business, ids in numbers.items():
+        if sorted(ids) != list(range(1, len(ids) + 1)):
+            yield f"business {business}: {len(ids)} rows up to {max(ids)}"
+
+
+@invariant
+def time_never_goes_back(life: Life) -> Broken:
+    """Within a business, later events are not earlier; and every step is later than all before it."""
+    latest: dict[int, tuple[int, int]] = {}
+    rows = sorted(
+        (row for b in life.batches for table in NUMBERED_TABLES for row in getattr(b.rows, table)),
+        key=lambda row: row.event_id,
+    )
+    for row in rows:
+        business = business_of(row.event_id)
+        if row.occurred_at < latest.get(business, (0, 0))[0]:
+            yield f"event {row.event_id} at {row.occurred_at} after {latest[business]}"
+        latest[business] = (row.occurred_at, row.event_id)
+    for one, other in zip(life.batches, life.batches[1:], strict=False):
+        if other.now < one.now:
+            yield f"batch {other.number} is earlier than batch {one.number}"
+
+
+@invariant
+def occurrences_settled_once(life: Life) -> Broken:
+    """one_task_per_occurrence, no_occurrence_lost: each nominal time is told once, up to the last tick."""
+    versions: dict[int, list[Any]] = defaultdict(list)
+    for b in life.batches:
+        for e in b.rows.schedule_event:
+            versions[e.schedule_id].append(e)
+    told: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
+    for f in life.fires:
+        if f.count:
+            told[f.schedule_id].append((f.nominal_at, f.last_nominal_at, f.count))
+    for schedule, events in versions.items():
+        spans = told[schedule]
+        for (_, end, _), (start, _, _) in zip(spans, spans[1:], strict=False):
+            if start <= end:
+                yield f"one_task_per_occurrence: schedule {schedule}: {start} again after {end}"
+        for e, after in zip(events, [*events[1:], None], strict=True):
+            if e.event == "removed":
+                continue
+            until = after.occurred_at if after is not None else life.last
+            every, anchor = _every(e.detail["rule"])
+            first = anchor + ((e.occurred_at - anchor) // every + 1) * every
+            expected = max(0, (until - first) // every + 1)
+            # what falls due in the very step of an edit or removal is settled before it, or never was to be
+            counted = sum(n for start, _, n in spans if first <= start <= until)
+            if counted not in ((expected,) if after is None else (expected, expected - 1)):
+                yield f"no_occurrence_lost: schedule {schedule} v{e.version}: {counted} of {expected} told"
+            for start, end, n in spans:
+                if first <= start <= until and ((start - anchor) % every or (end - start) // every + 1 != n):
+                    yield f"no_occurrence_lost: schedule {schedule}: [{start}, {end}] can't be {n} occurrences"
+
+
+def _every(rule: dict[str, Any]) -> tuple[int, int]:
+    """A rule as a period and an anchor, in µs: the world's cron rules are periodic in any whole-hour zone."""
+    if "cron" in rule:
+        return {"* * * * *": 60, "*/5 * * * *": 300}[rule["cron"]] * SECOND, 0
+    return rule["every_s"] * SECOND, rule["anchor_at"]
+
+
+@invariant
+def task_and_fire_same_batch(life: Life) -> Broken:
+    """An occurrence and its task are in the same commit, or neither is."""
+    for b in life.batches:
+        submitted = {e.task_id for e in b.rows.task_event if e.event == "submit"}
+        for f in b.rows.schedule_fire:
+            if (f.outcome == "fired") != (f.task_id is not None) or (f.task_id is not None and f.task_id not in submitted):
+                yield f"batch {b.number}: {f}"
+        fired = {f.task_id for f in b.rows.schedule_fire}
+        for e in b.rows.task_event:
+            if e.event == "submit" and e.actor == "schedule" and e.task_id not in fired:
+                yield f"batch {b.number}: task {e.task_id} of a schedule, and no occurrence that fired it"
+
+
+@invariant
+def at_most_one_waiting_run(life: Life) -> Broken:
+    """A schedule fires no run while another of its runs waits in New."""
+    waiting: dict[int, set[int]] = defaultdict(set)
+    for e in life.events:
+        schedule = life.facts[e.task_id].get("schedule_id")
+        if schedule is None:
+            continue
+        if e.event == "submit" and e.actor == "schedule" and waiting[schedule]:
+            yield f"schedule {schedule} fired task {e.task_id} while {waiting[schedule]} wait"
+        if e.to_status == "New":
+            waiting[schedule].add(e.task_id)
+        else:
+            waiting[schedule].discard(e.task_id)
+
+
+@invariant
+def acknowledged_is_durable(life: Life) -> Broken:
+    """What was acknowledged is in the ledger."""
+    submitted: dict[str, set[int]] = defaultdict(set)
+    for e in life.events:
+        if e.event == "submit" and e.request_id is not None:
+            submitted[e.request_id].add(e.task_id)
+    for request, outcome in life.notes.acknowledged.items():
+        if isinstance(life.notes.sent[request], m.Submit) and not set(outcome.changed) <= submitted[request]:
+            yield f"{request}: {outcome}"
+
+
+@invariant
+def edits_compare_and_set(life: Life) -> Broken:
+    """An edit succeeds only on the version that its editor saw."""
+    version: dict[int, int] = defaultdict(lambda: 1)
+    for e in life.events:
+        if e.event == "edit":
+            action = life.notes.sent[e.request_id or ""]
+            if isinstance(action, m.Edit) and action.version != version[e.task_id]:
+                yield f"task {e.task_id}: edited as version {action.version}, it was {version[e.task_id]}"
+        if e.event in ("edit", "restore"):
+            version[e.task_id] += 1
+
+
+@invariant
+def waits_add_up(life: Life) -> Broken:
+    """A task's wait is the sum of its waiting intervals, and each cause is what was in force, microsecond by microsecond."""
+    rows = {row.task_id: row for row in life.done}
+    for task, row in rows.items():
+        if row.status == "New":
+            continue
+        causes: dict[str, int] = defaultdict(int)
+        process = process_hold = 0
+        joined: tuple[int, str] | None = None
+        requested = life.facts[task].get("requested_service")
+        for e in life.of_task[task]:
+            moves = e.event == "edit" and "requested_service" in e.detail["changes"]
+            if joined is not None and (e.dq < 0 or e.dp < 0 or moves):
+                parts = _causes(life, e, joined[1], requested, joined[0], e.occurred_at)
+                if joined[1] == "process":
+                    process += sum(parts.values())
+                    process_hold += parts.get("hold", 0)
+                else:
+                    for cause, us in parts.items():
+                        causes[cause] += us
+                joined = None
+            if moves:
+                requested = e.detail["changes"]["requested_service"]
+                if row.queued_at is not None and _is_due(life, e):
+                    joined = (e.occurred_at, "collect")
+            if e.dq > 0:
+                joined = (e.occurred_at, "collect")
+            elif e.dp > 0:
+                joined = (e.occurred_at, "process")
+        found = {
+            "hold": row.wait_hold_s, "offline": row.wait_offline_s, "exclusive": row.wait_exclusive_s,
+            "capacity": row.wait_capacity_s, "console": row.wait_console_s,
+        }  # fmt: skip
+        if found != {cause: causes.get(cause, 0) for cause in found} or sum(found.values()) != (row.wait_s or 0):
+            yield f"task {task}: {found} of {row.wait_s}, expected {dict(causes)}"
+        if (row.process_wait_s or 0, row.process_wait_hold_s) != (process, process_hold):
+            yield f"task {task}: processing {row.process_wait_s} ({row.process_wait_hold_s} held), expected {process} ({process_hold})"
+
+
+def _is_due(life: Life, edit: TaskEvent) -> bool:
+    depth = 0
+    for e in life.of_task[edit.task_id]:
+        if e is edit:
+            return depth > 0
+        depth += e.dq
+    return False
+
+
+def _causes(life: Life, e: TaskEvent, stage: str, requested: str | None, start: int, end: int) -> dict[str, int]:
+    """Split [start, end) by brute force: cut at every change, and ask what was in force in each part."""
+    holds = life.covering(e)
+    lane = "process" if stage == "process" or e.kind in SYSTEM else e.kind
+    hosts = [key for key in SERVICES if _serves(key, e, lane, requested)]
+    cuts = {start, end}
+    for a, b in [*holds, *life.console]:
+        cuts |= {x for x in (a, b) if start < x < end}
+    for key in hosts:
+        cuts |= {x for x in life.availability.get(key, ([], []))[0] if start < x < end}
+    parts: dict[str, int] = defaultdict(int)
+    ordered = sorted(cuts)
+    for a, b in zip(ordered, ordered[1:], strict=False):
+        if any(x <= a < y for x, y in holds):
+            cause = "hold"
+        elif any(x <= a < y for x, y in life.console):
+            cause = "console"
+        elif not any(_available(life, key, a) for key in hosts):
+            cause = "offline"
+        else:
+            cause = "exclusive" if lane == "scan" else "capacity"
+        parts[cause] += b - a
+    return parts
+
+
+def _available(life: Life, key: tuple[str, str], at: int) -> bool:
+    instants, values = life.availability.get(key, ([], []))
+    place = bisect_right(instants, at) - 1
+    return place >= 0 and values[place]
+
+
+_ROLE_OF = {"explorer": ("scan", "connector"), "zone": ("connector", "import"), "audit": ("audit",), "proc": ("process",)}
+_PREFIX = {("a", "north"): "n-", ("a", "south"): "s-", ("b", "east"): "e-"}
+
+
+def _serves(key: tuple[str, str], e: TaskEvent, lane: str, requested: str | None) -> bool:
+    business, name = key
+    if business != e.business or (requested is not None and lane != "process" and name != requested):
+        return False
+    if not any(word in name and lane in lanes for word, lanes in _ROLE_OF.items()):
+        return False
+    return lane == "process" or name.startswith(_PREFIX[e.business, e.site or ""])
+
+
+@invariant
+def expiry_is_exact(life: Life) -> Broken:
+    """A task expires when it has waited its longest wait, holds left out, and not before."""
+    rows = {row.task_id: row for row in life.done}
+    for e in life.events:
+        if e.event == "expire":
+            row = rows[e.task_id]
+            waited = (row.wait_s or 0) - row.wait_hold_s
+            if waited < life.facts[e.task_id]["longest_wait_s"] * SECOND:
+                yield f"task {e.task_id} expired after {waited / SECOND} s"
+
+
+@invariant
+def rows_agree_with_events(life: Life) -> Broken:
+    """tabs_partition: a finished task's row says what its last event says, and unfinished tasks are all alive."""
+    rows = {row.task_id: row for row in life.done}
+    alive = life.world.core.state.tasks
+    for task, events in life.of_task.items():
+        last = [e for e in events if e.event not in ("hide", "unhide")][-1]
+        ended = last.to_status in ("Processed", "Stopped", "Canceled")
+        if ended == (task in alive):
+            yield f"task {task} ended with {last.event}, and is {'still' if ended else 'not'} alive"
+        if ended and (rows[task].status, rows[task].reason) != (last.to_status, last.reason):
+            yield f"task {task}: row {rows[task].status} {rows[task].reason}, event {last.to_status} {last.reason}"
+
+
+def broken(world: World) -> list[str]:
+    """Name everything that is broken in a life: what was seen on the spot, and what its ledger shows."""
+    found = list(world.notes.conflicts)
+    life = Life(world)
+    for name, check in INVARIANTS.items():
+        try:
+            what = next(check(life), None)
+        except (KeyError, IndexError, AssertionError, TypeError) as error:
+            what = f"the ledger is too broken to be checked: {error!r}"
+        if what is not None:
+            found.append(what if what.startswith(("one_", "no_occurrence")) else f"{name}: {what}")
+    return found

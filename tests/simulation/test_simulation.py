@@ -1,0 +1,92 @@
+"""A thousand lives keep every invariant, reach every hazard, and find every planted bug."""
+
+from __future__ import annotations
+
+import traceback
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+import pytest
+
+from tests.simulation.invariants import broken
+from tests.simulation.mutants import MUTANTS, Mutant
+from tests.simulation.world import World
+
+HAZARDS = (
+    "commit failed", "crash before durable", "durable but not acknowledged", "durable, and the checkpoint fatal",
+    "crash between batches", "restart", "order given again", "wall set back", "wall set forward", "machine slept",
+    "host silent", "lost", "returned", "rescue: worker_lost", "worker_lost", "rescue: console_restarted",
+    "rescue: service_offline", "hung target", "stop or suspend ignored", "stop_not_confirmed", "suspect",
+    "finish after the stop was asked for", "report repeated late", "stale_report", "double click", "hold",
+    "hold that suspends", "suspended", "suspend_lapsed", "resume while another pauses", "expire", "deleted", "restore",
+    "delete of a running task", "stale edit", "occurrence fired", "occurrence skipped", "occurrence coalesced",
+    "occurrence queued",
+)  # fmt: skip
+REACHED = 100
+MUTANT_SEEDS = 60
+
+
+def live(seed: int) -> tuple[int, list[str], Counter[str]]:
+    """Live one life; return what is broken in it and which hazards it met."""
+    world = World(seed)
+    try:
+        world.run()
+        return seed, broken(world), world.notes.hazards
+    except Exception:
+        return seed, ["crash: " + traceback.format_exc(limit=-4)], world.notes.hazards
+
+
+def test_every_life_keeps_every_invariant_and_every_hazard_is_met(pytestconfig: pytest.Config) -> None:
+    seeds = pytestconfig.getoption("--seeds") or (20_000 if pytestconfig.getoption("--long") else 1_000)
+    hazards: Counter[str] = Counter()
+    failed: dict[int, list[str]] = {}
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        for seed, found, met in pool.map(live, range(seeds), chunksize=10):
+            hazards += met
+            if found:
+                failed[seed] = found
+    told = "\n".join(f"python -m tests.simulation {seed}\n    {found[0]}" for seed, found in list(failed.items())[:5])
+    assert not failed, f"{len(failed)} of {seeds} lives are broken. Replay with\n{told}"
+    if seeds >= 1_000:
+        assert {name: hazards[name] for name in HAZARDS if hazards[name] < REACHED} == {}
+
+
+def kill(mutant: Mutant) -> tuple[int, str] | None:
+    """Find the first seed in which the mutant breaks what it must (or, a harmless one, anything), and what.
+
+    Looks after every turn, and once more where the life ends in an error: a crash alone kills nobody.
+    """
+    for seed in range(MUTANT_SEEDS):
+        world = mutant.world(seed, mutant.core)
+        error: Exception | None = None
+        try:
+            for _ in world.live():
+                if mutant.found_by and (named := _named(world, mutant)):
+                    return seed, named
+        except Exception as raised:
+            error = raised
+        if named := _named(world, mutant):
+            return seed, named
+        if error is not None:
+            raise error
+    return None
+
+
+def _named(world: World, mutant: Mutant) -> str | None:
+    found = broken(world)
+    return next((what for what in found if not mutant.found_by or what.split(":")[0] in mutant.found_by), None)
+
+
+@pytest.mark.parametrize("name", [name for name, mutant in MUTANTS.items() if mutant.found_by])
+def test_a_planted_bug_is_found_by_its_invariant(name: str) -> None:
+    mutant = MUTANTS[name]
+    killed = kill(mutant)
+    assert killed is not None, f"{MUTANT_SEEDS} lives did not find it"
+    seed, _ = killed
+    assert live(seed)[1] == [], "the same life without the bug is sound"
+
+
+@pytest.mark.parametrize("name", [name for name, mutant in MUTANTS.items() if not mutant.found_by])
+def test_a_harmless_change_survives(name: str) -> None:
+    assert kill(MUTANTS[name]) is None

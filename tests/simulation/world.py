@@ -1,0 +1,737 @@
+"""One simulated life from one seed: the real core and outbox, and around them everything that can go wrong.
+
+The wall clock jumps, the machine sleeps, hosts fall silent and come back with late reports, services ignore stops,
+people click twice, commits fail or become durable without saying so, and the console crashes. The store is modelled as
+the list of batches that became durable; what the core decided is only ever taken from there.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from engine import messages as m
+from engine.clock import MINUTE, SECOND, EngineClock, Reading
+from engine.core import Core, Input, answers_from
+from engine.ledger import NUMBERED_TABLES, Rows, TaskEvent, TaskRow, business_of
+from engine.lifecycle import TERMINAL, Kind, Status
+from engine.machine import Policy, Step
+from engine.outbox import Batch, Outbox
+from engine.recurrence import Rule
+from engine.state import replay
+
+POLICY = Policy(undo=2 * MINUTE)
+LONGEST_STEP = 25 * SECOND
+STARTS = (1_774_738_000, 1_792_889_000, 1_780_000_000)  #: before both clock changes of 2026 in Berlin, and in summer
+BEAT = 5 * SECOND
+
+Key = tuple[str, str]
+
+
+@dataclass
+class Held:
+    """A lease that an executor works on, whether or not the engine still thinks so."""
+
+    order: m.StartOrder
+    ends_at: int | None  #: None: hangs
+    stop_at: int | None = None
+    suspend_at: int | None = None
+
+
+@dataclass
+class Durable:
+    """A batch that the store has."""
+
+    number: int
+    now: int
+    rows: Rows
+
+
+@dataclass
+class Notes:
+    """What the world itself knows, apart from the engine: the other side of every invariant."""
+
+    delivered: dict[int, list[m.Report]] = field(default_factory=dict)  #: by the step's instant
+    acknowledged: dict[str, m.Outcome] = field(default_factory=dict)
+    acknowledged_at: dict[str, int] = field(default_factory=dict)
+    sent: dict[str, m.Action] = field(default_factory=dict)
+    conflicts: list[str] = field(default_factory=list)  #: broken on the spot, as "invariant: what"
+    hazards: Counter[str] = field(default_factory=Counter)
+    stopping_since: dict[tuple[int, int], int] = field(default_factory=dict)  #: (task, lease) → ticked
+    contact: dict[Key, int] = field(default_factory=dict)  #: ticked at the last word of a service
+    trace: list[str] = field(default_factory=list)
+
+
+class World:
+    """Live with `run`; then look at `durable` and `notes`."""
+
+    acts_before_commit = False  #: a mutant lets orders out before their batch is durable
+    naive_clock = False  #: a mutant believes the wall
+
+    def __init__(self, seed: int, make_core: Callable[..., Core] = Core, steps: int = 70, verbose: bool = False) -> None:
+        self.seed, self.chance, self.steps, self.verbose = seed, Random(seed), steps, verbose
+        self.make_core = make_core
+        self.policy = Policy(undo=POLICY.undo, fair_share=seed % 4 == 3)
+        self.wall = self.chance.choice(STARTS) * SECOND + self.chance.randrange(6 * 3600) * SECOND
+        self.mono = 1_000_000
+        self.life = 1  #: how long the world has lived; what executors go by
+        self.durable: list[Durable] = []
+        self.side_clock = 0
+        self.notes = Notes()
+        self.silent: set[Key] = set()
+        self.held: dict[int, Held] = {}
+        self.late: list[tuple[int, m.Report]] = []  #: reports that come when they come
+        self.faults = True
+        self.requests = 0
+        self.beaten = 0
+        self._down_from: int | None = None
+        self._start_core(None)
+
+    # --- the life
+
+    def run(self) -> None:
+        """Live the whole life."""
+        for _ in self.live():
+            pass
+
+    def live(self) -> Iterator[None]:
+        """Found the fleet, live through the steps, then heal everything and let it settle; yield after each turn."""
+        self.faults = False
+        for action in FLEET:
+            self._command("fleet", action)
+        self._turn([])
+        self.faults = True
+        for _ in range(self.steps):
+            self._pass_time()
+            self._people()
+            self._turn(self._words())
+            self._look()
+            yield
+        self._heal()
+
+    def _turn(self, inputs: list[Input]) -> None:
+        """One turn of the engine thread: step, seal, commit with all that can befall a commit, settle."""
+        try:
+            self._step(inputs)
+            self._commit()
+        except _Crash:
+            self._crash()
+            return
+        if self.faults and self.chance.random() < 0.03:
+            self.notes.hazards["crash between batches"] += 1
+            self._crash()
+
+    def _step(self, inputs: list[Input]) -> None:
+        reading = self._read()
+        commands, self.queue = self.queue, []
+        everything: list[Input] = [*commands, *inputs]
+        if self.faults:
+            self.chance.shuffle(everything)
+        step = self.core.step(reading, everything)
+        self._note(step, everything)
+        self.outbox.add(step)
+        if self.acts_before_commit:
+            self._give(step.orders)
+
+    def _commit(self) -> None:
+        for _ in range(20):
+            batch = self.outbox.in_flight or self.outbox.seal()
+            if batch is None:
+                return
+            if not batch.rows or self._write(batch):
+                self._settle(self.outbox.settle(batch))
+
+    def _write(self, batch: Batch) -> bool:
+        """Try one commit; True when the store has it and said so (or was found to have it)."""
+        dice = self.chance.random() if self.faults else 1.0
+        if self.durable and self.durable[-1].number == batch.number:
+            return True  # a retry of a batch that is there already writes nothing twice
+        if dice < 0.04:
+            self.notes.hazards["commit failed"] += 1
+            return False
+        if dice < 0.055:
+            self.notes.hazards["crash before durable"] += 1
+            raise _Crash
+        self.durable.append(Durable(batch.number, batch.now, batch.rows))
+        self.side_clock = max(self.side_clock, batch.now)
+        if dice < 0.075:
+            self.notes.hazards["durable but not acknowledged"] += 1
+            raise _Crash
+        if dice < 0.1:
+            self.notes.hazards["durable, and the checkpoint fatal"] += 1
+            return False  # reopened; the retry finds it
+        return True
+
+    def _settle(self, batch: Batch) -> None:
+        for request, outcome in batch.outcomes:
+            known = self.notes.acknowledged.get(request)
+            since = self.notes.acknowledged_at.setdefault(request, batch.now)
+            if known is not None:
+                self.notes.hazards["double click"] += 1
+                if batch.now - since < self.policy.remember and _ids(known) != _ids(outcome):
+                    self._broken("same_request_same_outcome", f"{request}: {known} and then {outcome}")
+            self.notes.acknowledged[request] = outcome
+        if not self.acts_before_commit:
+            self._give(batch.orders)
+
+    def _crash(self) -> None:
+        """Lose everything that is not durable, and start again from what is."""
+        self.notes.trace.append("crash")
+        self.notes.hazards["restart"] += 1
+        if not self.outbox.in_flight and not self.outbox.open.rows:
+            self.check_replay()
+        self.queue = []
+        self.mono = self.chance.randrange(10**12)
+        self.wall += self.chance.choice((0, 2, 40, 600, 7200)) * SECOND
+        for lease in [lease for lease, h in self.held.items() if h.order.executor == "simulated"]:
+            del self.held[lease]
+        self.late = [(at, r) for at, r in self.late if self._executor_of(r) != "simulated"]
+        self._start_core(max(self.side_clock, self.core.state.last if self.durable else 0))
+
+    def _start_core(self, down_from: int | None) -> None:
+        """Rebuild the core from the ledger as recovery does: what is finished is not read."""
+        rows = self.ledger(unfinished=True)
+        state = replay(rows)
+        highest: dict[str, dict[int, int]] = {"event": {}, "task": {}, "audit": {}}
+        for batch in self.durable:
+            for table in NUMBERED_TABLES:
+                for row in getattr(batch.rows, table):
+                    _raise(highest["event"], row.event_id)
+            for event in batch.rows.task_event:
+                _raise(highest["task"], event.task_id)
+            for audit in batch.rows.audit:
+                _raise(highest["audit"], audit.audit_id)
+        state.advance_sequences(highest["event"], highest["task"], highest["audit"])
+        self.core = self.make_core(state, self.policy)
+        audits = [row for batch in self.durable for row in batch.rows.audit]
+        since = self.side_clock - self.policy.remember
+        self.core.remember(answers_from(row for row in audits if row.occurred_at >= since))
+        self.outbox = Outbox(self.durable[-1].number if self.durable else 0)
+        self.clock = EngineClock(max(self.side_clock, state.last), lambda: self.wall, lambda: self.mono)
+        self.queue: list[Input] = []
+        self.notes.stopping_since.clear()
+        self.notes.contact.clear()
+        self.beaten = 0
+        if down_from is not None and self.durable:
+            reading = self.clock.read()
+            last = max(self.side_clock, state.last)
+            step = self.core.start(Reading(reading.now, reading.ticked, min(last, reading.now)), ("simulated",))
+            self._note(step, [])
+            self.outbox.add(step)
+
+    def ledger(self, unfinished: bool = False) -> list[Any]:
+        """Return the ledger's rows in the order of replay; with `unfinished`, only what recovery would read."""
+        keep: set[int] | None = None
+        if unfinished:
+            status: dict[int, TaskEvent] = {}
+            for batch in self.durable:
+                for event in batch.rows.task_event:
+                    if event.event not in ("hide", "unhide"):
+                        status[event.task_id] = event
+            young = self.side_clock - self.policy.undo
+            keep = {
+                task
+                for task, e in status.items()
+                if e.to_status not in TERMINAL or (e.reason == "deleted" and e.occurred_at >= young)
+            }
+        rows: list[Any] = []
+        for batch in self.durable:
+            for table in NUMBERED_TABLES:
+                rows += [
+                    row
+                    for row in getattr(batch.rows, table)
+                    if keep is None or not isinstance(row, TaskEvent) or row.task_id in keep
+                ]
+        return sorted(rows, key=lambda row: (row.occurred_at, row.event_id))
+
+    # --- time
+
+    def _pass_time(self) -> None:
+        """Let a while pass; sometimes let the wall jump or the machine sleep."""
+        while_ = self.chance.choice((1_000, 30_000, 400_000, 2 * SECOND, 5 * SECOND, 12 * SECOND, LONGEST_STEP))
+        self._let(while_)
+        if not self.faults:
+            return
+        dice = self.chance.random()
+        if dice < 0.03:
+            self.notes.hazards["wall set back"] += 1
+            self.wall -= self.chance.choice((2, 300, 3600)) * SECOND
+        elif dice < 0.05:
+            self.notes.hazards["wall set forward"] += 1
+            self.wall += self.chance.choice((5, 300, 3600)) * SECOND
+        elif dice < 0.07:
+            self.notes.hazards["machine slept"] += 1
+            self.wall += self.chance.choice((30, 1800)) * SECOND
+
+    def _let(self, span: int) -> None:
+        """Let time pass while the engine ticks idly, as it does four times a second."""
+        while span > 0:
+            part = min(span, 900_000)
+            self.wall += part
+            self.mono += part
+            self.life += part
+            span -= part
+            if span > 0:
+                self._read_into()
+
+    def _read_into(self) -> None:
+        reading = self.clock.read()
+        if reading.down_from is not None and self._down_from is None:
+            self._down_from = reading.down_from
+
+    def _read(self) -> Reading:
+        reading = self.clock.read()
+        down_from = self._down_from or reading.down_from
+        self._down_from = None
+        if self.naive_clock:
+            return Reading(self.wall, reading.ticked, None)
+        return Reading(reading.now, reading.ticked, down_from)
+
+    @property
+    def ticked(self) -> int:
+        return self.core._ticked
+
+    # --- executors
+
+    def _give(self, orders: list[m.Order]) -> None:
+        chance = self.chance
+        there = {e.event_id for b in self.durable for e in b.rows.task_event if e.event in ("claim", "process")}
+        now = self.life
+        for order in orders:
+            if isinstance(order, m.StartOrder):
+                if order.lease not in there:
+                    self._broken("order_after_commit", f"lease {order.lease} is not in the ledger")
+                if order.lease in self.held:
+                    self.notes.hazards["order given again"] += 1
+                    continue
+                span = chance.choice((200_000, 2 * SECOND, 9 * SECOND, 30 * SECOND, 90 * SECOND))
+                hangs = self.faults and chance.random() < 0.06
+                if hangs:
+                    self.notes.hazards["hung target"] += 1
+                self.held[order.lease] = Held(order, None if hangs else now + span)
+                continue
+            held = self.held.get(order.lease)
+            if held is None:
+                continue
+            if self.faults and chance.random() < 0.3:
+                self.notes.hazards["stop or suspend ignored"] += 1
+                continue
+            after = now + chance.choice((100_000, 3 * SECOND, 20 * SECOND))
+            if isinstance(order, m.StopOrder):
+                held.stop_at = after
+            else:
+                held.suspend_at = after
+
+    def _words(self) -> list[Input]:
+        """Collect what services say by now: ends, confirmations, late and repeated reports, heartbeats."""
+        chance, words = self.chance, list[Input]()
+        if self.faults and chance.random() < 0.08:
+            service = chance.choice(SERVICES)
+            if service in self.silent:
+                self.silent.discard(service)
+            else:
+                self.silent.add(service)
+                self.notes.hazards["host silent"] += 1
+                for held in self.held.values():
+                    if (held.order.business, held.order.service) == service and chance.random() < 0.5:
+                        held.ends_at = None  # the host forgot it, and will never say so
+        for lease, held in list(self.held.items()):
+            order = held.order
+            silent = (order.business, order.service) in self.silent
+            if silent:
+                continue
+            if held.stop_at is not None and held.stop_at <= self.life:
+                words.append(m.StopConfirmed(order.task_id, lease))
+            elif held.suspend_at is not None and held.suspend_at <= self.life:
+                words.append(m.Suspended(order.task_id, lease, round(chance.random(), 3)))
+            elif held.ends_at is not None and held.ends_at <= self.life:
+                words.append(self._end(order))
+            else:
+                if chance.random() < 0.1:
+                    words.append(m.Progress(order.task_id, lease, chance.random()))
+                continue
+            del self.held[lease]
+            if self.faults and chance.random() < 0.08:
+                self.notes.hazards["report repeated late"] += 1
+                self.late.append((self.life + chance.randrange(90) * SECOND, words[-1]))  # type: ignore[arg-type]
+        due = [report for at, report in self.late if at <= self.life]
+        self.late = [(at, report) for at, report in self.late if at > self.life]
+        words += due
+        if self.life - self.beaten >= BEAT or self.beaten == 0:
+            self.beaten = self.life
+            words.append(m.Alive("simulated", frozenset(k for k in self.silent if k in IN_PROCESS)))
+            for business in ("a", "b"):
+                alive = [n for b, n in SERVICES if b == business and (b, n) not in self.silent | IN_PROCESS]
+                words.append(m.Heartbeat(business, alive))
+        return words
+
+    def _end(self, order: m.StartOrder) -> m.Report:
+        if self.chance.random() < 0.12:
+            return m.Failed(order.task_id, order.lease, self.chance.choice(("error", "timeout")), "refused")
+        if order.stage == "collect":
+            return m.Collected(order.task_id, order.lease)
+        return m.Finished(order.task_id, order.lease, self.chance.choice((0, 0, 0, 2)), (1, 0, 0, 0, 0))
+
+    def _executor_of(self, report: m.Report) -> str:
+        held = getattr(report, "lease", None)
+        order = next((h.order for h in self.held.values() if h.order.lease == held), None)
+        return order.executor if order else "cluster"
+
+    # --- people
+
+    def _people(self) -> None:
+        for _ in range(self.chance.choice((0, 1, 1, 2, 4))):
+            getattr(self, "_do_" + self.chance.choice(DEEDS))()
+
+    def _command(self, actor: str, action: m.Action) -> None:
+        self.requests += 1
+        command = m.Command(f"r{self.requests}", actor, action)
+        self.notes.sent[command.request_id] = action
+        self.queue.append(command)
+        if self.faults and self.chance.random() < 0.05 and not isinstance(action, m.AddBusiness | m.AddSite | m.AddService):
+            self.queue.append(command)
+
+    def _again(self) -> None:
+        """Click again on what was sent before, perhaps across a crash."""
+        if self.notes.acknowledged:
+            request = self.chance.choice(list(self.notes.acknowledged)[-8:])
+            action = self.notes.sent[request]
+            if not isinstance(action, m.RefreshWidget):
+                self.queue.append(m.Command(request, "ann", action))
+
+    _do_click_again = _again
+
+    def _do_submit(self) -> None:
+        chance = self.chance
+        tasks = []
+        for _ in range(chance.choice((1, 1, 1, 2, 6))):
+            business = chance.choice(("a", "a", "b"))
+            site = chance.choice(SITES[business])
+            kind = chance.choice((Kind.SCAN, Kind.SCAN, Kind.AUDIT, Kind.CONNECTOR, Kind.IMPORT, Kind.REPORT, Kind.OUTLIER))
+            asked = None
+            if kind is Kind.SCAN and chance.random() < 0.2:
+                asked = chance.choice([n for b, s, n, r in HOSTS if (b, s, r) == (business, site, "explorer")] or [None])
+            due_at = None
+            if chance.random() < 0.25:
+                due_at = self.wall + chance.choice((-5, 3, 20, 45)) * SECOND
+            longest = chance.choice((5, 30, 90)) if chance.random() < 0.15 else None
+            tasks.append(
+                m.NewTask(
+                    business, site, kind, "task", chance.choice(USERS), "ann", "host", requested_service=asked,
+                    priority=chance.choice((5, 5, 5, 2, 8)), due_at=due_at, longest_wait_s=longest,
+                )
+            )  # fmt: skip
+        self._command(chance.choice(USERS), m.Submit(tasks))
+
+    _do_submit_more = _do_submit
+    _do_submit_yet_more = _do_submit
+
+    def _some_tasks(self, n: int = 3) -> list[int]:
+        known = sorted(self.core.state.tasks)
+        finished = sorted(self.finished())
+        pool = known * 3 + finished[-6:] + [77]
+        return [self.chance.choice(pool) for _ in range(self.chance.randrange(1, n + 1))]
+
+    def finished(self) -> dict[int, TaskRow]:
+        """Return the newest durable row of each task that has ended."""
+        return {row.task_id: row for batch in self.durable[-40:] for row in batch.rows.task_done if row.status != "New"}
+
+    def _do_stop(self) -> None:
+        self._command("ann", m.Stop(self._some_tasks(), "enough"))
+
+    _do_stop_again = _do_stop
+
+    def _do_delete(self) -> None:
+        tasks = self._some_tasks()
+        finished = {k: r for k, r in self.finished().items() if k in tasks and k not in self.core.state.tasks}
+        running = [t for t in tasks if t in self.core.state.tasks and self.core.state.tasks[t].lease is not None]
+        if running:
+            self.notes.hazards["delete of a running task"] += 1
+        self._command("ann", m.Delete(tasks, "tidy", finished))
+
+    def _do_restore(self) -> None:
+        tasks = [*list(self.core.state.deleted)[-2:], *self._some_tasks(1)]
+        self._command("ann", m.Restore(tasks, {k: r for k, r in self.finished().items() if k in tasks}))
+
+    def _do_edit(self) -> None:
+        new = [t for t in self.core.state.tasks.values() if t.status is Status.NEW]
+        if not new:
+            return
+        task = self.chance.choice(sorted(new, key=lambda t: t.id))
+        changes: dict[str, object] = self.chance.choice(
+            ({"priority": self.chance.randrange(10)}, {"name": "renamed"}, {"due_at": "now"}, {"due_at": self.wall + 20 * SECOND})
+        )
+        if task.kind is Kind.SCAN and self.chance.random() < 0.4:
+            hosts = [n for b, s, n, r in HOSTS if (b, s, r) == (task.business, task.site, "explorer")]
+            changes = {"requested_service": self.chance.choice([*hosts, None])}
+        stale = self.chance.random() < 0.2
+        if stale:
+            self.notes.hazards["stale edit"] += 1
+        self._command("ann", m.Edit(task.id, task.version - (1 if stale else 0), changes))
+
+    def _do_hold(self) -> None:
+        chance = self.chance
+        business: str | None = chance.choice(("a", "a", "b", None))
+        targets = [m.HoldTarget("kind", chance.choice((Kind.SCAN, Kind.AUDIT, Kind.REPORT, Kind.QUERY)).value)]
+        if business is not None:
+            dice = chance.random()
+            if dice < 0.5:
+                targets = [m.HoldTarget("user", user) for user in chance.sample(USERS, chance.choice((1, 2)))]
+            elif dice < 0.7:
+                own = [i for i, s in sorted(self.core.state.schedules.items()) if s.spec.business == business]
+                if own:
+                    targets = [m.HoldTarget("schedule", str(chance.choice(own)))]
+        now = self.wall
+        from_at = now + chance.choice((5, 40)) * SECOND if chance.random() < 0.2 else None
+        until_at = (from_at or now) + chance.choice((4, 15, 60)) * SECOND if chance.random() < 0.6 else None
+        suspend = chance.random() < 0.5
+        if suspend:
+            self.notes.hazards["hold that suspends"] += 1
+        self.notes.hazards["hold"] += 1
+        self._command("ann", m.PlaceHolds(business, targets, "pause", None, from_at, until_at, suspend))
+
+    _do_hold_again = _do_hold
+
+    def _do_lift(self) -> None:
+        """Lift what a dialog listed, while somebody else perhaps places another."""
+        listed = sorted(self.core.state.holds)
+        if not listed:
+            return
+        chosen = self.chance.sample(listed, self.chance.randrange(1, len(listed) + 1))
+        if self.chance.random() < 0.4:
+            self.notes.hazards["resume while another pauses"] += 1
+            self._do_hold()
+        self._command("ann", m.LiftHolds(chosen, "resume"))
+
+    def _do_schedule(self) -> None:
+        chance = self.chance
+        schedules = self.core.state.schedules
+        if len(schedules) < 4 or chance.random() < 0.2:
+            self._command("ann", m.CreateSchedule(self._spec()))
+            return
+        schedule = chance.choice([schedules[i] for i in sorted(schedules)])
+        dice = chance.random()
+        if dice < 0.3:
+            self._command("ann", m.RunNow(schedule.id))
+        elif dice < 0.7:
+            spec = self._spec(schedule.spec.business, schedule.spec.site)
+            self._command("ann", m.EditSchedule(schedule.id, schedule.version - chance.choice((0, 0, 0, 1)), spec))
+        else:
+            self._command("ann", m.RemoveSchedule(schedule.id))
+
+    _do_schedule_again = _do_schedule
+
+    def _spec(self, business: str | None = None, site: str | None = None) -> m.ScheduleSpec:
+        chance = self.chance
+        business = business or chance.choice(("a", "b"))
+        site = site or chance.choice(SITES[business])
+        every = chance.choice((7, 30, 95))
+        rule = Rule.interval(every, (STARTS[0] - 86_400) * SECOND)
+        if chance.random() < 0.5:
+            rule = Rule.cron_rule(chance.choice(("* * * * *", "*/5 * * * *")), "Europe/Berlin")
+        kind = chance.choice((Kind.SCAN, Kind.AUDIT, Kind.REPORT))
+        on_hold = chance.choice(("skip", "queue_one"))
+        return m.ScheduleSpec("nightly", business, site, kind, rule, chance.choice(USERS), on_hold=on_hold)
+
+    def _do_widget(self) -> None:
+        business = self.chance.choice(("a", "b"))
+        self._command("system", m.RefreshWidget(business, SITES[business][0], self.chance.choice(("w1", "w2"))))
+
+    def _do_service(self) -> None:
+        business, name = self.chance.choice(SERVICES)
+        if self.chance.random() < 0.3:
+            self._command("ann", m.SetService(business, name, slots=self.chance.randrange(1, 5)))
+            return
+        state = self.chance.choice(("online", "online", "draining", "offline"))
+        self._command("ann", m.SetService(business, name, state=state))
+
+    # --- notes and checks on the spot
+
+    def _note(self, step: Step, inputs: list[Input]) -> None:
+        reports = [r for r in inputs if not isinstance(r, m.Command)]
+        if reports:
+            self.notes.delivered[step.now] = reports
+        for report in reports:
+            if isinstance(report, m.Heartbeat):
+                for name in report.services:
+                    self.notes.contact[report.business, name] = self.ticked
+            elif isinstance(report, m.Alive):
+                for key in IN_PROCESS - report.silent:
+                    self.notes.contact[key] = self.ticked
+            else:
+                task = self.core.state.tasks.get(report.task_id)
+                if task is not None and task.host:
+                    self.notes.contact[task.business, task.host] = self.ticked
+        for event in step.rows.task_event:
+            if event.event in ("claim", "process"):
+                self.notes.contact.setdefault((event.business, event.service or ""), self.ticked)
+            if event.event == "rescue":
+                self.notes.hazards[f"rescue: {event.reason}"] += 1
+            if event.event == "confirm_stop" and event.reason == "finished_before_stop":
+                self.notes.hazards["finish after the stop was asked for"] += 1
+            if event.event in ("expire", "suspended", "restore", "suspend_lapsed"):
+                self.notes.hazards[event.event] += 1
+            if event.reason in ("stop_not_confirmed", "worker_lost", "deleted"):
+                self.notes.hazards[str(event.reason)] += 1
+        for service in step.rows.service_event:
+            if service.event in ("stale_report", "lost", "returned", "suspect"):
+                self.notes.hazards[service.event] += 1
+        for fire in step.rows.schedule_fire:
+            self.notes.hazards[f"occurrence {fire.outcome}"] += 1
+        if self.verbose:
+            for row in [*step.rows.service_event, *step.rows.hold_event, *step.rows.schedule_event,
+                        *step.rows.schedule_fire, *step.rows.task_event]:  # fmt: skip
+                print(step.now, row)
+
+    def _broken(self, invariant: str, what: str) -> None:
+        self.notes.conflicts.append(f"{invariant}: {what}")
+
+    def _look(self) -> None:
+        """Check what can only be seen while it lasts."""
+        state, queues = self.core.state, self.core.queues
+        for task in state.tasks.values():
+            if task.status is Status.STOPPING:
+                assert task.lease is not None
+                since = self.notes.stopping_since.setdefault((task.id, task.lease), self.ticked)
+                if self.ticked - since > self.policy.stop_deadline + LONGEST_STEP:
+                    self._broken("stop_settles", f"task {task.id} is Stopping for {(self.ticked - since) / SECOND:.0f} s")
+            elif task.lease is not None:
+                service = state.service(task)
+                contact = self.notes.contact.get((service.business, service.name), 0)
+                if self.ticked - contact > 45 * SECOND + 2 * LONGEST_STEP and service.wanted != "offline":
+                    self._broken("lost_service_rescued", f"{service.name} is silent since {contact} (now {self.ticked}), task {task.id} runs")
+        for place in queues.places.values():
+            head = place.head()
+            if head is not None and place.least_loaded() is not None:
+                self._broken("nothing_idles", f"a task waits at {place.key} though a service has room")
+        if self.outbox.in_flight is None and not self.outbox.open.rows and self.durable:
+            self.check_sums()
+
+    def check_sums(self) -> None:
+        """ledger_sums_equal_state: running sums of the ledger's deltas, by place and by cause, are the live depths."""
+        waiting: Counter[Any] = Counter()
+        running: Counter[Any] = Counter()
+        by_cause: Counter[Any] = Counter()
+        for batch in self.durable:
+            for e in batch.rows.task_event:
+                running[e.business, e.site, e.kind] += e.dr
+                for queue, delta in (("collect", e.dq), ("process", e.dp)):
+                    waiting[e.business, e.site, e.kind, queue] += delta
+                    if delta:
+                        by_cause[e.business, e.site, e.kind, queue, e.cause] += delta
+            for s in batch.rows.queue_shift:
+                by_cause[s.business, s.site, s.kind, s.queue, s.from_cause] -= s.n
+                by_cause[s.business, s.site, s.kind, s.queue, s.to_cause] += s.n
+        there: Counter[Any] = Counter()
+        cause: Counter[Any] = Counter()
+        for q in self.core.queues.queues.values():
+            there[q.place.business, q.site, q.kind, q.stage] += len(q.members)
+            cause[q.place.business, q.site, q.kind, q.stage, q.cause] += len(q.members)
+        ran = Counter((t.business, t.site, t.kind) for t in self.core.state.tasks.values() if t.lease is not None)
+        for name, summed, live in (("waiting", waiting, there), ("running", running, ran), ("by cause", by_cause, cause)):
+            if +summed != +live or -summed:
+                self._broken("ledger_sums_equal_state", f"{name}: ledger {dict(+summed)}, state {dict(+live)}")
+
+    def check_replay(self) -> None:
+        """replay_equals_state: what the ledger rebuilds is what lives, to the last field and clock."""
+        mine = self.core.state
+        for name, rows in (("all rows", self.ledger()), ("what recovery reads", self.ledger(unfinished=True))):
+            theirs = replay(rows)
+            if set(theirs.tasks) != set(mine.tasks):
+                self._broken("replay_equals_state", f"{name}: other tasks: {set(theirs.tasks) ^ set(mine.tasks)}")
+                continue
+            at = max(mine.last, theirs.last) + SECOND
+            for task_id, task in mine.tasks.items():
+                again = theirs.tasks[task_id]
+                for slot in task.__slots__:
+                    if slot not in ("progress", "joined") and getattr(task, slot) != getattr(again, slot):
+                        self._broken("replay_equals_state", f"{name}: task {task_id}.{slot}: {getattr(task, slot)!r} "
+                                                            f"lives, {getattr(again, slot)!r} is rebuilt")  # fmt: skip
+                if (task_id in mine.queues.waiting) != (task_id in theirs.queues.waiting):
+                    self._broken("replay_equals_state", f"{name}: task {task_id} waits in one only")
+                elif task_id in mine.queues.waiting:
+                    one, other = mine.queues.split(task, at), theirs.queues.split(again, at)
+                    if one != other:
+                        self._broken("replay_equals_state", f"{name}: split of {task_id}: {one} lives, {other} rebuilt")
+            for schedule_id, schedule in mine.schedules.items():
+                again_schedule = theirs.schedules[schedule_id]
+                for slot in ("next_at", "owed", "waiting", "version"):
+                    if getattr(schedule, slot) != getattr(again_schedule, slot):
+                        self._broken("replay_equals_state", f"{name}: schedule {schedule_id}.{slot}")
+            if {h for h, hold in mine.holds.items() if hold.begun} != {h for h, o in theirs.holds.items() if o.begun}:
+                self._broken("replay_equals_state", f"{name}: other holds in force")
+
+    # --- the end
+
+    def _heal(self) -> None:
+        """No more faults: everything that may run must come to an end."""
+        self.faults = False
+        self.silent.clear()
+        self.late.clear()
+        for held in self.held.values():
+            if held.ends_at is None:
+                held.ends_at = self.life + SECOND
+        for business, name in SERVICES:
+            self._command("ann", m.SetService(business, name, state="online"))
+        self._command("ann", m.LiftHolds(sorted(self.core.state.holds), "end"))
+        for schedule_id in sorted(self.core.state.schedules):
+            self._command("ann", m.RemoveSchedule(schedule_id))
+        for n in range(60):
+            self._let(LONGEST_STEP)
+            self._turn(self._words())
+            self._look()
+            if n == 3:
+                self._command("ann", m.LiftHolds(sorted(self.core.state.holds), "end"))
+                for schedule_id in sorted(self.core.state.schedules):
+                    self._command("ann", m.RemoveSchedule(schedule_id))
+            if n > 4 and not self.core.state.tasks:
+                break
+        left = [t for t in self.core.state.tasks.values() if t.due]
+        if left:
+            task = left[0]
+            self._broken("everything_settles", f"{len(left)} tasks are left, such as {task.id}: {task.status}")
+        self.check_replay()
+
+
+class _Crash(Exception):
+    """The console dies here."""
+
+
+def _raise(highest: dict[int, int], an_id: int) -> None:
+    number = business_of(an_id)
+    highest[number] = max(highest.get(number, 0), an_id)
+
+
+def _ids(outcome: m.Outcome) -> tuple[list[object], list[object]]:
+    return sorted(map(str, outcome.changed)), sorted(str(i) for i, _ in outcome.skipped)
+
+
+SITES = {"a": ("north", "south"), "b": ("east",)}
+USERS = ("ann", "bob", "cid")
+HOSTS = (
+    ("a", "north", "n-explorer-1", "explorer"), ("a", "north", "n-explorer-2", "explorer"),
+    ("a", "north", "n-audit", "audit_service"), ("a", "north", "n-zone", "hosted_zone"),
+    ("a", "south", "s-explorer", "explorer"), ("a", "south", "s-audit", "audit_service"),
+    ("a", "south", "s-zone", "hosted_zone"), ("a", None, "a-proc-1", "processor"), ("a", None, "a-proc-2", "processor"),
+    ("b", "east", "e-explorer", "explorer"), ("b", "east", "e-audit", "audit_service"),
+    ("b", "east", "e-zone", "hosted_zone"), ("b", None, "b-proc", "processor"),
+)  # fmt: skip
+OUTSIDE = {"n-explorer-2", "a-proc-2", "s-audit", "e-zone"}  #: run by a cluster that outlives the console
+SERVICES = tuple((business, name) for business, _, name, _ in HOSTS)
+IN_PROCESS = frozenset(key for key in SERVICES if key[1] not in OUTSIDE)
+FLEET: tuple[m.Action, ...] = (
+    m.AddBusiness("a"), m.AddSite("a", "north", "Europe/Berlin"), m.AddSite("a", "south", "UTC"), m.AddBusiness("b"),
+    m.AddSite("b", "east", "America/New_York"),
+    *(
+        m.AddService(business, site, name, role, 3 if role == "explorer" else 2,
+                     "cluster" if name in OUTSIDE else "simulated")
+        for business, site, name, role in HOSTS
+    ),
+)  # fmt: skip
+DEEDS = (
+    "submit", "submit_more", "submit_yet_more", "stop", "stop_again", "delete", "restore", "edit", "hold", "hold_again",
+    "lift", "schedule", "schedule_again", "widget", "service", "click_again",
+)  # fmt: skip
