@@ -28,7 +28,8 @@ Then the world:
     seeding       history at full speed, on a virtual clock
     health        frames in, the four signals out. Pure
     history       every read: frames out
-    imports       job logs in
+    joblogs       what swf, sacct and csv files say, as jobs
+    imports       jobs into the ledger
     runtime       engine thread, inbox, snapshots, background scheduler: the only wiring
     verbs         what the command line can do with a store
     control       the socket through which it asks a running console

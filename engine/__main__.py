@@ -23,7 +23,7 @@ from . import control, rollups, seeding, verbs
 from .console import SEEDING, STORE, Console, fleet_file
 from .errors import DrainboardError, Refused, StoreInUse
 from .fleet import load_file
-from .imports import FORMATS
+from .joblogs import FORMATS
 from .lifecycle import Kind
 from .settings import data_folder, load
 from .store import Store
@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--tasks", type=int, default=0, help="about how many tasks (0: as many as the fleet makes)")
     one.add_argument("--seed", type=int, default=1, help="seed of the random numbers")
     one.add_argument("--progress", action="store_true", help="tell progress in lines of JSON")
-    one = add("import", _import, "put a job log into the ledger, whole or not at all")
+    one = add("import", _import, "put a job log (swf, sacct, csv) into the ledger, whole or not at all")
     one.add_argument("file", metavar="FILE")
     one.add_argument("--format", required=True, choices=FORMATS)
     one.add_argument("--business", required=True)

@@ -54,8 +54,8 @@ def lane_of(kind: Kind, stage: str) -> str:
 class Service:
     """A host that drains the queue: its slots, what runs in them, and whether it may be given more."""
 
-    __slots__ = ("business", "executor", "heard", "lost", "name", "places", "role", "running", "scanning", "since", "site",
-                 "slots", "suspect", "wanted")
+    __slots__ = ("business", "executor", "heard", "lost", "name", "places", "role", "running", "scanning", "since",
+                 "site", "slots", "suspect", "wanted")
 
     def __init__(self, business: str, site: str | None, name: str, role: str, slots: int, executor: str) -> None:
         self.business, self.site, self.name = business, site, name

@@ -148,7 +148,7 @@ def _steady(look: Look, tell: _Words, business: str, site: str, piling: bool) ->
         return Signal("steady", False, business, site, "Too young to judge", [], {}, "", known=False)
     empty = int((depth["queued"] == 0).sum())
     share = empty / minutes
-    span = tell.span(minutes * 60)
+    span = tell.span(max(minutes - 1, 1) * 60)
     facts = {"minutes": minutes, "empty": empty, "queued": depth["queued"][-1]}
     holds = share > 0.5 and not piling
     if holds:
@@ -230,7 +230,9 @@ def _pile_up(look: Look, limits: Limits, tell: _Words, business: str, site: str 
         start -= 1
     since = at[start] if start < len(at) else None
     lasts = (look.now - since) / SECOND if since is not None else 0.0
-    before = [age for instant, age in zip(at, oldest, strict=True) if instant <= look.now - limits.pile_up_s * SECOND]
+    # Growth shows over a span in proportion: after a day of piling up, a quarter of an hour without is mere noise.
+    over_s = max(limits.pile_up_s, lasts / 4)
+    before = [age for instant, age in zip(at, oldest, strict=True) if instant <= look.now - over_s * SECOND]
     age_now, age_then = (oldest[-1] if oldest else None), (before[-1] if before else None)
     rising = age_now is not None and age_now > (age_then or 0.0)
     holds = n >= limits.pile_up_tasks and lasts >= limits.pile_up_s and rising
@@ -253,14 +255,14 @@ def _pile_up(look: Look, limits: Limits, tell: _Words, business: str, site: str 
         )
     if age_now is not None:
         earlier = "nobody waited" if age_then is None else f"the oldest had waited {tell.span(age_then)}"
-        evidence.append(f"The oldest has waited {tell.span(age_now)}; {tell.span(limits.pile_up_s)} earlier {earlier}.")
+        evidence.append(f"The oldest has waited {tell.span(age_now)}; {tell.span(over_s)} earlier {earlier}.")
     if n:
         evidence.append(f"In the last 15 min {arrived} came and {departed} left.")
     if backlog.causes:
         causes = [f"{_CAUSES[Cause(cause)]} ({count})" for cause, count in backlog.causes.most_common()]
         evidence.append(f"They wait for {_and(causes)}.")
     evidence += [f"{host['name']} {tell.state(host)}." for host in backlog.away]
-    if stacked:
+    if stacked and 4 * stacked["n"] >= n:
         who = [f"{_WHO[by]} {name} ({count})" for by, name, count in stacked["who"][:3]]
         evidence.append(
             f"{stacked['n']} of them came in one minute, {tell.instant(stacked['minute_at'])}: {_and(who)}."
@@ -277,7 +279,7 @@ def _pile_up(look: Look, limits: Limits, tell: _Words, business: str, site: str 
         elif lasts < limits.pile_up_s:
             headline = f"{n} queued for {tell.span(lasts)}: a pile-up from {tell.span(limits.pile_up_s)} on"
         else:
-            headline = f"{n} queued, but the oldest wait does not grow: the queue moves"
+            headline = f"{n} queued for {tell.span(lasts)}, but the oldest wait does not grow: the queue moves"
     return Signal("pile_up", holds, business, site, headline, evidence, facts, action)
 
 
@@ -470,7 +472,7 @@ class _Words:
             return f"{whole} s"
         if whole < 3600:
             return f"{whole // 60} min"
-        if whole < 86_400:
+        if whole < 2 * 86_400:
             hours, minutes = divmod(whole // 60, 60)
             return f"{hours} h {minutes} min" if minutes else f"{hours} h"
         days, hours = divmod(whole // 3600, 24)

@@ -24,6 +24,7 @@ from .store import Store
 from .task import COLLECT, PROCESS
 
 USUAL_DAYS = 14  #: what is usual is taken from so many days back
+USUAL_TASKS = 1_000_000  #: or from fewer, where more tasks than this ended in them: enough to tell, and bounded
 RECENT_S = 900  #: what is recent, for arrivals, departures and widgets
 LOOK_BACK = DAY  #: how far back a look follows each queue, minute by minute
 MOST_POINTS = 500  #: a series without a bucket of its own has at most so many
@@ -95,7 +96,7 @@ def oldest_wait(
     gone = store.read(
         f"""
         select since_at, left_at from (
-            select {_LEFT[stage]}, business, site from task_done where finished_at > make_timestamp($start_at))
+            select {_LEFT[stage]}, business, site from task_finished where finished_at > make_timestamp($start_at))
         where left_at > make_timestamp($start_at) and since_at <= make_timestamp($end_at)
           and date_trunc('minute', since_at) <> date_trunc('minute', left_at) and {_SCOPE}
         """,
@@ -163,8 +164,23 @@ def flow(
 # --- what is usual
 
 
+def _usual_from(store: Store, until_at: int) -> int:
+    """Tell from when on to look for what is usual before an instant; a busy store needs fewer days."""
+    start_at = until_at - USUAL_DAYS * DAY
+    enough = store.read(
+        """
+        select epoch_us(max(bucket)) as at_us from (
+            select bucket, sum(finished) over (order by bucket desc) as n from queue_quarter
+            where level = 'all' and bucket >= make_timestamp($start_at) and bucket <= make_timestamp($until_at))
+        where n >= $enough
+        """,
+        {"start_at": start_at, "until_at": until_at, "enough": USUAL_TASKS},
+    ).item()
+    return start_at if enough is None else int(enough)
+
+
 def usual_durations(store: Store, until_at: int, wanted: pl.DataFrame) -> pl.DataFrame:
-    """Find how long such tasks usually run, over the 14 days before an instant; `wanted` has business, kind, target.
+    """Find how long such tasks usually run, by the last 14 days or million tasks; `wanted` has business, kind, target.
 
     Columns: business, kind, site, target (both empty: the kind in its business), runs, run_s, process_s: the p95, by
     nearest rank, of collecting and of processing. Only finished work of this fleet counts, no imported log.
@@ -172,7 +188,7 @@ def usual_durations(store: Store, until_at: int, wanted: pl.DataFrame) -> pl.Dat
     return store.read(
         f"""
         with done as (
-            select business, site, kind, target, run_s, process_s from task_done
+            select business, site, kind, target, run_s, process_s from task_finished
             where finished_at >= make_timestamp($start_at) and finished_at <= make_timestamp($until_at)
               and status = '{Status.PROCESSED}' and {_OWN} and kind in (select unnest($kinds::varchar[]))
               and business in (select unnest($businesses::varchar[])))
@@ -185,7 +201,7 @@ def usual_durations(store: Store, until_at: int, wanted: pl.DataFrame) -> pl.Dat
         from done where target in (select unnest($targets::varchar[])) group by business, kind, site, target
         """,
         {
-            "start_at": until_at - USUAL_DAYS * DAY,
+            "start_at": _usual_from(store, until_at),
             "until_at": until_at,
             "kinds": wanted["kind"].unique().to_list(),
             "businesses": wanted["business"].unique().to_list(),
@@ -214,7 +230,7 @@ def widget_latencies(store: Store, now: int, *, business: str | None = None, sit
             union all
             select business, site, widget, true, latency_s - coalesce(held_s, 0)
             from widget_refresh
-            left join (select task_id, wait_hold_s + process_wait_hold_s as held_s from task_done
+            left join (select task_id, wait_hold_s + process_wait_hold_s as held_s from task_finished
                        where finished_at > make_timestamp($recent_at)) using (task_id)
             where occurred_at > make_timestamp($recent_at) and occurred_at <= make_timestamp($now) and {_SCOPE})
         group by business, site, widget order by business, site, widget
@@ -222,7 +238,7 @@ def widget_latencies(store: Store, now: int, *, business: str | None = None, sit
         {
             "now": now,
             "recent_at": now - RECENT_S * SECOND,
-            "start_at": now - USUAL_DAYS * DAY,
+            "start_at": _usual_from(store, now),
             "business": business,
             "site": site,
         },

@@ -490,8 +490,32 @@ def _as_plain(table: str) -> str:
     return ", ".join(parts)
 
 
+_INSERTS = {
+    "asset": """
+        insert into asset by name
+            (select * exclude (seen_at), seen_at as first_seen_at, seen_at as last_seen_at from incoming_asset)
+        on conflict do update set
+            batch = excluded.batch, name = excluded.name, type = excluded.type, online = excluded.online,
+            outlier_score = coalesce(excluded.outlier_score, outlier_score),
+            last_seen_at = greatest(excluded.last_seen_at, last_seen_at)
+    """
+}
+"""How a table takes in new rows, where it does not just append them."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """One commit, ready to be written."""
+
+    number: int
+    now: int
+    tables: dict[str, pa.Table]
+    superseded: list[int]
+    link: str
+
+
 class _Incoming:
-    """What a commit hands to DuckDB: registered once per table, filled anew for each batch."""
+    """The rows that a commit hands to DuckDB: registered once per table, filled anew for each batch."""
 
     def __init__(self, empty: pa.Table) -> None:
         self.table = empty
@@ -619,13 +643,12 @@ class Store:
                 return
             if batch != self.batch + 1:
                 raise StoreError(f"Batch {batch} can't follow batch {self.batch}: batches are numbered without a gap.")
-            tables, counts, link, superseded = self._prepare(batch, now, rows)
-            assets = _latest(rows.asset)
+            prepared = self._prepare(batch, now, rows)
             try:
-                self._insert(batch, now, tables, assets, counts, link, superseded)
+                self._insert(prepared)
             except duckdb.Error as error:
                 self._after_failure(batch, error)
-            self.batch, self._link = batch, link
+            self.batch, self._link = batch, prepared.link
             self._clock = max(self._clock, now)
             for row in rows.task_done:
                 if row.status == Status.NEW:
@@ -636,54 +659,44 @@ class Store:
             with suppress(OSError):
                 self._write_head(self._clock)
 
-    def _prepare(self, batch: int, now: int, rows: Rows) -> tuple[dict[str, pa.Table], dict[str, int], str, list[int]]:
+    def _prepare(self, batch: int, now: int, rows: Rows) -> _Batch:
+        """Turn rows into what DuckDB takes in, and into the batch's link."""
         tables: dict[str, pa.Table] = {}
-        counts: dict[str, int] = {}
         mac = _link(self._key, self._link, batch, now)
         for table in ROW_TYPES:
-            if table == "asset":
-                continue
             own = getattr(rows, table)
             if table in LEDGER_TABLES:
                 own = _ordered(table, own)
             elif table == "task_done":
                 own = list({row.task_id: row for row in own}.values())
+            elif table == "asset":
+                own = _latest(own)
             arrays = _arrays(table, own) if own else {}
             if table in LEDGER_TABLES:
                 _Canonical(table, arrays.values()).feed(mac, 0, len(own))
             if own:
-                counts[table] = len(own)
                 tables[table] = _as_stored(table, arrays, batch)
         changed = {event.task_id for event in rows.task_event if event.event in VERSIONED} | self._restored
         superseded = [row.task_id for row in rows.task_done if row.task_id in changed] if changed else []
-        return tables, counts, mac.hexdigest(), superseded
+        return _Batch(batch, now, tables, superseded, mac.hexdigest())
 
-    def _insert(
-        self,
-        batch: int,
-        now: int,
-        tables: dict[str, pa.Table],
-        assets: list[AssetSeen],
-        counts: dict[str, int],
-        link: str,
-        superseded: list[int],
-    ) -> None:
+    def _insert(self, batch: _Batch) -> None:
         con = self._con
+        for table, content in batch.tables.items():
+            self._hand_over(table, content)
         con.begin()
         try:
-            if superseded:
+            if batch.superseded:
                 con.execute(
                     "update task_done set superseded_by = ? "
                     "where superseded_by is null and task_id in (select unnest(?))",
-                    [batch, superseded],
+                    [batch.number, batch.superseded],
                 ).fetchall()
-            for table, content in tables.items():
-                self._append(table, content)
-            if assets:
-                counts = {**counts, "asset": len(assets)}
-                self._upsert_assets(batch, assets)
+            for table in batch.tables:
+                con.execute(f"execute append_{table}").fetchall()
+            counts = _encode({table: content.num_rows for table, content in batch.tables.items()})
             con.execute(
-                "insert into batch values (?, make_timestamp(?), ?, ?)", [batch, now, _encode(counts), link]
+                "insert into batch values (?, make_timestamp(?), ?, ?)", [batch.number, batch.now, counts, batch.link]
             ).fetchall()
             con.commit()
         except BaseException:
@@ -691,35 +704,18 @@ class Store:
                 con.rollback()
             raise
         finally:
-            for table in tables:
-                incoming = self._incoming.get(table)
-                if incoming:
-                    incoming.table = incoming.table.slice(0, 0)
+            for incoming in self._incoming.values():
+                incoming.table = incoming.table.schema.empty_table()  # lets go of the rows
 
-    def _append(self, table: str, content: pa.Table) -> None:
-        incoming = self._incoming.get(table)
-        if incoming is None:
-            incoming = self._incoming[table] = _Incoming(content)
+    def _hand_over(self, table: str, content: pa.Table) -> None:
+        """Lay a table's new rows where its prepared INSERT finds them: planning it anew costs more than running it."""
+        if table not in self._incoming:
+            incoming = _Incoming(content)
             self._con.register(f"incoming_{table}", incoming)
-        incoming.table = content
-        self._con.execute(f"insert into {table} by name from incoming_{table}").fetchall()
-
-    def _upsert_assets(self, batch: int, assets: list[AssetSeen]) -> None:
-        seen = _as_stored("asset", _arrays("asset", assets), batch)
-        self._con.register("incoming_asset", seen)
-        try:
-            self._con.execute(
-                """
-                insert into asset by name
-                    (select * exclude (seen_at), seen_at as first_seen_at, seen_at as last_seen_at from incoming_asset)
-                on conflict do update set
-                    batch = excluded.batch, name = excluded.name, type = excluded.type, online = excluded.online,
-                    outlier_score = coalesce(excluded.outlier_score, outlier_score),
-                    last_seen_at = greatest(excluded.last_seen_at, last_seen_at)
-                """
-            ).fetchall()
-        finally:
-            self._con.unregister("incoming_asset")
+            insert = _INSERTS.get(table, "insert into {0} by name from incoming_{0}").format(table)
+            self._con.execute(f"prepare append_{table} as {insert}").fetchall()
+            self._incoming[table] = incoming
+        self._incoming[table].table = content
 
     def _after_failure(self, batch: int, error: duckdb.Error) -> None:
         """Return when the batch turned out to be durable all the same; raise CommitFailed when not."""
@@ -901,7 +897,8 @@ class Store:
                 union all
                 select task_id, coalesce(l.created_at, d.created_at, s.seen_at) from since s
                 left join (select task_id, created_at from task_live) l using (task_id)
-                left join (select task_id, created_at from task_finished where status = '{Status.NEW}') d using (task_id)
+                left join (select task_id, created_at from task_finished where status = '{Status.NEW}') d
+                    using (task_id)
                 where s.status not in ({ended})
                 union
                 select task_id, created_at from task_finished

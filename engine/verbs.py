@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from . import health, history, imports, messages, rollups, verify
+from . import health, history, imports, joblogs, messages, rollups, verify
 from .clock import Reading
 from .core import Core
 from .errors import InvalidImport, NotFound, Refused, StoreError
@@ -198,7 +198,7 @@ def _found(context: Context, business: str, site: str, zone: str) -> None:
 
 
 def _load(
-    context: Context, business: str, parsed: imports.Parsed, kind: str, make: Callable[[Business], Rows]
+    context: Context, business: str, parsed: joblogs.Parsed, kind: str, make: Callable[[Business], Rows]
 ) -> int:
     if context.engine is not None:
         load = Import(business, imports.count_events(parsed, kind), len(parsed.jobs), make)

@@ -37,6 +37,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from string import Template
@@ -124,6 +125,9 @@ class _Look:
         ).iter_rows():
             self.names[event_id >> NUMBER_BITS] = business
 
+    def name(self, no: int) -> str:
+        return self.names.get(no, f"business number {no}")
+
     def read(self, sql: str, **parts: object) -> pl.DataFrame:
         return self.store.read(Template(sql).safe_substitute(upto=self.upto, **parts))
 
@@ -143,16 +147,35 @@ class _Look:
             more = row["total"] - KEPT if told[row["check"]] == KEPT else 0
             yield {**row, "standing_for": 1 + more}
 
-    def spans(self, column: str, tables: tuple[str, ...], size: int) -> list[tuple[int, int]]:
-        """Cut the ids of all businesses into stretches of at most `size`, [first, last]."""
-        parts = " union all ".join(f"select {column} from {table} where batch <= {self.upto}" for table in tables)
-        found = self.read(f"select {column} >> {NUMBER_BITS}, max({column}) from ({parts}) group by 1 order by 1")
-        return [
-            (make_id(no, start), make_id(no, start + size - 1))
-            for no, highest in found.iter_rows()
-            if no is not None and highest is not None
-            for start in range(0, number_of(highest) + 1, size)
-        ]
+    def highest(self, column: str, tables: tuple[str, ...]) -> dict[int, int]:
+        """Tell the highest running number in a column of ids, by business number."""
+        parts = " union all ".join(f"select {column} as id from {table} where batch <= $upto" for table in tables)
+        found = self.read(
+            f"select id >> {NUMBER_BITS}, max(id) from ({parts}) where id is not null group by 1 order by 1"
+        )
+        return {no: number_of(highest) for no, highest in found.iter_rows()}
+
+
+def _spans(no: int, highest: int, size: int) -> Iterator[tuple[int, int]]:
+    """Cut the ids of a business into stretches of at most `size`, [first, last]."""
+    for start in range(0, highest + 1, size):
+        yield make_id(no, start), make_id(no, start + size - 1)
+
+
+def _task_spans(look: _Look) -> Iterator[tuple[int, int]]:
+    """Cut all tasks into stretches of ids; small businesses share one."""
+    shared: tuple[int, int, int] | None = None  #: first id, last id, how many at most
+    for no, highest in look.highest("task_id", ("task_event", "task_done", "task_live")).items():
+        for first, last in _spans(no, highest, TASKS_AT_ONCE):
+            n = min(number_of(last), highest) - number_of(first) + 1
+            if shared is not None and shared[2] + n <= TASKS_AT_ONCE:
+                shared = shared[0], last, shared[2] + n
+                continue
+            if shared is not None:
+                yield shared[0], shared[1]
+            shared = first, last, n
+    if shared is not None:
+        yield shared[0], shared[1]
 
 
 def _where(wrong: Wrong) -> str:
@@ -171,25 +194,23 @@ def _where(wrong: Wrong) -> str:
 
 def _steps(look: _Look) -> Iterator[tuple[str, Callable[[], Iterator[Wrong]]]]:
     """List all that is to be done, in an order that puts what explains the most first."""
-    yield "the chain of batches", lambda: _chain(look)
-    yield "numbers and times", lambda: _numbers(look)
-    spans = look.spans("task_id", ("task_event", "task_done", "task_live"), TASKS_AT_ONCE)
-    for first, last in spans:
+    yield "the chain of batches", partial(_chain, look)
+    yield "numbers and times", partial(_numbers, look)
+    for first, last in _task_spans(look):
         span = f"task_id between {first} and {last}"
-        words = f"tasks of {look.names.get(first >> NUMBER_BITS, 'an unknown business')} from #{number_of(first):,} on"
-        yield f"steps of {words}", lambda span=span: look.wrong(_LIVES, span=span)  # type: ignore[misc]
-        yield f"waits of {words}", lambda span=span: look.wrong(_WAITS, span=span)  # type: ignore[misc]
-        yield f"rows of {words}", lambda span=span: look.wrong(_ROWS, span=span)  # type: ignore[misc]
-    yield "holds", lambda: look.wrong(_HOLDS)
-    yield "published rows", lambda: _live(look)
+        words = f"tasks of {look.name(first >> NUMBER_BITS)} from #{number_of(first):,} on"
+        for what, sql in (("steps", _LIVES), ("waits", _WAITS), ("rows", _ROWS)):
+            yield f"{what} of {words}", partial(look.wrong, sql, span=span)
+    yield "holds", partial(look.wrong, _HOLDS)
+    yield "published rows", partial(look.wrong, _LIVE)
     for no, name in look.names.items():
         if no != SYSTEM:
-            yield f"services of {name}", lambda name=name: look.wrong(_SERVICES, name=_quoted(name))  # type: ignore[misc]
-    yield "the console's own pauses", lambda: look.wrong(_CONSOLE)
-    yield "depths", lambda: look.wrong(_DEPTHS)
-    yield "schedules", lambda: chain(look.wrong(_FIRED), _schedules(look))
-    yield "rollups", lambda: _rollups(look)
-    yield "audit rows", lambda: _audit(look)
+            yield f"services of {name}", partial(look.wrong, _SERVICES, name=_quoted(name))
+    yield "the console's own pauses", partial(look.wrong, _CONSOLE)
+    yield "depths", partial(look.wrong, _DEPTHS)
+    yield "schedules", partial(_schedules, look)
+    yield "rollups", partial(_rollups, look)
+    yield "audit rows", partial(_audit, look)
 
 
 def _quoted(text: object) -> str:
@@ -210,17 +231,16 @@ def _chain(look: _Look) -> Iterator[Wrong]:
 
 
 def _numbers(look: _Look) -> Iterator[Wrong]:
-    before: dict[int, tuple[int, int, int]] = {}
-    for first, last in look.spans("event_id", NUMBERED_TABLES, EVENTS_AT_ONCE):
-        no = first >> NUMBER_BITS
-        name = look.names.get(no, f"business number {no}")
-        number, batch, at = before.get(no, (0, 0, 0))
-        span = f"event_id between {first} and {last} and batch <= {look.upto}"
-        yield from look.wrong(_ORDER, span=span, name=_quoted(name), id=make_id(no, number), batch=batch, us=at)
-        frame = look.read(f"select max(event_id), max(batch), max(us) from ({_NUMBERED})", span=span)
-        highest, batch_now, latest = frame.row(0)
-        if highest is not None:
-            before[no] = (number_of(highest), batch_now, max(at, latest or 0))
+    for no, highest in look.highest("event_id", NUMBERED_TABLES).items():
+        before, batch, us = 0, 0, 0
+        for first, last in _spans(no, highest, EVENTS_AT_ONCE):
+            span = f"event_id between {first} and {last} and batch <= {look.upto}"
+            yield from look.wrong(
+                _ORDER, span=span, name=_quoted(look.name(no)), id=make_id(no, before), batch=batch, us=us
+            )
+            so_far = look.read(f"select max(event_id), max(batch), max(us) from ({_NUMBERED})", span=span).row(0)
+            if so_far[0] is not None:
+                before, batch, us = number_of(so_far[0]), so_far[1], max(us, so_far[2] or 0)
     yield from look.wrong(_NAMES)
     yield from look.wrong(_AFTER_COMMIT)
 
@@ -312,8 +332,8 @@ _DR = """case
     when event in ('collected', 'finish', 'confirm_stop', 'suspended', 'rescue') then -1
     when event = 'fail' and from_status <> 'New' then -1
     else 0 end"""
-_LEASE = f"case when event in ('claim', 'process') or from_status in ({_IN_SLOT}) then own_lease end"
-_SERVICE = f"case when event in ('claim', 'process') or from_status in ({_IN_SLOT}) then own_service end"
+_LEASE = f"case when starts or from_status in ({_IN_SLOT}) then own_lease end"
+_SERVICE = f"case when starts or from_status in ({_IN_SLOT}) then own_service end"
 _ATTEMPT = """case
     when event in ('submit', 'hand_over') then 0
     else attempt_before + (reason = 'worker_lost' and event in ('rescue', 'fail'))::int end"""
@@ -335,8 +355,7 @@ _LIVES_RULES: tuple[tuple[str, str, str], ...] = (
     (
         "edges",
         "event <> 'submit' and (business, site, kind, owner) is distinct from facts_before",
-        "format('{} names {} / {} / {} of {}; the task was submitted as another', event, business, site, kind, "
-        "owner)",
+        "format('{} names {} / {} / {} of {}; the task was submitted as another', event, business, site, kind, owner)",
     ),
     (
         "edges",
@@ -345,7 +364,8 @@ _LIVES_RULES: tuple[tuple[str, str, str], ...] = (
     ),
     (
         "edges",
-        "event = 'hand_over' and (event_before, at_before, batch_before) is distinct from ('collected', occurred_at, batch)",
+        "event = 'hand_over' "
+        "and (event_before, at_before, batch_before) is distinct from ('collected', occurred_at, batch)",
         "'handed over apart from having been collected'",
     ),
     (
@@ -371,12 +391,12 @@ _LIVES_RULES: tuple[tuple[str, str, str], ...] = (
     ),
     (
         "leases",
-        "event in ('claim', 'process') and lease is distinct from event_id",
+        "starts and lease is distinct from event_id",
         "format('{} bears lease {}, not its own event id {}', event, lease, event_id)",
     ),
     (
         "leases",
-        f"event not in ('claim', 'process') and lease is distinct from {_LEASE}",
+        f"not starts and lease is distinct from {_LEASE}",
         f"format('{{}} bears lease {{}}, the stage has {{}}', event, coalesce(lease::varchar, 'none'), "
         f"coalesce(({_LEASE})::varchar, 'none'))",
     ),
@@ -412,8 +432,8 @@ _LIVES_RULES: tuple[tuple[str, str, str], ...] = (
 
 _LIVES = f"""
     with source as (
-        select event_id, batch, occurred_at, task_id, event, from_status, to_status, reason, business, site, kind, owner,
-               service, lease, attempt, cause, dq, dp, dr,
+        select event_id, batch, occurred_at, task_id, event, from_status, to_status, reason, business, site, kind,
+               owner, service, lease, attempt, cause, dq, dp, dr, event in ('claim', 'process') as starts,
                case when event = 'submit' then (detail ->> '$.due_at')::bigint end as due_at,
                case when event = 'submit' then {{'it': detail ->> '$.requested_service'}}
                     when event = 'edit' and json_exists(detail, '$.changes.requested_service')
@@ -425,8 +445,8 @@ _LIVES = f"""
                lag(reason) over w as reason_before, lag(attempt) over w as attempt_before,
                lag(occurred_at) over w as at_before, lag(batch) over w as batch_before,
                lag((business, site, kind, owner)) over w as facts_before,
-               last_value(if(event in ('claim', 'process'), event_id, null) ignore nulls) over w as own_lease,
-               last_value(if(event in ('claim', 'process'), coalesce(service, ''), null) ignore nulls) over w as own_service,
+               last_value(if(starts, event_id, null) ignore nulls) over w as own_lease,
+               last_value(if(starts, coalesce(service, ''), null) ignore nulls) over w as own_service,
                sum(dq) over w as queued, sum(dp) over w as process_queued, sum(dr) over w as running,
                sum(greatest(dq, 0)) over w > greatest(dq, 0) as was_due
         from source window w as (partition by task_id order by event_id)
@@ -437,15 +457,14 @@ _LIVES = f"""
           on lawful.event = walked.event and lawful.from_status = coalesce(walked.from_status, '')
              and lawful.kind = walked.kind
         left join ({_NUMBER_OF}) numbered on numbered.business = walked.business
-    ), wrong as (
-        select * from judged where {" or ".join(f"({wrong})" for _, wrong, _ in _LIVES_RULES)}
     )
-    {
-    " union all ".join(
-        f'select {_quoted(name)} as "check", batch, business, site, kind, task_id, {what} as what from wrong where {wrong}'
-        for name, wrong, what in _LIVES_RULES
+    select said."check", batch, business, site, kind, task_id, said.what
+    from (select *, unnest(list_filter([{
+    ", ".join(
+        f"case when {wrong} then {{'check': {_quoted(name)}, 'what': {what}}} end" for name, wrong, what in _LIVES_RULES
     )
-}
+}], lambda x: x is not null)) as said
+          from judged where {" or ".join(f"({wrong})" for _, wrong, _ in _LIVES_RULES)})
 """
 
 # --- waits, and the holds over them
@@ -508,8 +527,14 @@ _WAITS = f"""
         from walked where (dq < 0 or dp < 0 or event = 'edit') and joined_at is not null
     ), live as (select * from waited where actor <> '{IMPORT}' and lasted > 0),
     kept as (
-        {_under_holds("live", "r.event_id, true as by_hold, greatest(h.begun_at, r.joined_at) as since, "
-                      "least(h.ended_at, r.occurred_at) as until", "h.begun_at < r.occurred_at and h.ended_at > r.joined_at")}
+        {
+    _under_holds(
+        "live",
+        "r.event_id, true as by_hold, greatest(h.begun_at, r.joined_at) as since, "
+        "least(h.ended_at, r.occurred_at) as until",
+        "h.begun_at < r.occurred_at and h.ended_at > r.joined_at",
+    )
+}
         union all
         select r.event_id, false, greatest(d.begun_at, r.joined_at), least(d.ended_at, r.occurred_at)
         from live r join down d on d.begun_at < r.occurred_at and d.ended_at > r.joined_at
@@ -520,8 +545,8 @@ _WAITS = f"""
         from kept
         window before as (partition by event_id order by since, until rows between unbounded preceding and 1 preceding)
     ), lengths as (
-        select event_id, coalesce(sum(greatest(0, until - greatest(since, hold_until))) filter (by_hold), 0)::bigint as hold_us,
-               sum(greatest(0, until - greatest(since, any_until)))::bigint as all_us
+        select event_id, sum(greatest(0, until - greatest(since, any_until)))::bigint as all_us,
+               coalesce(sum(greatest(0, until - greatest(since, hold_until))) filter (by_hold), 0)::bigint as hold_us
         from merged group by event_id
     ), compared as (
         select w.*, coalesce(hold_us, 0) as hold_us, coalesce(all_us, 0) - coalesce(hold_us, 0) as console_us
@@ -534,7 +559,8 @@ _WAITS = f"""
            format('{{}} after {{}} µs of waiting tells of {{}} µs', event, lasted, told_us) as what
     from compared where told_us <> lasted and not coalesce(told.start_unknown, false)
     union all
-    select 'wait split', batch, business, site, kind, task_id, format('{{}} tells of a wait of less than nothing', event)
+    select 'wait split', batch, business, site, kind, task_id,
+           format('{{}} tells of a wait of less than nothing', event)
     from compared where least({", ".join(f"coalesce(told.waited.{cause}, 0)" for cause in _CAUSES)}) < 0
     union all
     select 'wait split', batch, business, site, kind, task_id,
@@ -552,8 +578,11 @@ _WAITS = f"""
     union all
     select distinct 'holds', batch, business, site, kind, task_id,
            format('{{}} at {{}}, while a hold on {{}} {{}} was in force', event, occurred_at, target_kind, target)
-    from ({_under_holds("started", "r.*, h.target_kind, h.target",
-                        "h.begun_at <= r.occurred_at and r.occurred_at < h.ended_at")})
+    from ({
+    _under_holds(
+        "started", "r.*, h.target_kind, h.target", "h.begun_at <= r.occurred_at and r.occurred_at < h.ended_at"
+    )
+})
 """
 
 _HOLDS = """
@@ -592,9 +621,7 @@ _FACTS_SHAPE = (
     '"created_by": "VARCHAR", "schedule_id": "BIGINT", "requested_service": "VARCHAR", "priority": "BIGINT", '
     '"due_at": "BIGINT", "rerun_of": "BIGINT", "widget": "VARCHAR", "source": "VARCHAR"}'
 )
-_END_SHAPE = (
-    '{"errors": "BIGINT", "joined": "BIGINT", "outcome": "VARCHAR", "error": "VARCHAR", "changes": ["BIGINT"]}'
-)
+_END_SHAPE = '{"errors": "BIGINT", "joined": "BIGINT", "outcome": "VARCHAR", "error": "VARCHAR", "changes": ["BIGINT"]}'
 _EDITED = ("name", "target", "scope", "priority", "requested_service", "due_at")
 _COLLECTS = f"kind in ({_list(COLLECTING_KINDS)})"
 _ASSETS = ("assets_new", "assets_changed", "assets_gone", "assets_online", "assets_offline")
@@ -605,37 +632,44 @@ def _edited(field: str, sql_type: str = "varchar") -> str:
 
 
 def _rows_of(events: str) -> str:
-    """Make CTEs that end in `told`: the task rows that a set of events (a condition) makes, and the widget's numbers."""
+    """Make CTEs that end in `told`: the task rows that some events (a condition) make, and a widget's numbers."""
     waits = ", ".join(
-        f"coalesce(sum(waited.{cause}) filter (from_status = 'New'), 0)::bigint as wait_{cause}" for cause in _CAUSES
+        f"coalesce(sum(waits.waited.{cause}) filter (from_status = 'New'), 0)::bigint as wait_{cause}"
+        for cause in _CAUSES
     )
+    edits = ", ".join(
+        f"arg_max({{'it': changes ->> '$.{f}'}}, event_id) filter (json_exists(changes, '$.{f}')) as {f}"
+        for f in _EDITED
+    )
+    wait_sum = " + ".join(f"wait_{cause}" for cause in _CAUSES)
+    wait_columns = ", ".join(f"wait_{cause} as wait_{cause}_s" for cause in _CAUSES)
+    assets = ", ".join(f"if(ended, last.told.changes[{n}], null) as {name}" for n, name in enumerate(_ASSETS, 1))
     return f"""
         source as (
-            select event_id, occurred_at, task_id, event, from_status, to_status, reason, actor, business, site, kind, owner,
-                   service, attempt, dq, dp, dr, epoch_us(occurred_at) as us,
+            select event_id, occurred_at, task_id, event, from_status, to_status, reason, actor, business, site, kind,
+                   owner, service, attempt, dq, dp, dr, epoch_us(occurred_at) as us,
                    case when event = 'submit' then json_transform(detail, '{_FACTS_SHAPE}') end as facts,
-                   case when dq < 0 or dp < 0 or event = 'edit' then json_transform(detail, '{_WAITED_SHAPE}') end as waits,
+                   case when dq < 0 or dp < 0 or event = 'edit'
+                        then json_transform(detail, '{_WAITED_SHAPE}') end as waits,
                    case when event in ('finish', 'confirm_stop', 'stop', 'fail', 'expire')
                         then json_transform(detail, '{_END_SHAPE}') end as told,
                    case when event = 'edit' then detail -> '$.changes' end as changes
             from task_event where {events}
+        ), summed as (
+            select *, {_WAITED.replace("told.", "waits.")} as waits_us from source
         ), edited as (
-            select task_id, {
-        ", ".join(
-            f"arg_max({{'it': changes ->> '$.{f}'}}, event_id) filter (json_exists(changes, '$.{f}')) as {f}"
-            for f in _EDITED
-        )
-    }
-            from source where changes is not null group by task_id
+            select task_id, {edits} from source where changes is not null group by task_id
         ), folded as (
             select task_id, any_value({{'event': event_id, 'moment': occurred_at, 'actor': actor, 'business': business,
                        'site': site, 'kind': kind, 'owner': owner, 'facts': facts}}) filter (event = 'submit') as first,
                    arg_max(to_status, event_id) as status, arg_max(attempt, event_id) as attempt,
                    count(*) filter (event in ('edit', 'restore', 'hide', 'unhide')) + 1 as version,
-                   coalesce(arg_max(event = 'hide' or event = 'stop', event_id) filter (
-                       event in ('hide', 'unhide', 'restore') or (event = 'stop' and reason = 'deleted')), false) as hidden,
+                   coalesce(arg_max(event in ('hide', 'stop'), event_id) filter (
+                       event in ('hide', 'unhide', 'restore') or (event = 'stop' and reason = 'deleted')
+                   ), false) as hidden,
                    arg_max({{'moment': occurred_at, 'us': us, 'event': event, 'status': to_status, 'reason': reason,
-                       'told': told}}, event_id) filter (to_status in ({_FINAL}) and event not in ('hide', 'unhide')) as last,
+                       'told': told}}, event_id)
+                       filter (to_status in ({_FINAL}) and event not in ('hide', 'unhide')) as last,
                    arg_max({{'reason': reason}}, event_id) filter (event = 'request_stop') as asked,
                    min(occurred_at) filter (event in ('submit', 'due') and dq > 0) as queued_at,
                    min(occurred_at) filter (event = 'claim') as claimed_at,
@@ -647,10 +681,9 @@ def _rows_of(events: str) -> str:
                    arg_max(service, event_id) filter (event = 'process') as processed_by,
                    arg_max(service, event_id) filter (event in ('claim', 'process')) as started_by,
                    coalesce(bool_or(waits.start_unknown), false) as start_unknown,
-                   {waits.replace("waited.", "waits.waited.")},
+                   {waits},
                    count(*) filter (from_status = 'Processing, queued' and dp < 0) as process_waits,
-                   coalesce(sum({_WAITED.replace("told.", "waits.")}) filter (from_status = 'Processing, queued'), 0)::bigint
-                       as process_wait,
+                   coalesce(sum(waits_us) filter (from_status = 'Processing, queued'), 0)::bigint as process_wait,
                    coalesce(sum(waits.waited.hold) filter (from_status = 'Processing, queued'), 0)::bigint
                        as process_wait_hold,
                    sum(us) filter (event = 'claim') as claims_us, sum(us) filter (event = 'process') as processes_us,
@@ -658,16 +691,23 @@ def _rows_of(events: str) -> str:
                    sum(us) filter (dr < 0 and from_status in ('Active', 'Connecting')) as collect_us,
                    sum(us) filter (dr < 0 and from_status = 'Processing') as process_us,
                    sum(us) filter (dr < 0 and from_status = 'Stopping') as stopping_us
-            from source group by task_id
+            from summed group by task_id
         ), staged as (
             select *, first.kind as kind, status in ({_FINAL}) as ended,
                    not ({_COLLECTS.replace("kind", "first.kind")}) or handed_at is not null as in_processing,
-                   if(status in ({_IN_SLOT}), started_us, 0) as open_us
+                   if(status in ({_IN_SLOT}), started_us, 0) as open_us,
+                   -- A stop ends the stage that it was asked for in.
+                   if(in_processing, collect_us, coalesce(collect_us + stopping_us, collect_us, stopping_us))
+                       as collects_us,
+                   if(in_processing, coalesce(process_us + stopping_us, process_us, stopping_us), process_us)
+                       as works_us
             from folded where first is not null
         ), told as (
             select s.task_id, s.task_id & {(1 << NUMBER_BITS) - 1} as number, {_edited("name")} as name, kind,
                    first.business as business, first.site as site, {_edited("target")} as target,
-                   first.facts.target_kind as target_kind, {_edited("scope")} as scope, first.facts.initiator as initiator,
+                   first.facts.target_kind as target_kind, {
+        _edited("scope")
+    } as scope, first.facts.initiator as initiator,
                    first.owner as owner, coalesce(first.facts.created_by, first.actor) as created_by,
                    first.facts.schedule_id as schedule_id, {_edited("requested_service")} as requested_service,
                    if({_COLLECTS}, claimed_by, null) as service, if({_COLLECTS}, processed_by, started_by) as processor,
@@ -684,19 +724,17 @@ def _rows_of(events: str) -> str:
                    coalesce(handed_at, put_back_at) as processing_queued_at,
                    if({_COLLECTS}, processed_at, if(start_unknown, null, claimed_at)) as processing_started_at,
                    if(ended, last.moment, null) as finished_at,
-                   if(queued_at is null or start_unknown, null, {" + ".join(f"wait_{c}" for c in _CAUSES)}) as wait_s,
-                   {", ".join(f"wait_{c} as wait_{c}_s" for c in _CAUSES)},
-                   if(process_waits = 0, null, process_wait) as process_wait_s, process_wait_hold as process_wait_hold_s,
-                   if({_COLLECTS} and not start_unknown,
-                      coalesce(collect_us + if(in_processing, 0, coalesce(stopping_us, 0)), if(in_processing, null, stopping_us))
-                      - (claims_us - if(in_processing, 0, open_us)), null)::bigint as run_s,
-                   if(start_unknown and not {_COLLECTS}, null,
-                      coalesce(process_us + if(in_processing, coalesce(stopping_us, 0), 0), if(in_processing, stopping_us, null))
-                      - (if({_COLLECTS}, 0, coalesce(claims_us, 0)) + coalesce(processes_us, 0)
-                         - if(in_processing, open_us, 0)))::bigint as process_s,
-                   {
-        ", ".join(f"if(ended, last.told.changes[{n}], null) as {name}" for n, name in enumerate(_ASSETS, 1))
-    },
+                   if(queued_at is null or start_unknown, null, {wait_sum}) as wait_s,
+                   {wait_columns},
+                   if(process_waits = 0, null, process_wait) as process_wait_s,
+                   process_wait_hold as process_wait_hold_s,
+                   if({_COLLECTS} and not start_unknown, collects_us - (claims_us - if(in_processing, 0, open_us)),
+                      null)::bigint as run_s,
+                   if({_COLLECTS} or not start_unknown, works_us + if(in_processing, open_us, 0)
+                      - if({
+        _COLLECTS
+    }, 0, coalesce(claims_us, 0)) - coalesce(processes_us, 0), null)::bigint as process_s,
+                   {assets},
                    first.facts.widget as widget, if(ended, last.told.joined, null) as joined, last.us as last_us
             from staged s left join edited using (task_id)
         )
@@ -716,8 +754,8 @@ def _differing(columns: tuple[str, ...]) -> tuple[str, str]:
         parts.append((column, stored, unit))
     differs = " or ".join(f"t.{column} is distinct from {stored}" for column, stored, _ in parts)
     says = ", ".join(
-        f"if(t.{column} is distinct from {stored}, '{column} is ' || coalesce({stored}::varchar || '{unit}', 'empty') || "
-        f"', the ledger says ' || coalesce(t.{column}::varchar || '{unit}', 'empty'), null)"
+        f"if(t.{column} is distinct from {stored}, '{column} is ' || coalesce({stored}::varchar || '{unit}', 'empty') "
+        f"|| ', the ledger says ' || coalesce(t.{column}::varchar || '{unit}', 'empty'), null)"
         for column, stored, unit in parts
     )
     return differs, f"array_to_string(list_filter([{says}], lambda x: x is not null), '; ')"
@@ -732,6 +770,13 @@ _ROWS = f"""
         from task_done where $span and batch <= $upto group by task_id
     ), stored as (
         select d.* from task_done d join done using (task_id, batch) where d.batch <= $upto
+    ), versions as (
+        -- A restored task's row New gives way to its next row or, before that, to its published live row.
+        select task_id, batch, business, site, kind, status, if(superseded_by <= $upto, superseded_by, null) as marked,
+               lead(batch) over (partition by task_id order by batch) as next_batch
+        from task_done
+        where $span and batch <= $upto
+          and (superseded_by is not null or status = 'New' or task_id in (select task_id from done where n > 1))
     ), refreshed as (
         select *, count(*) over (partition by task_id) as n from widget_refresh where $span and batch <= $upto
     )
@@ -755,16 +800,12 @@ _ROWS = f"""
     select 'task rows', batch, null, null, null, task_id, format('has {{}} rows of {{}} batches', n, batches)
     from done where n <> batches
     union all
-    select 'task rows', d.batch, d.business, d.site, d.kind, d.task_id, 'has a newer row that is not listed as superseding'
-    from task_done d join done using (task_id)
-    where $span and done.n > 1 and d.batch > (select min(o.batch) from task_done o where o.task_id = d.task_id)
-      and d.batch <= $upto
-      and not exists (select 1 from task_superseded s where s.task_id = d.task_id and s.batch = d.batch)
-    union all
-    select 'task rows', s.batch, null, null, null, s.task_id, 'is listed as having a newer row, but has none of that batch'
-    from task_superseded s
-    where $span and s.batch <= $upto
-      and not exists (select 1 from task_done d where d.task_id = s.task_id and d.batch = s.batch)
+    select 'task rows', batch, business, site, kind, task_id,
+           format('a row of {{}} is marked as replaced by {{}}, its next row is of {{}}', status,
+                  coalesce('batch ' || marked, 'none'), coalesce('batch ' || next_batch, 'none'))
+    from versions
+    where if(status = 'New', marked < batch or marked > next_batch or (marked is null and next_batch is not null),
+             marked is distinct from next_batch)
     union all
     select 'widget refreshes', r.batch, t.business, t.site, t.kind, task_id,
            case when r.task_id is null then 'the refresh has no row' when r.n > 1 then 'the refresh has several rows'
@@ -787,11 +828,7 @@ _ROWS = f"""
 _LIVE_DIFFERS, _LIVE_SAYS = _differing((*_COMPARED, *_SHOWN))
 
 
-def _live(look: _Look) -> Iterator[Wrong]:
-    """Compare the published rows with the ledger as of their batch, in one statement: they may be rewritten any time."""
-    yield from look.wrong(_LIVE)
-
-
+#: One statement, and so one moment: the published rows may be rewritten at any time.
 _PUBLISHED = "(select batch from live_mark)"
 _LIVE = f"""
     with unfinished as materialized (
@@ -807,7 +844,8 @@ _LIVE = f"""
         having bool_or(event = 'begun') and not bool_or(event not in ('placed', 'begun'))
     ), over_them as (
         select task_id, arg_min(hold_id, (h.from_at, h.hold_id)) as held_by
-        from told r join held h on (h.business is null or h.business = r.business) and (h.site is null or h.site = r.site)
+        from told r join held h
+          on (h.business is null or h.business = r.business) and (h.site is null or h.site = r.site)
              and h.target = case h.target_kind when 'user' then r.owner when 'kind' then r.kind
                             else r.schedule_id::varchar end
         group by task_id
@@ -817,7 +855,8 @@ _LIVE = f"""
         from told left join causes using (task_id) left join over_them using (task_id)
     ), t as (
         select shown.*, case when not waits then null when shown.held_by is not null then 'hold'
-                             when r.cause in ('hold', 'unknown') then 'another' else coalesce(r.cause, 'another') end as cause
+                             when r.cause in ('hold', 'unknown') then 'another'
+                             else coalesce(r.cause, 'another') end as cause
         from shown left join task_live r using (task_id)
     )
     select 'live rows' as "check", r.batch, t.business, t.site, t.kind, task_id, {_LIVE_SAYS} as what
@@ -856,7 +895,8 @@ _SERVICES = f"""
                last_value(slots ignore nulls) over w as slots_now, last_value(role ignore nulls) over w as role_now,
                last_value(place ignore nulls) over w as place_now,
                last_value(case when state = 'service_added' then 'online'
-                               when state in ('online', 'draining', 'offline') then state end ignore nulls) over w as wanted,
+                               when state in ('online', 'draining', 'offline') then state end
+                          ignore nulls) over w as wanted,
                last_value(if(state in ('lost', 'returned'), state, null) ignore nulls) over w as heard,
                last_value(if(state in ('suspect', 'cleared'), state, null) ignore nulls) over w as trusted
         from acts window w as (partition by service order by event_id)
@@ -952,7 +992,8 @@ class _Version:
 
 
 def _schedules(look: _Look) -> Iterator[Wrong]:
-    """Walk each schedule's nominal times beside its rows."""
+    """Compare fired rows with the runs submitted, then walk each schedule's nominal times beside its rows."""
+    yield from look.wrong(_FIRED)
     last_tick = _last_tick(look)
     versions: dict[int, list[_Version]] = {}
     wheres: dict[int, Wrong] = {}
@@ -1101,12 +1142,12 @@ def _rollups(look: _Look) -> Iterator[Wrong]:
 
 
 def _audit(look: _Look) -> Iterator[Wrong]:
-    for first, last in look.spans("audit_id", ("audit",), EVENTS_AT_ONCE):
-        no = first >> NUMBER_BITS
-        yield from look.wrong(
-            _AUDIT, span=f"audit_id between {first} and {last}", first=max(first, make_id(no, 1)) - 1, no=no,
-            name=_quoted(look.names.get(no, f"business number {no}")),
-        )  # fmt: skip
+    for no, highest in look.highest("audit_id", ("audit",)).items():
+        for first, last in _spans(no, highest, EVENTS_AT_ONCE):
+            span = f"audit_id between {first} and {last}"
+            yield from look.wrong(
+                _AUDIT, span=span, first=max(first, make_id(no, 1)) - 1, no=no, name=_quoted(look.name(no))
+            )
 
 
 _AUDIT = f"""

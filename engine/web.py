@@ -1,7 +1,7 @@
 """Routes and headers of the web app, beside its pages.
 
-`/healthz` computes the age of the engine's tick and of the scheduler's beat itself, so that a dead thread can't say that
-it is well. The guard refuses websockets from other origins and adds the headers that every answer carries.
+`/healthz` computes the age of the engine's tick and of the scheduler's beat itself, so that a dead thread can't say it
+is well. The guard refuses websockets from other origins and adds the headers that every answer carries.
 """
 
 from __future__ import annotations

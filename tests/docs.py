@@ -60,7 +60,9 @@ def section(text: str, name: str) -> str:
 def main() -> int:
     text = README.read_text("utf-8")
     for name, make in SECTIONS.items():
-        text = text.replace(f"<!-- {name} -->\n{section(text, name)}\n<!-- end -->", f"<!-- {name} -->\n{make()}\n<!-- end -->")
+        text = text.replace(
+            f"<!-- {name} -->\n{section(text, name)}\n<!-- end -->", f"<!-- {name} -->\n{make()}\n<!-- end -->"
+        )
     README.write_text(text, "utf-8")
     return 0
 

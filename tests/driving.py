@@ -108,7 +108,7 @@ class Drive:
         self._born = self.now
 
     def tick(self, us: int, *actions: m.Action, actor: str = "ann") -> list[m.Outcome]:
-        """Let time pass, then let the services report and people act. Orders leave at once: nobody kills this console."""
+        """Let time pass, then let services report and people act. Orders leave at once: nobody kills this console."""
         self.now += us
         commands: list[Input] = []
         for action in actions:

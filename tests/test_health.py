@@ -208,6 +208,17 @@ def test_a_queue_whose_oldest_wait_does_not_grow_is_no_pile_up(life: Life) -> No
     assert "does not grow" in signal.headline
 
 
+def test_a_pile_up_of_hours_is_not_over_because_one_quarter_of_an_hour_went_well(life: Life) -> None:
+    life.length = collecting(900.0)
+    life.submit_every(60, 8 * 60)  # twelve slots do 48 an hour, 60 come
+    queued = sorted(task.id for task in life.core.state.tasks.values() if task.id in life.core.queues.waiting)
+    life.do(m.Stop(queued[:8]))
+    signal = judged(life, "pile_up")
+    window = life.look().depth.filter(site="Berlin")["oldest_s"]
+    assert window[-1] <= window[-17]
+    assert signal.holds
+
+
 def test_a_dip_below_the_threshold_starts_the_count_anew(life: Life) -> None:
     pile_up(life, 30, 12)
     tasks = [task.id for task in life.core.state.tasks.values() if task.id in life.core.queues.waiting]
@@ -427,7 +438,7 @@ def test_a_hold_that_was_forgotten_is_warned_of_after_a_day(life: Life) -> None:
     life.live(2 * 3600)
     (signal,) = [s for s in signals(life.look(), LIMITS) if s.name == "old_hold"]
     assert signal.holds
-    assert signal.headline == "Held for 1 day 1 h: user bob"
+    assert signal.headline == "Held for 25 h: user bob"
     assert "“Too many audits”" in said(signal)
 
 

@@ -16,10 +16,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import imports
+from engine import joblogs
 from engine.clock import DAY, MINUTE, SECOND
 from engine.errors import InvalidImport
-from engine.imports import BadRow, Job, Limits, Parsed, State, digest, load, parse, stage_in_child, to_rows
+from engine.imports import Limits, digest, load, stage_in_child, to_rows
+from engine.joblogs import BadRow, Job, Parsed, State, parse
 from engine.ledger import Rows, ServiceEvent, TaskRow, make_id, number_of
 from engine.lifecycle import NEXT, TERMINAL, Kind, Status
 from engine.state import State as LiveState
@@ -504,7 +505,7 @@ def test_every_bad_sacct_row_is_named_with_its_line(tmp_path: Path) -> None:
     with path.open("ab") as file:
         file.write(sacct("13", name="caf\0").encode() + b"\n")
         file.write(sacct("14", name="caf?").encode().replace(b"?", b"\xe9") + b"\n")
-        file.write(sacct("15").encode() + b"x" * (imports.LONGEST_LINE + 5) + b"\n")
+        file.write(sacct("15").encode() + b"x" * (joblogs.LONGEST_LINE + 5) + b"\n")
         file.write(sacct("16").encode())
     parsed = parse(path, "sacct")
     assert [(job.line, job.id) for job in parsed.jobs] == [(2, "1"), (15, "11"), (20, "16")]
@@ -527,7 +528,7 @@ def test_every_bad_sacct_row_is_named_with_its_line(tmp_path: Path) -> None:
         18: "is not UTF-8",
         19: "the line is longer than 1,048,576 bytes",
     }
-    assert {len(row.text) for row in parsed.bad if row.line == 19} == {imports.RAW_SHOWN}
+    assert {len(row.text) for row in parsed.bad if row.line == 19} == {joblogs.RAW_SHOWN}
 
 
 def test_a_sacct_header_that_lacks_what_is_needed_is_refused_by_name(tmp_path: Path) -> None:
@@ -691,7 +692,7 @@ any_line = st.text(max_size=30).filter(lambda text: "\n" not in text)
 HEADS = {"swf": "; UnixStartTime: 5", "sacct": COLUMNS, "csv": "id,submitted,ended,state"}
 
 
-@given(st.sampled_from(imports.FORMATS), st.lists(lines_of_all_formats | any_line, max_size=12), st.binary(max_size=6))
+@given(st.sampled_from(joblogs.FORMATS), st.lists(lines_of_all_formats | any_line, max_size=12), st.binary(max_size=6))
 @settings(deadline=None, max_examples=300)
 def test_whatever_a_file_holds_each_row_is_a_job_or_bad_or_counted(format: str, lines: list[str], tail: bytes) -> None:
     content = "\n".join([HEADS[format], *lines]).encode(errors="surrogatepass") + b"\n" + tail

@@ -71,7 +71,9 @@ def grid(snapshot: Snapshot) -> None:
                 "Initiator": newest["initiator"],
                 "Status": words,
                 "Waits for": newest["cause"],
-                "Service": [processor or service for service, processor in newest.select("service", "processor").iter_rows()],
+                "Service": [
+                    processor or service for service, processor in newest.select("service", "processor").iter_rows()
+                ],
             }
         ).with_columns(pl.col(pl.String).fill_null("")),
         key="grid",

@@ -7,7 +7,7 @@ import time
 
 
 def yardstick() -> float:
-    """Return the CPU seconds of a fixed loop, so that figures from busy hours can be told from calm ones (0.11 calm)."""
+    """Return the CPU seconds of a fixed loop, to tell figures of busy hours from those of calm ones (0.11)."""
     start, total = time.process_time(), 0
     for i in range(3_000_000):
         total += i

@@ -25,7 +25,9 @@ def test_the_first_start_shows_its_progress_then_a_living_queue_and_stops_in_ord
         problems: list[str] = []
         page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
         outside: list[str] = []
-        page.on("request", lambda r: outside.append(r.url) if not r.url.startswith((server.url, "data:", "blob:")) else None)
+        page.on(
+            "request", lambda r: outside.append(r.url) if not r.url.startswith((server.url, "data:", "blob:")) else None
+        )
         page.goto(server.url)
         expect(page.get_by_role("heading", name="Active tasks")).to_be_visible(timeout=90_000)
         expect(page.get_by_text(re.compile(r"Live, \d\d:\d\d:\d\d IST"))).to_be_visible()

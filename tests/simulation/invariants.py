@@ -6,6 +6,7 @@ are written out here a second time, from the design and not from the engine.
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -64,7 +65,8 @@ class Life:
             (start, end)
             for start, end, hold in self.hold_spans
             if hold.business in (None, e.business)
-            and (hold.target_kind, hold.target) in (("user", e.owner), ("kind", str(e.kind)), ("schedule", str(schedule)))
+            and (hold.target_kind, hold.target)
+            in (("user", e.owner), ("kind", str(e.kind)), ("schedule", str(schedule)))
         ]
 
     def _console(self) -> list[tuple[int, int]]:
@@ -205,7 +207,9 @@ def slots_respected(life: Life) -> Broken:
     slots: dict[tuple[str, str], int] = {}
     role: dict[tuple[str, str], str] = {}
     running: dict[tuple[str, str], dict[int, TaskEvent]] = defaultdict(dict)
-    rows: list[Any] = sorted([*life.events, *life.services], key=lambda r: (r.occurred_at, business_of(r.event_id), r.event_id))
+    rows: list[Any] = sorted(
+        [*life.events, *life.services], key=lambda r: (r.occurred_at, business_of(r.event_id), r.event_id)
+    )
     for r in rows:
         if not isinstance(r, TaskEvent):
             if r.event in ("service_added", "slots"):
@@ -286,7 +290,7 @@ def occurrences_settled_once(life: Life) -> Broken:
             told[f.schedule_id].append((f.nominal_at, f.last_nominal_at, f.count))
     for schedule, events in versions.items():
         spans = told[schedule]
-        for (_, end, _), (start, _, _) in zip(spans, spans[1:], strict=False):
+        for (_, end, _), (start, _, _) in itertools.pairwise(spans):
             if start <= end:
                 yield f"one_task_per_occurrence: schedule {schedule}: {start} again after {end}"
         for e, after in zip(events, [*events[1:], None], strict=True):
@@ -318,7 +322,9 @@ def task_and_fire_same_batch(life: Life) -> Broken:
     for b in life.batches:
         submitted = {e.task_id for e in b.rows.task_event if e.event == "submit"}
         for f in b.rows.schedule_fire:
-            if (f.outcome == "fired") != (f.task_id is not None) or (f.task_id is not None and f.task_id not in submitted):
+            if (f.outcome == "fired") != (f.task_id is not None) or (
+                f.task_id is not None and f.task_id not in submitted
+            ):
                 yield f"batch {b.number}: {f}"
         fired = {f.task_id for f in b.rows.schedule_fire}
         for e in b.rows.task_event:
@@ -369,7 +375,7 @@ def edits_compare_and_set(life: Life) -> Broken:
 
 @invariant
 def waits_add_up(life: Life) -> Broken:
-    """A task's wait is the sum of its waiting intervals, and each cause is what was in force, microsecond by microsecond."""
+    """A task's wait is the sum of its waiting intervals, and each cause had its very microseconds."""
     rows = {row.task_id: row for row in life.done}
     for task, row in rows.items():
         if row.status == "New":
@@ -404,7 +410,8 @@ def waits_add_up(life: Life) -> Broken:
         if found != {cause: causes.get(cause, 0) for cause in found} or sum(found.values()) != (row.wait_s or 0):
             yield f"task {task}: {found} of {row.wait_s}, expected {dict(causes)}"
         if (row.process_wait_s or 0, row.process_wait_hold_s) != (process, process_hold):
-            yield f"task {task}: processing {row.process_wait_s} ({row.process_wait_hold_s} held), expected {process} ({process_hold})"
+            found_there = f"{row.process_wait_s} ({row.process_wait_hold_s} held)"
+            yield f"task {task}: processing {found_there}, expected {process} ({process_hold})"
 
 
 def _is_due(life: Life, edit: TaskEvent) -> bool:
@@ -428,7 +435,7 @@ def _causes(life: Life, e: TaskEvent, stage: str, requested: str | None, start: 
         cuts |= {x for x in life.availability.get(key, ([], []))[0] if start < x < end}
     parts: dict[str, int] = defaultdict(int)
     ordered = sorted(cuts)
-    for a, b in zip(ordered, ordered[1:], strict=False):
+    for a, b in itertools.pairwise(ordered):
         if any(x <= a < y for x, y in holds):
             cause = "hold"
         elif any(x <= a < y for x, y in life.console):
@@ -447,7 +454,12 @@ def _available(life: Life, key: tuple[str, str], at: int) -> bool:
     return place >= 0 and values[place]
 
 
-_ROLE_OF = {"explorer": ("scan", "connector"), "zone": ("connector", "import"), "audit": ("audit",), "proc": ("process",)}
+_ROLE_OF = {
+    "explorer": ("scan", "connector"),
+    "zone": ("connector", "import"),
+    "audit": ("audit",),
+    "proc": ("process",),
+}
 _PREFIX = {("a", "north"): "n-", ("a", "south"): "s-", ("b", "east"): "e-"}
 
 

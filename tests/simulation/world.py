@@ -71,7 +71,9 @@ class World:
     acts_before_commit = False  #: a mutant lets orders out before their batch is durable
     naive_clock = False  #: a mutant believes the wall
 
-    def __init__(self, seed: int, make_core: Callable[..., Core] = Core, steps: int = 70, verbose: bool = False) -> None:
+    def __init__(
+        self, seed: int, make_core: Callable[..., Core] = Core, steps: int = 70, verbose: bool = False
+    ) -> None:
         self.seed, self.chance, self.steps, self.verbose = seed, Random(seed), steps, verbose
         self.make_core = make_core
         self.policy = Policy(undo=POLICY.undo, fair_share=seed % 4 == 3)
@@ -391,7 +393,11 @@ class World:
         command = m.Command(f"r{self.requests}", actor, action)
         self.notes.sent[command.request_id] = action
         self.queue.append(command)
-        if self.faults and self.chance.random() < 0.05 and not isinstance(action, m.AddBusiness | m.AddSite | m.AddService):
+        if (
+            self.faults
+            and self.chance.random() < 0.05
+            and not isinstance(action, m.AddBusiness | m.AddSite | m.AddService)
+        ):
             self.queue.append(command)
 
     def _again(self) -> None:
@@ -410,10 +416,14 @@ class World:
         for _ in range(chance.choice((1, 1, 1, 2, 6))):
             business = chance.choice(("a", "a", "b"))
             site = chance.choice(SITES[business])
-            kind = chance.choice((Kind.SCAN, Kind.SCAN, Kind.AUDIT, Kind.CONNECTOR, Kind.IMPORT, Kind.REPORT, Kind.OUTLIER))
+            kind = chance.choice(
+                (Kind.SCAN, Kind.SCAN, Kind.AUDIT, Kind.CONNECTOR, Kind.IMPORT, Kind.REPORT, Kind.OUTLIER)
+            )
             asked = None
             if kind is Kind.SCAN and chance.random() < 0.2:
-                asked = chance.choice([n for b, s, n, r in HOSTS if (b, s, r) == (business, site, "explorer")] or [None])
+                asked = chance.choice(
+                    [n for b, s, n, r in HOSTS if (b, s, r) == (business, site, "explorer")] or [None]
+                )
             due_at = None
             if chance.random() < 0.25:
                 due_at = self.wall + chance.choice((-5, 3, 20, 45)) * SECOND
@@ -462,7 +472,12 @@ class World:
             return
         task = self.chance.choice(sorted(new, key=lambda t: t.id))
         changes: dict[str, object] = self.chance.choice(
-            ({"priority": self.chance.randrange(10)}, {"name": "renamed"}, {"due_at": "now"}, {"due_at": self.wall + 20 * SECOND})
+            (
+                {"priority": self.chance.randrange(10)},
+                {"name": "renamed"},
+                {"due_at": "now"},
+                {"due_at": self.wall + 20 * SECOND},
+            )
         )
         if task.kind is Kind.SCAN and self.chance.random() < 0.4:
             hosts = [n for b, s, n, r in HOSTS if (b, s, r) == (task.business, task.site, "explorer")]
@@ -597,12 +612,17 @@ class World:
                 assert task.lease is not None
                 since = self.notes.stopping_since.setdefault((task.id, task.lease), self.ticked)
                 if self.ticked - since > self.policy.stop_deadline + LONGEST_STEP:
-                    self._broken("stop_settles", f"task {task.id} is Stopping for {(self.ticked - since) / SECOND:.0f} s")
+                    self._broken(
+                        "stop_settles", f"task {task.id} is Stopping for {(self.ticked - since) / SECOND:.0f} s"
+                    )
             elif task.lease is not None:
                 service = state.service(task)
                 contact = self.notes.contact.get((service.business, service.name), 0)
                 if self.ticked - contact > 45 * SECOND + 2 * LONGEST_STEP and service.wanted != "offline":
-                    self._broken("lost_service_rescued", f"{service.name} is silent since {contact} (now {self.ticked}), task {task.id} runs")
+                    self._broken(
+                        "lost_service_rescued",
+                        f"{service.name} is silent since {contact} (now {self.ticked}), task {task.id} runs",
+                    )
         for place in queues.places.values():
             head = place.head()
             if head is not None and place.least_loaded() is not None:
@@ -631,7 +651,11 @@ class World:
             there[q.place.business, q.site, q.kind, q.stage] += len(q.members)
             cause[q.place.business, q.site, q.kind, q.stage, q.cause] += len(q.members)
         ran = Counter((t.business, t.site, t.kind) for t in self.core.state.tasks.values() if t.lease is not None)
-        for name, summed, live in (("waiting", waiting, there), ("running", running, ran), ("by cause", by_cause, cause)):
+        for name, summed, live in (
+            ("waiting", waiting, there),
+            ("running", running, ran),
+            ("by cause", by_cause, cause),
+        ):
             if +summed != +live or -summed:
                 self._broken("ledger_sums_equal_state", f"{name}: ledger {dict(+summed)}, state {dict(+live)}")
 
