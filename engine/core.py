@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from . import messages as m
 from .clock import Reading
-from .dispatch import ROLES, Hold, Service
+from .dispatch import ROLES, SERVES, Hold, Service, lane_of
 from .errors import Invalid, NotFound, Refused
 from .ledger import Audit, Detail, QueueShift, ScheduleEvent, ServiceEvent, TaskEvent, TaskRow, make_id
 from .lifecycle import SYSTEM_KINDS, Kind, Reason, Status
@@ -56,8 +56,8 @@ class Core(Machine):
         step = self._open(reading)
         self._looked = self._ticked
         for service in self.queues.services.values():
-            if service.heard is None and service.running:
-                service.heard = 0
+            if service.running:
+                self._expect_report(service)
         self._pass_time(step.now, reading.down_from)
         for task in sorted(self.state.tasks.values(), key=lambda t: t.id):
             if task.lease is None:
@@ -177,12 +177,15 @@ class Core(Machine):
             raise NotFound.named("service", requested, [n for b, n in self.queues.services if b == business])
         if kind not in SYSTEM_KINDS and service.site != site:
             raise Invalid(f"{requested} is not a service of {site}")
+        if service.role not in SERVES[lane_of(kind, COLLECT)]:
+            raise Invalid(f"{requested} has the role {service.role}, which can't run a task of type {kind}")
 
     def _refresh_widget(self, action: m.RefreshWidget) -> m.Outcome:
         waiting = self.state.widgets.get((action.business, action.site, action.widget))
-        if waiting is not None:
-            self.state.tasks[waiting].joined += 1
-            return m.Outcome(skipped=[(waiting, "joined the refresh that waits")])
+        if waiting:
+            first = min(waiting)
+            self.state.tasks[first].joined += 1
+            return m.Outcome(skipped=[(first, "joined the refresh that waits")])
         new = m.NewTask(
             action.business, action.site, Kind.QUERY, "Query", SYSTEM_OWNER, "System", action.widget, "widget",
             created_by="System",
@@ -378,6 +381,8 @@ class Core(Machine):
                 raise NotFound.named("schedule", target.name)
         elif target.kind != "user":
             raise NotFound.named("kind of hold", target.kind, ("user", "kind", "schedule"))
+        elif target.name == SYSTEM_OWNER:
+            raise Invalid("System tasks are held by their type, not as a user's")
 
     def _lift_holds(self, action: m.LiftHolds) -> m.Outcome:
         """Lift the holds that were listed; whatever was placed meanwhile stays."""
@@ -579,7 +584,7 @@ def answers_from(audits: Iterable[Audit]) -> dict[str, tuple[int, m.Outcome]]:
         if row.request_id is None:
             continue
         _, known = answers.get(row.request_id, (0, m.Outcome()))
-        changed_id: int | str = int(row.object_id) if row.object_id.isdigit() else row.object_id
+        changed_id: int | str = int(row.object_id) if row.object_kind in ("task", "schedule") else row.object_id
         if row.action == "hold":
             changed_id = (row.after or {})["hold_id"]
         elif row.action == "lift":

@@ -11,6 +11,7 @@ Invariant: a held sub-queue is never claimed from; a place's heap holds the key 
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import Counter
 from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
@@ -390,7 +391,7 @@ class Queues:
         shifts: Shifts = Counter()
         for queue in self._queues_of.get((hold.target_kind, hold.target), ()):
             if hold.reaches(queue.place.business, queue.site):
-                queue.holds.append(hold)
+                insort(queue.holds, hold, key=_age)
                 if len(queue.holds) == 1:
                     shifts.update(queue.switch(at))
         return shifts
@@ -417,7 +418,7 @@ class Queues:
             for hold in self._holds_on.get(target, ())
             if hold.reaches(business, site)
         ]
-        return sorted(found, key=lambda hold: (hold.from_at, hold.id))
+        return sorted(found, key=_age)
 
     # --- who is next
 
@@ -485,6 +486,10 @@ class Queues:
         place.services.append(service)
         place.services.sort(key=lambda s: s.name)
         service.places.append(place)
+
+
+def _age(hold: Hold) -> tuple[int, int]:
+    return hold.from_at, hold.id
 
 
 def _fits(service: Service, place: Place) -> bool:

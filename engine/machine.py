@@ -76,7 +76,8 @@ class Machine:
         self.queues = self.state.queues
         self.queues.fair_share = self.policy.fair_share
         self._timers: list[tuple[int, int, str, Any]] = []  #: by wall instant
-        self._deadlines: list[tuple[int, int, str, int, int]] = []  #: by ticked time: what, task, lease
+        #: by ticked time: what, task, lease, and the hold that asked to suspend, if one did
+        self._deadlines: list[tuple[int, int, str, int, int, int | None]] = []
         self._serial = 0
         self._ticked = 0
         self._looked = 0
@@ -99,8 +100,8 @@ class Machine:
         return into
 
     def _advance(self, reading: Reading) -> int:
-        """Never let an instant come twice, whatever the clock says."""
-        return max(reading.now, self.state.last + 1)
+        """Never let an instant come twice, nor one before the console went down, whatever the clock says."""
+        return max(reading.now, reading.down_from or 0, self.state.last + 1)
 
     # --- emitting: every change is a row first
 
@@ -248,7 +249,7 @@ class Machine:
     def _pass_time(self, now: int, down_from: int | None) -> None:
         """Let everything come due that was to come by now, in nominal order; then the schedules."""
         if down_from is not None and not self.queues.console_is_down:
-            self._service_event(None, "console_down", at=max(down_from, self.state.last))
+            self._set_timer(max(down_from, self.state.last), "go_down", None)
         fires: list[int] = []
         while self._timers and self._timers[0][0] <= now:
             at, _, what, subject = heappop(self._timers)
@@ -282,7 +283,11 @@ class Machine:
             if hold is not None:
                 self._end_hold(hold, "expired", ENGINE, at)
         elif what == "forget":
-            self.state.deleted.pop(subject, None)
+            task = self.state.deleted.get(subject)
+            if task is not None and (task.finished_at or 0) + self.policy.undo <= at:  # else deleted again meanwhile
+                del self.state.deleted[subject]
+        elif what == "go_down":
+            self._service_event(None, "console_down", at=at)
 
     def _set_timer(self, at: int, what: str, subject: Any) -> None:
         self._serial += 1
@@ -369,9 +374,10 @@ class Machine:
 
     def _end_hold(self, hold: Hold, event: str, actor: str, at: int, reason: str | None = None) -> None:
         self._hold_event(hold, event, actor, at, reason)
-        for task in collecting_under(self.state, hold):
-            if task.suspend == hold.id:
-                self._withdraw_suspension(task, at)
+        if hold.suspend:
+            for task in collecting_under(self.state, hold):
+                if task.suspend == hold.id:
+                    self._withdraw_suspension(task, at)
         self._unpark(at)
 
     def _withdraw_suspension(self, task: Task, at: int) -> None:
@@ -382,6 +388,7 @@ class Machine:
             self._emit(task, "suspend_lapsed", ENGINE, "withdrawn", at=at)
         else:
             self._emit(task, "ask_to_suspend", ENGINE, Reason.HOLD, detail={"hold_id": other.id}, at=at)
+            self._set_deadline(self.policy.suspend_deadline, "suspend", task)
 
     # --- schedules
 
@@ -455,17 +462,17 @@ class Machine:
     def _set_deadline(self, after: int, what: str, task: Task) -> None:
         self._serial += 1
         assert task.lease is not None
-        heappush(self._deadlines, (self._ticked + after, self._serial, what, task.id, task.lease))
+        heappush(self._deadlines, (self._ticked + after, self._serial, what, task.id, task.lease, task.suspend))
 
     def _run_deadlines(self) -> None:
         while self._deadlines and self._deadlines[0][0] <= self._ticked:
-            _, _, what, task_id, lease = heappop(self._deadlines)
+            _, _, what, task_id, lease, hold_id = heappop(self._deadlines)
             task = self.state.tasks.get(task_id)
             if task is None or task.lease != lease:
                 continue
             if what == "stop" and task.status is Status.STOPPING:
                 self._give_up_stopping(task)
-            elif what == "suspend" and task.status in COLLECTING and task.suspend is not None:
+            elif what == "suspend" and task.status in COLLECTING and task.suspend is not None and task.suspend == hold_id:
                 self._emit(task, "suspend_lapsed", ENGINE, "not_answered")
         if self._ticked - self._looked >= SECOND:
             self._looked = self._ticked

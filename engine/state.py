@@ -81,7 +81,7 @@ class State:
         self.holds: dict[int, Hold] = {}  #: in force and to come
         self.schedules: dict[int, Schedule] = {}
         self.owed: set[int] = set()  #: schedules with a run queued until a hold ends
-        self.widgets: dict[tuple[str, str, str], int] = {}  #: a widget's refresh that waits in New
+        self.widgets: dict[tuple[str, str, str], set[int]] = {}  #: a widget's refreshes that wait; more after rescues
         self.last = 0  #: the last instant at which anything happened
 
     def business(self, name: str | None) -> Business:
@@ -314,14 +314,19 @@ def _expect(state: State, task: Task) -> None:
     if task.schedule_id is not None and task.schedule_id in state.schedules:
         state.schedules[task.schedule_id].waiting.add(task.id)
     if task.widget is not None:
-        state.widgets.setdefault((task.business, task.site, task.widget), task.id)
+        state.widgets.setdefault((task.business, task.site, task.widget), set()).add(task.id)
 
 
 def _forget(state: State, task: Task) -> None:
     if task.schedule_id is not None and task.schedule_id in state.schedules:
         state.schedules[task.schedule_id].waiting.discard(task.id)
-    if task.widget is not None and state.widgets.get((task.business, task.site, task.widget)) == task.id:
-        del state.widgets[task.business, task.site, task.widget]
+    if task.widget is not None:
+        widget = (task.business, task.site, task.widget)
+        waiting = state.widgets.get(widget)
+        if waiting is not None:
+            waiting.discard(task.id)
+            if not waiting:
+                del state.widgets[widget]
 
 
 def _leave(state: State, task: Task, e: TaskEvent) -> None:
@@ -472,4 +477,5 @@ def covered(hold: Hold, task: Task) -> bool:
 
 def collecting_under(state: State, hold: Hold) -> list[Task]:
     """List the tasks that collect while a hold covers them, by id."""
-    return sorted((t for t in state.tasks.values() if t.status in COLLECTING and covered(hold, t)), key=lambda t: t.id)
+    running = (task for service in state.queues.services.values() for task in service.running.values())
+    return sorted((t for t in running if t.status in COLLECTING and covered(hold, t)), key=lambda t: t.id)

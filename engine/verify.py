@@ -420,6 +420,11 @@ _LIVES_RULES: tuple[tuple[str, str, str], ...] = (
     ),
     (
         "services",
+        f"starts and service is null and actor <> '{IMPORT}'",
+        "format('{} on no service', event)",
+    ),
+    (
+        "services",
         "event = 'claim' and requested.it is not null and service is distinct from requested.it",
         "format('started on {}, but {} was requested', coalesce(service, 'no service'), requested.it)",
     ),
@@ -432,8 +437,8 @@ _LIVES_RULES: tuple[tuple[str, str, str], ...] = (
 
 _LIVES = f"""
     with source as (
-        select event_id, batch, occurred_at, task_id, event, from_status, to_status, reason, business, site, kind,
-               owner, service, lease, attempt, cause, dq, dp, dr, event in ('claim', 'process') as starts,
+        select event_id, batch, occurred_at, task_id, event, from_status, to_status, reason, actor, business, site,
+               kind, owner, service, lease, attempt, cause, dq, dp, dr, event in ('claim', 'process') as starts,
                case when event = 'submit' then (detail ->> '$.due_at')::bigint end as due_at,
                case when event = 'submit' then {{'it': detail ->> '$.requested_service'}}
                     when event = 'edit' and json_exists(detail, '$.changes.requested_service')
@@ -881,50 +886,56 @@ _LANES = "('scan', 'explorer'), ('connector', 'explorer'), ('connector', 'hosted
          "('audit', 'audit_service'), ('processing', 'processor')"  # fmt: skip
 
 _SERVICES = f"""
-    with acts as (
-        select event_id, batch, site, service, event, kind, task_id, dr, null::varchar as state, null::bigint as slots,
-               null::varchar as role, null::varchar as place
-        from task_event where business = $name and batch <= $upto and dr <> 0 and service is not null
-        union all
-        select event_id, batch, site, service, event, null, null, 0, event, (detail ->> '$.slots')::bigint,
-               detail ->> '$.role', if(event = 'service_added', coalesce(site, ''), null)
+    with said as (
+        select event_id, service, (detail ->> '$.slots')::bigint as slots, detail ->> '$.role' as role,
+               if(event = 'service_added', coalesce(site, ''), null) as place,
+               case when event = 'service_added' then 'online'
+                    when event in ('online', 'draining', 'offline') then event end as wanted,
+               if(event in ('lost', 'returned'), event, null) as heard,
+               if(event in ('suspect', 'cleared'), event, null) as trusted
         from service_event
         where business = $name and batch <= $upto and service is not null and event <> 'stale_report'
-    ), walked as (
-        select *, sum(dr) over w as running, coalesce(sum(dr) filter (kind = 'scan') over w, 0) as scanning,
-               last_value(slots ignore nulls) over w as slots_now, last_value(role ignore nulls) over w as role_now,
-               last_value(place ignore nulls) over w as place_now,
-               last_value(case when state = 'service_added' then 'online'
-                               when state in ('online', 'draining', 'offline') then state end
-                          ignore nulls) over w as wanted,
-               last_value(if(state in ('lost', 'returned'), state, null) ignore nulls) over w as heard,
-               last_value(if(state in ('suspect', 'cleared'), state, null) ignore nulls) over w as trusted
-        from acts window w as (partition by service order by event_id)
+    ), known as (
+        select event_id, service, last_value(slots ignore nulls) over w as slots_now,
+               last_value(role ignore nulls) over w as role_now, last_value(place ignore nulls) over w as place_now,
+               last_value(wanted ignore nulls) over w as wanted, last_value(heard ignore nulls) over w as heard,
+               last_value(trusted ignore nulls) over w as trusted
+        from said window w as (partition by service order by event_id)
+    ), acts as (
+        select event_id, batch, site, service, kind, task_id, event, sum(dr) over w as running,
+               sum(if(kind = 'scan', dr, 0)) over w as scanning
+        from task_event where business = $name and batch <= $upto and dr <> 0 and service is not null
+        window w as (partition by service order by event_id rows unbounded preceding)
     ), started as (
-        select * from walked where event in ('claim', 'process')
+        select a.*, k.* exclude (event_id, service),
+               if(event = 'process' or kind in ({_list(SYSTEM_KINDS)}), 'processing', kind) as lane
+        from (select * from acts where event in ('claim', 'process')) a
+        asof left join known k on a.service = k.service and a.event_id > k.event_id
+    ), wrong as materialized (
+        select * from started
+        where running > slots_now or (role_now = 'explorer' and (scanning > 1 or running - scanning > slots_now - 1))
+           or wanted is distinct from 'online' or heard = 'lost' or trusted = 'suspect'
+           or (lane, role_now) not in ({_LANES}) or (role_now <> 'processor' and site <> place_now)
     )
     select 'slots' as "check", batch, $name as business, site, kind, task_id,
            format('started on {{}}, which then ran {{}} in {{}} slots', service, running, slots_now) as what
-    from started where running > slots_now
+    from wrong where running > slots_now
        or (role_now = 'explorer' and kind <> 'scan' and running - scanning > slots_now - 1)
     union all
     select 'exclusive scans', batch, $name, site, kind, task_id,
            format('started on {{}}, which then ran {{}} scans', service, scanning)
-    from started where role_now = 'explorer' and kind = 'scan' and scanning > 1
+    from wrong where role_now = 'explorer' and kind = 'scan' and scanning > 1
     union all
     select 'services', batch, $name, site, kind, task_id,
            format('started on {{}}, which was {{}}', service,
                   case when wanted is null then 'not there' when heard = 'lost' then 'lost'
                        when trusted = 'suspect' then 'suspect' else wanted end)
-    from started where wanted is distinct from 'online' or heard = 'lost' or trusted = 'suspect'
+    from wrong where wanted is distinct from 'online' or heard = 'lost' or trusted = 'suspect'
     union all
     select 'services', batch, $name, site, kind, task_id,
            format('started on {{}}, {{}} of {{}}, which does not do that', service, coalesce(role_now, 'nothing'),
                   coalesce(nullif(place_now, ''), 'the business'))
-    from started
-    where (if(event = 'process' or kind in ({_list(SYSTEM_KINDS)}), 'processing', kind), role_now) not in
-          (select (lane, role) from (values {_LANES}) lanes(lane, role))
-       or (role_now <> 'processor' and site <> place_now)
+    from wrong where (lane, role_now) not in ({_LANES}) or (role_now <> 'processor' and site <> place_now)
 """
 
 _CONSOLE = f"""

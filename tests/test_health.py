@@ -111,6 +111,14 @@ def test_a_queue_that_is_seldom_empty_is_busy_but_no_alarm(life: Life) -> None:
     assert first.name == "steady"
 
 
+def test_a_day_of_calm_is_no_steady_state_once_tasks_pile_up(life: Life) -> None:
+    life.live(12 * 3600)
+    pile_up(life)
+    signal = judged(life, "steady")
+    assert signal.facts["empty"] > signal.facts["minutes"] / 2
+    assert not signal.holds
+
+
 # --- pile-up
 
 
@@ -243,8 +251,9 @@ def test_held_tasks_raise_no_alarm(life: Life) -> None:
 
 def test_only_what_is_not_held_counts_towards_a_pile_up(life: Life) -> None:
     life.do(m.PlaceHolds("Acme", [m.HoldTarget("user", "bob")], "Too many audits"))
-    life.length = collecting(3600.0)
+    life.length = collecting(3 * 3600.0)
     life.submit(100, owner="bob")
+    life.live(600)
     life.submit(12 + 23)
     life.live(20 * 60)
     assert not judged(life, "pile_up").holds
@@ -253,6 +262,7 @@ def test_only_what_is_not_held_counts_towards_a_pile_up(life: Life) -> None:
     signal = judged(life, "pile_up")
     assert signal.holds
     assert signal.facts["queued"] == 24
+    assert signal.facts["oldest_s"] == pytest.approx(37 * 60, abs=1)
     assert "100 more tasks are held" in said(signal)
 
 
@@ -328,6 +338,16 @@ def test_a_target_never_seen_is_compared_with_its_kind(life: Life) -> None:
     life.live(3600)
     (task,) = judged(life, "stuck").facts["tasks"]
     assert (task["usual_of"], task["runs"]) == ("kind", 10)
+
+
+def test_a_quick_target_is_not_excused_by_its_slow_kind(life: Life) -> None:
+    history_of_audits(life, 3600, "db-1")
+    history_of_audits(life, 60, "db-2")
+    life.length = lambda order: None
+    life.submit(target="db-2")
+    life.live(2.5 * 3600)
+    (task,) = judged(life, "stuck").facts["tasks"]
+    assert (task["target"], task["usual_of"], task["times"]) == ("db-2", "target", pytest.approx(150, rel=0.01))
 
 
 def test_the_first_task_of_all_is_stuck_after_two_hours_and_has_nothing_to_compare(life: Life) -> None:

@@ -14,8 +14,7 @@ from polars.testing import assert_frame_equal
 
 from engine import history, imports, rollups
 from engine import messages as m
-from engine.clock import HOUR, MINUTE, SECOND
-from engine.ledger import Rows
+from engine.clock import DAY, HOUR, MINUTE, SECOND
 from engine.lifecycle import Kind
 from engine.store import Store
 
@@ -55,6 +54,16 @@ def eventful(life: Life) -> None:
     life.live(1300)
     task = m.NewTask("Acme", "Berlin", Kind.AUDIT, "Later", "ann", "ann", due_at=life.now + HOUR)
     life.do(m.Submit([task]), m.RefreshWidget("Acme", "Berlin", "Open ports"))
+
+
+def commit_log(life: Life, parsed: imports.Parsed, kind: str) -> None:
+    """Put a log into the site Log as the console does."""
+    business = life.core.state.businesses["Acme"]
+    rows = imports.to_rows(
+        parsed, business="Acme", site="Log", kind=kind, business_no=business.no, first_event=business.next_event(),
+        first_task=business.next_task(), imported_at=life.now, source="log",
+    )  # fmt: skip
+    life.store.commit(life.store.batch + 1, life.now, rows)
 
 
 # --- at rest as in life
@@ -234,6 +243,23 @@ def test_usual_durations_are_nearest_rank_percentiles_of_finished_runs(life: Lif
     assert found["db-1"]["process_s"] == pytest.approx(2)
 
 
+def test_an_imported_log_does_not_tell_what_is_usual(life: Life) -> None:
+    life.submit()
+    life.live(600)
+    life.do(m.AddSite("Acme", "Log", archive=True))
+    life.snapshot()
+    end = life.now
+    jobs = [
+        imports.Job(n, str(n), "job", "carl", None, end - DAY, end - DAY, end, imports.State.COMPLETED, target="db-7")
+        for n in range(50)
+    ]
+    commit_log(life, imports.Parsed(jobs), "audit")
+    wanted = pl.DataFrame({"business": ["Acme"], "kind": ["audit"], "target": ["db-7"]})
+    usual = history.usual_durations(life.store, life.now, wanted)
+    assert usual["runs"].to_list() == [1, 1]
+    assert usual["run_s"].max() == pytest.approx(60)
+
+
 def test_widgets_are_compared_with_their_own_past(life: Life) -> None:
     life.length = lambda order: 4.0
     life.refresh_every(60, 60, ("Open ports", "Assets"))
@@ -269,12 +295,7 @@ def test_a_real_log_amounts_to_what_others_counted_in_it(life: Life, name: str, 
     truth = json.loads(reference.read_text())[name]
     life.do(m.AddSite("Acme", "Log", archive=True))
     life.snapshot()
-    business = life.core.state.businesses["Acme"]
-    rows: Rows = imports.to_rows(
-        imports.load(path, format), business="Acme", site="Log", kind="scan", business_no=business.no,
-        first_event=business.next_event(), first_task=business.next_task(), imported_at=life.now, source=file,
-    )  # fmt: skip
-    life.store.commit(life.store.batch + 1, life.now, rows)
+    commit_log(life, imports.load(path, format), "scan")
     rollups.advance(life.store)
     facts = history.trace_facts(life.store, "Acme", "Log")
     assert facts.tasks == truth["rows"]

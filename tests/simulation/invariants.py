@@ -65,9 +65,26 @@ class Life:
             (start, end)
             for start, end, hold in self.hold_spans
             if hold.business in (None, e.business)
+            and hold.site in (None, e.site)
             and (hold.target_kind, hold.target)
             in (("user", e.owner), ("kind", str(e.kind)), ("schedule", str(schedule)))
         ]
+
+    def held_at(self, task: int, at: int) -> bool:
+        return any(start <= at < end for start, end in self.covering(self.of_task[task][0]))
+
+    def due_before(self, event: TaskEvent) -> bool:
+        """Tell whether a task waits to be collected just before an event."""
+        depth = 0
+        for e in self.of_task[event.task_id]:
+            if e is event:
+                break
+            depth += e.dq
+        return depth > 0
+
+    def told_late(self, nominal: int, at: int) -> bool:
+        """Tell whether an instant may be told as `at`: as it is, or once a command was carried out at rest."""
+        return at == nominal or any(nominal < obeyed <= at for obeyed in self.notes.obeyed)
 
     def _console(self) -> list[tuple[int, int]]:
         spans, down = [], None
@@ -248,15 +265,19 @@ def attempts_bounded(life: Life) -> Broken:
 
 @invariant
 def event_ids_gap_free(life: Life) -> Broken:
-    """Each business's events are numbered without a gap."""
-    numbers: dict[int, list[int]] = defaultdict(list)
+    """Each business's events, tasks and audit rows are numbered without a gap."""
+    numbers: dict[tuple[str, int], list[int]] = defaultdict(list)
     for b in life.batches:
         for table in NUMBERED_TABLES:
             for row in getattr(b.rows, table):
-                numbers[business_of(row.event_id)].append(number_of(row.event_id))
-    for business, ids in numbers.items():
+                numbers["events", business_of(row.event_id)].append(number_of(row.event_id))
+        for audit in b.rows.audit:
+            numbers["audit", business_of(audit.audit_id)].append(number_of(audit.audit_id))
+    for task in life.facts:
+        numbers["tasks", business_of(task)].append(number_of(task))
+    for (what, business), ids in numbers.items():
         if sorted(ids) != list(range(1, len(ids) + 1)):
-            yield f"business {business}: {len(ids)} rows up to {max(ids)}"
+            yield f"{what} of business {business}: {len(ids)} up to {max(ids)}"
 
 
 @invariant
@@ -342,7 +363,7 @@ def at_most_one_waiting_run(life: Life) -> Broken:
             continue
         if e.event == "submit" and e.actor == "schedule" and waiting[schedule]:
             yield f"schedule {schedule} fired task {e.task_id} while {waiting[schedule]} wait"
-        if e.to_status == "New":
+        if e.to_status == "New" or (e.to_status == "Processing, queued" and e.kind in SYSTEM):
             waiting[schedule].add(e.task_id)
         else:
             waiting[schedule].discard(e.task_id)
@@ -387,7 +408,8 @@ def waits_add_up(life: Life) -> Broken:
         for e in life.of_task[task]:
             moves = e.event == "edit" and "requested_service" in e.detail["changes"]
             if joined is not None and (e.dq < 0 or e.dp < 0 or moves):
-                parts = _causes(life, e, joined[1], requested, joined[0], e.occurred_at)
+                asked = requested if joined[1] == "collect" else None
+                parts = _causes(life, e, joined[1], asked, joined[0], e.occurred_at)
                 if joined[1] == "process":
                     process += sum(parts.values())
                     process_hold += parts.get("hold", 0)
@@ -397,7 +419,7 @@ def waits_add_up(life: Life) -> Broken:
                 joined = None
             if moves:
                 requested = e.detail["changes"]["requested_service"]
-                if row.queued_at is not None and _is_due(life, e):
+                if row.queued_at is not None and life.due_before(e):
                     joined = (e.occurred_at, "collect")
             if e.dq > 0:
                 joined = (e.occurred_at, "collect")
@@ -412,15 +434,6 @@ def waits_add_up(life: Life) -> Broken:
         if (row.process_wait_s or 0, row.process_wait_hold_s) != (process, process_hold):
             found_there = f"{row.process_wait_s} ({row.process_wait_hold_s} held)"
             yield f"task {task}: processing {found_there}, expected {process} ({process_hold})"
-
-
-def _is_due(life: Life, edit: TaskEvent) -> bool:
-    depth = 0
-    for e in life.of_task[edit.task_id]:
-        if e is edit:
-            return depth > 0
-        depth += e.dq
-    return False
 
 
 def _causes(life: Life, e: TaskEvent, stage: str, requested: str | None, start: int, end: int) -> dict[str, int]:
@@ -465,7 +478,7 @@ _PREFIX = {("a", "north"): "n-", ("a", "south"): "s-", ("b", "east"): "e-"}
 
 def _serves(key: tuple[str, str], e: TaskEvent, lane: str, requested: str | None) -> bool:
     business, name = key
-    if business != e.business or (requested is not None and lane != "process" and name != requested):
+    if business != e.business or requested not in (None, name):
         return False
     if not any(word in name and lane in lanes for word, lanes in _ROLE_OF.items()):
         return False
@@ -474,14 +487,138 @@ def _serves(key: tuple[str, str], e: TaskEvent, lane: str, requested: str | None
 
 @invariant
 def expiry_is_exact(life: Life) -> Broken:
-    """A task expires when it has waited its longest wait, holds left out, and not before."""
-    rows = {row.task_id: row for row in life.done}
+    """A task expires at the instant at which it has waited its longest wait, holds left out; and none waits longer."""
+    rows = {row.task_id: row for row in life.done if row.status != "New"}
+    for task, row in rows.items():
+        longest = life.facts[task].get("longest_wait_s")
+        if longest is None or life.notes.obeyed:  # what fell due while a command was carried out at rest is told later
+            continue
+        waited = (row.wait_s or 0) - row.wait_hold_s
+        if row.reason == "expired" and waited != longest * SECOND:
+            yield f"task {task} expired after {waited / SECOND} s of {longest}"
+        elif waited > longest * SECOND:
+            yield f"task {task} waited {waited / SECOND} s, its longest wait is {longest} s"
+
+
+@invariant
+def due_at_its_time(life: Life) -> Broken:
+    """Due times and the begin and end of holds bear their nominal instants, however late they are told."""
+    due_at: dict[int, int | None] = {}
+    armed: dict[int, int] = {}
     for e in life.events:
-        if e.event == "expire":
-            row = rows[e.task_id]
-            waited = (row.wait_s or 0) - row.wait_hold_s
-            if waited < life.facts[e.task_id]["longest_wait_s"] * SECOND:
-                yield f"task {e.task_id} expired after {waited / SECOND} s"
+        if e.event in ("submit", "edit", "restore"):
+            changes = (e.detail or {}) if e.event == "submit" else (e.detail or {}).get("changes", {})
+            due_at[e.task_id] = changes.get("due_at", due_at.get(e.task_id))
+            if e.event != "edit" or "due_at" in changes:
+                armed[e.task_id] = e.occurred_at
+        elif e.event == "due":
+            nominal = max(due_at[e.task_id] or 0, armed[e.task_id])
+            if not life.told_late(nominal, e.occurred_at):
+                yield f"task {e.task_id}: due at {e.occurred_at}, it was {nominal}"
+    placed: dict[int, int] = {}
+    for h in life.holds:
+        if h.event == "placed":
+            placed[h.hold_id] = h.occurred_at
+        elif h.event == "begun" and not life.told_late(max(h.from_at, placed[h.hold_id]), h.occurred_at):
+            yield f"hold {h.hold_id} begun at {h.occurred_at}, it was to begin at {h.from_at}"
+        elif h.event == "expired" and not life.told_late(h.until_at or 0, h.occurred_at):
+            yield f"hold {h.hold_id} expired at {h.occurred_at}, it was to end at {h.until_at}"
+        elif h.event == "lifted" and h.until_at is not None and h.occurred_at > h.until_at and not life.notes.obeyed:
+            yield f"hold {h.hold_id} was lifted at {h.occurred_at} though it ended at {h.until_at}"
+
+
+@invariant
+def priority_order(life: Life) -> Broken:
+    """Nobody who may go is passed over in his place: higher priority first, then who queued first."""
+    fair = life.world.policy.fair_share
+    waiting: dict[Any, dict[int, tuple[int, int, int]]] = defaultdict(dict)
+    place_of: dict[int, Any] = {}
+    requested: dict[int, str | None] = {}
+    priority: dict[int, int] = {}
+    since: dict[tuple[int, str], int] = {}
+    for e in life.events:
+        task = e.task_id
+        if e.event == "submit":
+            requested[task], priority[task] = life.facts[task].get("requested_service"), life.facts[task].get("priority", 5)
+        if e.event in ("claim", "process"):
+            mine = waiting[place_of[task]][task]
+            for other, key in waiting[place_of[task]].items():
+                if (key[0] < mine[0] if fair else key < mine) and not life.held_at(other, e.occurred_at):
+                    yield f"task {task} {mine} went before {other} {key} at {e.occurred_at}"
+        changes = (e.detail or {}).get("changes", {}) if e.event == "edit" else {}
+        requested[task] = changes.get("requested_service", requested[task])
+        priority[task] = changes.get("priority", priority[task])
+        stage = "process" if e.dp > 0 else "collect"
+        joins = e.dq > 0 or e.dp > 0
+        if task in place_of and (joins or e.dq < 0 or e.dp < 0 or changes):
+            stage = "process" if place_of[task][4] == "process" and not joins else stage
+            joins = joins or bool(changes)
+            waiting[place_of.pop(task)].pop(task)
+        if joins and (e.dq > 0 or e.dp > 0 or changes and life.due_before(e)):
+            lane = "process" if stage == "process" or e.kind in SYSTEM else e.kind
+            asked = requested[task] if stage == "collect" else None
+            place = (e.business, None if lane == "process" else e.site, lane, asked)
+            place_of[task] = (*place, stage)
+            queued = since.setdefault((task, stage), e.occurred_at)
+            waiting[place_of[task]][task] = (-priority[task], queued, task)
+
+
+@invariant
+def undo_span_kept(life: Life) -> Broken:
+    """A deletion can be undone throughout its span."""
+    undo = life.world.policy.undo
+    for request, (batch, at) in life.notes.acknowledged_in.items():
+        if not isinstance(life.notes.sent[request], m.Restore):
+            continue
+        for task, why in life.notes.acknowledged[request].skipped:
+            events = [e for e in life.of_task.get(int(task), ()) if life.batch_of[e.event_id] <= batch]
+            last = events[-1] if events else None
+            if last is None or last.reason != "deleted" or life.batch_of[last.event_id] == batch:
+                continue
+            if why.startswith(("too late", "not deleted")) and at - last.occurred_at < undo:
+                yield f"task {task}, deleted {(at - last.occurred_at) / SECOND} s before: {why}"
+
+
+@invariant
+def at_most_one_waiting_refresh(life: Life) -> Broken:
+    """No refresh of a widget is submitted or restored while another one waits."""
+    waiting: dict[Any, set[int]] = defaultdict(set)
+    for e in life.events:
+        widget = life.facts[e.task_id].get("widget")
+        if widget is None:
+            continue
+        here = waiting[e.business, e.site, widget]
+        if e.event in ("submit", "restore") and here:
+            yield f"widget {widget}: {e.event} of {e.task_id} while {here} wait"
+        if e.to_status in ("New", "Processing, queued"):
+            here.add(e.task_id)
+        else:
+            here.discard(e.task_id)
+
+
+@invariant
+def downtime_is_told(life: Life) -> Broken:
+    """The first batch after a start says since when the console was down: its last event, or its last sign of life."""
+    rows = {b.number: b.rows.service_event for b in life.batches}
+    for batch, since in life.notes.downs.items():
+        if batch in rows:
+            told = [e.occurred_at for e in rows[batch] if e.event == "console_down"]
+            if since not in told:
+                yield f"batch {batch}: down since {since}, told {told}"
+
+
+@invariant
+def a_request_acts_once(life: Life) -> Broken:
+    """What a request asks for is done once, however often it is sent while its outcome is remembered."""
+    done: dict[str, set[int]] = defaultdict(set)
+    for b in life.batches:
+        for row in (*b.rows.audit, *(e for e in b.rows.task_event if e.event == "submit")):
+            if row.request_id is not None:
+                done[row.request_id].add(row.occurred_at)
+    for request, instants in done.items():
+        first, *others = sorted(instants)
+        if any(at - first < life.world.policy.remember for at in others):
+            yield f"{request} was carried out at {sorted(instants)}"
 
 
 @invariant

@@ -16,12 +16,12 @@ from typing import Any
 from engine import messages as m
 from engine.clock import MINUTE, SECOND, EngineClock, Reading
 from engine.core import Core, Input, answers_from
-from engine.ledger import NUMBERED_TABLES, Rows, TaskEvent, TaskRow, business_of
+from engine.ledger import NUMBERED_TABLES, Rows, ScheduleFire, TaskEvent, TaskRow, business_of
 from engine.lifecycle import TERMINAL, Kind, Status
-from engine.machine import Policy, Step
+from engine.machine import LONGEST_LOOK_GAP, Policy, Step
 from engine.outbox import Batch, Outbox
 from engine.recurrence import Rule
-from engine.state import replay
+from engine.state import State, replay
 
 POLICY = Policy(undo=2 * MINUTE)
 LONGEST_STEP = 25 * SECOND
@@ -51,18 +51,41 @@ class Durable:
 
 
 @dataclass
+class Sums:
+    """Running sums of the ledger's deltas: by place, and by the cause of waiting."""
+
+    waiting: Counter[Any] = field(default_factory=Counter)
+    running: Counter[Any] = field(default_factory=Counter)
+    by_cause: Counter[Any] = field(default_factory=Counter)
+
+    def add(self, rows: Rows) -> None:
+        for e in rows.task_event:
+            self.running[e.business, e.site, e.kind] += e.dr
+            for queue, delta in (("collect", e.dq), ("process", e.dp)):
+                if delta:
+                    self.waiting[e.business, e.site, e.kind, queue] += delta
+                    self.by_cause[e.business, e.site, e.kind, queue, e.cause] += delta
+        for s in rows.queue_shift:
+            self.by_cause[s.business, s.site, s.kind, s.queue, s.from_cause] -= s.n
+            self.by_cause[s.business, s.site, s.kind, s.queue, s.to_cause] += s.n
+
+
+@dataclass
 class Notes:
     """What the world itself knows, apart from the engine: the other side of every invariant."""
 
     delivered: dict[int, list[m.Report]] = field(default_factory=dict)  #: by the step's instant
     acknowledged: dict[str, m.Outcome] = field(default_factory=dict)
-    acknowledged_at: dict[str, int] = field(default_factory=dict)
+    acknowledged_in: dict[str, tuple[int, int]] = field(default_factory=dict)  #: first in which batch, and its instant
     sent: dict[str, m.Action] = field(default_factory=dict)
     conflicts: list[str] = field(default_factory=list)  #: broken on the spot, as "invariant: what"
     hazards: Counter[str] = field(default_factory=Counter)
     stopping_since: dict[tuple[int, int], int] = field(default_factory=dict)  #: (task, lease) → ticked
+    asked_since: dict[tuple[int, int, int], int] = field(default_factory=dict)  #: (task, lease, hold) → ticked
     contact: dict[Key, int] = field(default_factory=dict)  #: ticked at the last word of a service
-    trace: list[str] = field(default_factory=list)
+    beats: dict[Key, int] = field(default_factory=dict)  #: ticked at the last heartbeat of a service, or its first claim
+    downs: dict[int, int] = field(default_factory=dict)  #: the first batch after each start → since when it was down
+    obeyed: list[int] = field(default_factory=list)  #: when a command was carried out on a store that no engine ran
 
 
 class World:
@@ -89,6 +112,12 @@ class World:
         self.faults = True
         self.requests = 0
         self.beaten = 0
+        self.looked = 0  #: ticked when the in-process executor last looked at its services
+        self.stalled_until = 0  #: until then it doesn't
+        self.lapsed: set[int] = set()  #: tasks whose request to suspend ever lapsed
+        self.given: set[int] = set()  #: leases whose order ever left
+        self.leases: dict[int, int] = {}  #: leases that the ledger has → their batch
+        self.sums = Sums()
         self._down_from: int | None = None
         self._start_core(None)
 
@@ -122,6 +151,11 @@ class World:
         except _Crash:
             self._crash()
             return
+        if self.outbox.in_flight is None and not self.outbox.open.rows:
+            if self.chance.random() < 0.5:
+                self.side_clock = max(self.side_clock, self.now)
+            if self.chance.random() < 0.03:
+                self.check_replay()
         if self.faults and self.chance.random() < 0.03:
             self.notes.hazards["crash between batches"] += 1
             self._crash()
@@ -132,16 +166,21 @@ class World:
         everything: list[Input] = [*commands, *inputs]
         if self.faults:
             self.chance.shuffle(everything)
+        if self.outbox.in_flight is not None:
+            self.notes.hazards["step while a commit is in flight"] += 1
+        self._listen(everything, reading.ticked)
         step = self.core.step(reading, everything)
+        self.now = step.now
         self._note(step, everything)
         self.outbox.add(step)
         if self.acts_before_commit:
             self._give(step.orders)
 
     def _commit(self) -> None:
+        """Seal and write; the writer may be slow or fail, then the engine goes on and the batch stays in flight."""
         for _ in range(20):
             batch = self.outbox.in_flight or self.outbox.seal()
-            if batch is None:
+            if batch is None or (self.faults and self.chance.random() < 0.12):
                 return
             if not batch.rows or self._write(batch):
                 self._settle(self.outbox.settle(batch))
@@ -157,8 +196,7 @@ class World:
         if dice < 0.055:
             self.notes.hazards["crash before durable"] += 1
             raise _Crash
-        self.durable.append(Durable(batch.number, batch.now, batch.rows))
-        self.side_clock = max(self.side_clock, batch.now)
+        self._keep(batch)
         if dice < 0.075:
             self.notes.hazards["durable but not acknowledged"] += 1
             raise _Crash
@@ -167,12 +205,23 @@ class World:
             return False  # reopened; the retry finds it
         return True
 
+    def _keep(self, batch: Batch) -> None:
+        """Make a batch durable."""
+        self.durable.append(Durable(batch.number, batch.now, batch.rows))
+        self.side_clock = max(self.side_clock, batch.now)
+        for e in batch.rows.task_event:
+            if e.event in ("claim", "process"):
+                self.leases[e.event_id] = batch.number
+        self.sums.add(batch.rows)
+
     def _settle(self, batch: Batch) -> None:
         for request, outcome in batch.outcomes:
             known = self.notes.acknowledged.get(request)
-            since = self.notes.acknowledged_at.setdefault(request, batch.now)
+            _, since = self.notes.acknowledged_in.setdefault(request, (batch.number, batch.now))
             if known is not None:
                 self.notes.hazards["double click"] += 1
+                if batch.number >= self.reborn_in > self.notes.acknowledged_in[request][0]:
+                    self.notes.hazards["double click across a restart"] += 1
                 if batch.now - since < self.policy.remember and _ids(known) != _ids(outcome):
                     self._broken("same_request_same_outcome", f"{request}: {known} and then {outcome}")
             self.notes.acknowledged[request] = outcome
@@ -181,9 +230,10 @@ class World:
 
     def _crash(self) -> None:
         """Lose everything that is not durable, and start again from what is."""
-        self.notes.trace.append("crash")
         self.notes.hazards["restart"] += 1
-        if not self.outbox.in_flight and not self.outbox.open.rows:
+        if self.outbox.in_flight is not None:
+            self.notes.hazards["crash with a commit in flight"] += 1
+        elif not self.outbox.open.rows:
             self.check_replay()
         self.queue = []
         self.mono = self.chance.randrange(10**12)
@@ -191,7 +241,25 @@ class World:
         for lease in [lease for lease, h in self.held.items() if h.order.executor == "simulated"]:
             del self.held[lease]
         self.late = [(at, r) for at, r in self.late if self._executor_of(r) != "simulated"]
-        self._start_core(max(self.side_clock, self.core.state.last if self.durable else 0))
+        if self.chance.random() < 0.2:
+            self._obey()
+        self._start_core(self.side_clock)
+
+    def _obey(self) -> None:
+        """Carry out a command on the store while no engine runs it, as the command line does."""
+        self.notes.hazards["command on a stopped console"] += 1
+        self._start_core(None)
+        self._command("cli", m.AddSite("b", f"archive {self.requests}", archive=True))
+        down_from = None if self.core.queues.console_is_down else self.side_clock
+        step = self.core.obey(Reading(self.wall, 0, self.side_clock), [c for c in self.queue if isinstance(c, m.Command)])
+        if down_from is not None:
+            self.notes.downs[self.outbox.open.number] = down_from
+        self.notes.obeyed.append(step.now)
+        self.outbox.add(step)
+        batch = self.outbox.seal()
+        assert batch is not None
+        self._keep(batch)
+        self.wall += self.chance.choice((0, 3, 100)) * SECOND
 
     def _start_core(self, down_from: int | None) -> None:
         """Rebuild the core from the ledger as recovery does: what is finished is not read."""
@@ -211,16 +279,21 @@ class World:
         audits = [row for batch in self.durable for row in batch.rows.audit]
         since = self.side_clock - self.policy.remember
         self.core.remember(answers_from(row for row in audits if row.occurred_at >= since))
+        self.now = self.side_clock
         self.outbox = Outbox(self.durable[-1].number if self.durable else 0)
+        self.reborn_in = self.outbox.open.number
         self.clock = EngineClock(max(self.side_clock, state.last), lambda: self.wall, lambda: self.mono)
         self.queue: list[Input] = []
         self.notes.stopping_since.clear()
+        self.notes.asked_since.clear()
         self.notes.contact.clear()
-        self.beaten = 0
+        self.notes.beats.clear()
+        self.beaten = self.looked = self.stalled_until = 0
         if down_from is not None and self.durable:
+            if not self.core.queues.console_is_down:
+                self.notes.downs[self.outbox.open.number] = down_from
             reading = self.clock.read()
-            last = max(self.side_clock, state.last)
-            step = self.core.start(Reading(reading.now, reading.ticked, min(last, reading.now)), ("simulated",))
+            step = self.core.start(Reading(reading.now, reading.ticked, down_from), ("simulated",))
             self._note(step, [])
             self.outbox.add(step)
 
@@ -247,6 +320,16 @@ class World:
                     for row in getattr(batch.rows, table)
                     if keep is None or not isinstance(row, TaskEvent) or row.task_id in keep
                 ]
+        if unfinished:
+            last: dict[tuple[int, bool], int] = {}
+            for row in rows:
+                if isinstance(row, ScheduleFire):
+                    if row.count:
+                        last[row.schedule_id, True] = row.event_id
+                    if row.outcome == "queued" or not row.count:
+                        last[row.schedule_id, False] = row.event_id
+            told = set(last.values())
+            rows = [row for row in rows if not isinstance(row, ScheduleFire) or row.event_id in told]
         return sorted(rows, key=lambda row: (row.occurred_at, row.event_id))
 
     # --- time
@@ -300,15 +383,17 @@ class World:
 
     def _give(self, orders: list[m.Order]) -> None:
         chance = self.chance
-        there = {e.event_id for b in self.durable for e in b.rows.task_event if e.event in ("claim", "process")}
         now = self.life
         for order in orders:
             if isinstance(order, m.StartOrder):
-                if order.lease not in there:
+                if order.lease not in self.leases:
                     self._broken("order_after_commit", f"lease {order.lease} is not in the ledger")
                 if order.lease in self.held:
                     self.notes.hazards["order given again"] += 1
                     continue
+                if order.lease not in self.given and self.leases.get(order.lease, self.reborn_in) < self.reborn_in:
+                    self.notes.hazards["claim durable, its order lost"] += 1
+                self.given.add(order.lease)
                 span = chance.choice((200_000, 2 * SECOND, 9 * SECOND, 30 * SECOND, 90 * SECOND))
                 hangs = self.faults and chance.random() < 0.06
                 if hangs:
@@ -362,9 +447,13 @@ class World:
         due = [report for at, report in self.late if at <= self.life]
         self.late = [(at, report) for at, report in self.late if at > self.life]
         words += due
+        if self.faults and chance.random() < 0.02:
+            self.notes.hazards["background scheduler stalled"] += 1
+            self.stalled_until = self.life + chance.choice((20, 60, 120)) * SECOND
         if self.life - self.beaten >= BEAT or self.beaten == 0:
             self.beaten = self.life
-            words.append(m.Alive("simulated", frozenset(k for k in self.silent if k in IN_PROCESS)))
+            if self.life >= self.stalled_until:
+                words.append(m.Alive("simulated", frozenset(k for k in self.silent if k in IN_PROCESS)))
             for business in ("a", "b"):
                 alive = [n for b, n in SERVICES if b == business and (b, n) not in self.silent | IN_PROCESS]
                 words.append(m.Heartbeat(business, alive))
@@ -421,9 +510,9 @@ class World:
             )
             asked = None
             if kind is Kind.SCAN and chance.random() < 0.2:
-                asked = chance.choice(
-                    [n for b, s, n, r in HOSTS if (b, s, r) == (business, site, "explorer")] or [None]
-                )
+                asked = chance.choice([n for b, s, n, r in HOSTS if (b, s, r) == (business, site, "explorer")])
+            elif chance.random() < 0.01:
+                asked = chance.choice([n for b, _, n, _ in HOSTS if b == business])
             due_at = None
             if chance.random() < 0.25:
                 due_at = self.wall + chance.choice((-5, 3, 20, 45)) * SECOND
@@ -456,6 +545,9 @@ class World:
 
     def _do_delete(self) -> None:
         tasks = self._some_tasks()
+        again = [t.id for t in self.core.state.tasks.values() if t.status is Status.NEW and t.version > 1]
+        if again and self.chance.random() < 0.5:
+            tasks.append(self.chance.choice(again))
         finished = {k: r for k, r in self.finished().items() if k in tasks and k not in self.core.state.tasks}
         running = [t for t in tasks if t in self.core.state.tasks and self.core.state.tasks[t].lease is not None]
         if running:
@@ -503,10 +595,12 @@ class World:
         from_at = now + chance.choice((5, 40)) * SECOND if chance.random() < 0.2 else None
         until_at = (from_at or now) + chance.choice((4, 15, 60)) * SECOND if chance.random() < 0.6 else None
         suspend = chance.random() < 0.5
-        if suspend:
-            self.notes.hazards["hold that suspends"] += 1
-        self.notes.hazards["hold"] += 1
-        self._command("ann", m.PlaceHolds(business, targets, "pause", None, from_at, until_at, suspend))
+        site = chance.choice(SITES[business]) if business is not None and chance.random() < 0.2 else None
+        for name, met in (("hold that suspends", suspend), ("hold", True), ("hold to come", from_at is not None),
+                          ("hold of one site", site is not None), ("hold of every business", business is None)):  # fmt: skip
+            if met:
+                self.notes.hazards[name] += 1
+        self._command("ann", m.PlaceHolds(business, targets, "pause", site, from_at, until_at, suspend))
 
     _do_hold_again = _do_hold
 
@@ -565,41 +659,83 @@ class World:
 
     # --- notes and checks on the spot
 
+    def _listen(self, inputs: list[Input], ticked: int) -> None:
+        """Note what services are about to say, and who is known to live by it."""
+        contact, beats = self.notes.contact, self.notes.beats
+        for report in inputs:
+            if isinstance(report, m.Heartbeat):
+                for name in report.services:
+                    contact[report.business, name] = beats[report.business, name] = ticked
+            elif isinstance(report, m.Alive):
+                unseen = max(0, ticked - self.looked - LONGEST_LOOK_GAP) if self.looked else 0
+                self.looked = ticked
+                for key in IN_PROCESS:
+                    if key not in report.silent:
+                        contact[key] = beats[key] = ticked
+                    else:
+                        for heard in (contact, beats):
+                            heard[key] = min(heard.get(key, 0) + unseen, ticked)
+            elif not isinstance(report, m.Command):
+                task = self.core.state.tasks.get(report.task_id)
+                if task is not None and task.lease == report.lease:
+                    contact[task.business, task.host] = ticked
+
     def _note(self, step: Step, inputs: list[Input]) -> None:
+        """Keep what was reported in a step, count what was met, and check what can only be seen in passing."""
         reports = [r for r in inputs if not isinstance(r, m.Command)]
         if reports:
             self.notes.delivered[step.now] = reports
-        for report in reports:
-            if isinstance(report, m.Heartbeat):
-                for name in report.services:
-                    self.notes.contact[report.business, name] = self.ticked
-            elif isinstance(report, m.Alive):
-                for key in IN_PROCESS - report.silent:
-                    self.notes.contact[key] = self.ticked
-            else:
-                task = self.core.state.tasks.get(report.task_id)
-                if task is not None and task.host:
-                    self.notes.contact[task.business, task.host] = self.ticked
         for event in step.rows.task_event:
             if event.event in ("claim", "process"):
-                self.notes.contact.setdefault((event.business, event.service or ""), self.ticked)
+                for heard in (self.notes.contact, self.notes.beats):
+                    heard.setdefault((event.business, event.service or ""), self.ticked)
+            elif event.event == "ask_to_suspend":
+                assert event.lease is not None
+                assert event.detail is not None
+                self.notes.asked_since[event.task_id, event.lease, event.detail["hold_id"]] = self.ticked
+            elif event.event == "suspend_lapsed":
+                self._lapsed(event)
+            elif event.event == "suspended" and event.task_id in self.lapsed:
+                self.notes.hazards["checkpoint after the request had lapsed"] += 1
+            elif event.event == "edit" and event.detail is not None and "waited" in event.detail:
+                self.notes.hazards["edit moves a waiting task"] += 1
             if event.event == "rescue":
                 self.notes.hazards[f"rescue: {event.reason}"] += 1
             if event.event == "confirm_stop" and event.reason == "finished_before_stop":
                 self.notes.hazards["finish after the stop was asked for"] += 1
-            if event.event in ("expire", "suspended", "restore", "suspend_lapsed"):
+            if event.event in ("expire", "suspended", "restore", "suspend_lapsed", "hide", "unhide"):
                 self.notes.hazards[event.event] += 1
             if event.reason in ("stop_not_confirmed", "worker_lost", "deleted"):
                 self.notes.hazards[str(event.reason)] += 1
         for service in step.rows.service_event:
+            if service.event == "lost":
+                key = (service.business or "", service.service or "")
+                silence = self.ticked - self.notes.beats.get(key, 0)
+                if key in IN_PROCESS:
+                    silence += LONGEST_LOOK_GAP  # a claim between two looks counts from the first
+                if silence < self.policy.silence:
+                    self._broken("no_false_alarm", f"{key} was lost after {silence / SECOND} s of silence")
             if service.event in ("stale_report", "lost", "returned", "suspect"):
                 self.notes.hazards[service.event] += 1
+        for hold in step.rows.hold_event:
+            self.notes.hazards[f"hold {hold.event}"] += 1
         for fire in step.rows.schedule_fire:
             self.notes.hazards[f"occurrence {fire.outcome}"] += 1
+        for refresh in step.rows.widget_refresh:
+            self.notes.hazards["widget's refresh answers several"] += refresh.joined > 0
         if self.verbose:
             for row in [*step.rows.service_event, *step.rows.hold_event, *step.rows.schedule_event,
                         *step.rows.schedule_fire, *step.rows.task_event]:  # fmt: skip
                 print(step.now, row)
+
+    def _lapsed(self, event: TaskEvent) -> None:
+        """suspensions_lapse_on_time: a request to suspend that is not answered lapses at its deadline, no sooner."""
+        self.lapsed.add(event.task_id)
+        self.notes.hazards[f"suspension {event.reason}"] += 1
+        asked = [at for (task, lease, _), at in self.notes.asked_since.items() if (task, lease) == (event.task_id, event.lease)]
+        if event.reason == "not_answered" and asked and self.ticked - max(asked) < self.policy.suspend_deadline:
+            waited = (self.ticked - max(asked)) / SECOND
+            self._broken("suspensions_lapse_on_time", f"task {event.task_id}: the request lapsed after {waited} s")
 
     def _broken(self, invariant: str, what: str) -> None:
         self.notes.conflicts.append(f"{invariant}: {what}")
@@ -616,8 +752,14 @@ class World:
                         "stop_settles", f"task {task.id} is Stopping for {(self.ticked - since) / SECOND:.0f} s"
                     )
             elif task.lease is not None:
+                if task.suspend is not None:
+                    since = self.notes.asked_since.setdefault((task.id, task.lease, task.suspend), self.ticked)
+                    if self.ticked - since > self.policy.suspend_deadline + LONGEST_STEP:
+                        self._broken("suspensions_lapse_on_time", f"task {task.id}: asked {(self.ticked - since) / SECOND} s ago")
                 service = state.service(task)
                 contact = self.notes.contact.get((service.business, service.name), 0)
+                if service.executor == "simulated" and self.ticked - self.looked > LONGEST_LOOK_GAP:
+                    continue  # nobody looks
                 if self.ticked - contact > 45 * SECOND + 2 * LONGEST_STEP and service.wanted != "offline":
                     self._broken(
                         "lost_service_rescued",
@@ -632,29 +774,17 @@ class World:
 
     def check_sums(self) -> None:
         """ledger_sums_equal_state: running sums of the ledger's deltas, by place and by cause, are the live depths."""
-        waiting: Counter[Any] = Counter()
-        running: Counter[Any] = Counter()
-        by_cause: Counter[Any] = Counter()
-        for batch in self.durable:
-            for e in batch.rows.task_event:
-                running[e.business, e.site, e.kind] += e.dr
-                for queue, delta in (("collect", e.dq), ("process", e.dp)):
-                    waiting[e.business, e.site, e.kind, queue] += delta
-                    if delta:
-                        by_cause[e.business, e.site, e.kind, queue, e.cause] += delta
-            for s in batch.rows.queue_shift:
-                by_cause[s.business, s.site, s.kind, s.queue, s.from_cause] -= s.n
-                by_cause[s.business, s.site, s.kind, s.queue, s.to_cause] += s.n
         there: Counter[Any] = Counter()
         cause: Counter[Any] = Counter()
         for q in self.core.queues.queues.values():
             there[q.place.business, q.site, q.kind, q.stage] += len(q.members)
             cause[q.place.business, q.site, q.kind, q.stage, q.cause] += len(q.members)
         ran = Counter((t.business, t.site, t.kind) for t in self.core.state.tasks.values() if t.lease is not None)
+        sums = self.sums
         for name, summed, live in (
-            ("waiting", waiting, there),
-            ("running", running, ran),
-            ("by cause", by_cause, cause),
+            ("waiting", sums.waiting, there),
+            ("running", sums.running, ran),
+            ("by cause", sums.by_cause, cause),
         ):
             if +summed != +live or -summed:
                 self._broken("ledger_sums_equal_state", f"{name}: ledger {dict(+summed)}, state {dict(+live)}")
@@ -668,6 +798,7 @@ class World:
                 self._broken("replay_equals_state", f"{name}: other tasks: {set(theirs.tasks) ^ set(mine.tasks)}")
                 continue
             at = max(mine.last, theirs.last) + SECOND
+            young = max(self.side_clock, self.now, mine.last) - self.policy.undo
             for task_id, task in mine.tasks.items():
                 again = theirs.tasks[task_id]
                 for slot in task.__slots__:
@@ -685,8 +816,17 @@ class World:
                 for slot in ("next_at", "owed", "waiting", "version"):
                     if getattr(schedule, slot) != getattr(again_schedule, slot):
                         self._broken("replay_equals_state", f"{name}: schedule {schedule_id}.{slot}")
-            if {h for h, hold in mine.holds.items() if hold.begun} != {h for h, o in theirs.holds.items() if o.begun}:
-                self._broken("replay_equals_state", f"{name}: other holds in force")
+            for what, one_side, other_side in (
+                ("holds", _holds(mine), _holds(theirs)),
+                ("holds over sub-queues", _holds_over(mine), _holds_over(theirs)),
+                ("services", _services(mine), _services(theirs)),
+                ("causes of places", _place_causes(mine), _place_causes(theirs)),
+                ("runs owed", mine.owed, theirs.owed),
+                ("widgets", _widgets(mine), _widgets(theirs)),
+                ("deleted tasks", _undoable(mine, young), _undoable(theirs, young)),
+            ):
+                if one_side != other_side:
+                    self._broken("replay_equals_state", f"{name}: {what}: {one_side} live, {other_side} are rebuilt")
 
     # --- the end
 
@@ -722,6 +862,33 @@ class World:
 
 class _Crash(Exception):
     """The console dies here."""
+
+
+def _holds(state: State) -> dict[int, bool]:
+    return {hold.id: hold.begun for hold in state.holds.values()}
+
+
+def _holds_over(state: State) -> dict[Any, list[int]]:
+    return {key: [hold.id for hold in q.holds] for key, q in state.queues.queues.items() if q.members}
+
+
+def _services(state: State) -> dict[Key, Any]:
+    return {
+        key: (s.wanted, s.lost, s.suspect, s.slots, s.scanning, s.since, sorted(s.running))
+        for key, s in state.queues.services.items()
+    }
+
+
+def _place_causes(state: State) -> dict[Any, int]:
+    return {key: place.cause for key, place in state.queues.places.items() if any(q.members for q in place.queues)}
+
+
+def _undoable(state: State, since: int) -> set[int]:
+    return {task.id for task in state.deleted.values() if (task.finished_at or 0) > since}
+
+
+def _widgets(state: State) -> dict[Any, Any]:
+    return dict(state.widgets)
 
 
 def _raise(highest: dict[int, int], an_id: int) -> None:
