@@ -80,11 +80,16 @@ class Core(Machine):
             self._ask_for_suspension(task, service)
 
     def obey(self, reading: Reading, commands: Iterable[m.Command]) -> Step:
-        """Carry out commands on a store that no engine runs: no time passes, nothing starts, the console stays down."""
+        """Found businesses, sites and services in a store that no engine runs: no time passes, the console stays down.
+
+        Anything else needs time to pass (what fell due meanwhile must be settled first) and so a running engine.
+        """
         step = self._open(reading)
         if not self.queues.console_is_down:
             self._service_event(None, "console_down", at=max(reading.down_from or step.now, self.state.last))
         for command in commands:
+            if not isinstance(command.action, m.AddBusiness | m.AddSite | m.AddService):
+                raise Refused("This needs a running console")
             self._take(command)
         return step
 

@@ -180,6 +180,11 @@ class _Backlog:
         return sum(row["n"] for row in self.ready)
 
     @property
+    def cause(self) -> str | None:
+        """What most of it waits for."""
+        return self.causes.most_common(1)[0][0] if self.causes else None
+
+    @property
     def away(self) -> list[Row]:
         return [host for host in self.hosts if host["state"] != "online" or host["suspect"]]
 
@@ -212,6 +217,42 @@ def _backlog(look: Look, waiting: list[Row], business: str, site: str | None) ->
     return _Backlog(ready, paused, lane, causes, hosts, wanted)
 
 
+@dataclass(frozen=True, slots=True)
+class _Growth:
+    """How long a place has had enough queued to pile up, and whether the oldest wait grows."""
+
+    queued: int
+    since: int | None  #: the first whole minute at whose end there were enough, and ever since
+    longer: bool  #: there were already when the look back begins
+    lasts_s: float
+    oldest_s: float | None
+    before_s: float | None  #: the oldest wait `over_s` ago
+    over_s: float
+
+    @property
+    def rising(self) -> bool:
+        return self.oldest_s is not None and self.oldest_s > (self.before_s or 0.0)
+
+
+def _growth(look: Look, limits: Limits, business: str, site: str | None) -> _Growth:
+    depth = _of_place(look.depth, business, site)
+    at: list[int] = depth["at"].dt.epoch("us").to_list()
+    queued: list[int] = depth["queued"].to_list()
+    oldest: list[float | None] = depth["oldest_s"].to_list()
+    start = len(queued)
+    while start and queued[start - 1] >= limits.pile_up_tasks:
+        start -= 1
+    since = at[start] if start < len(at) else None
+    lasts_s = (look.now - since) / SECOND if since is not None else 0.0
+    # Growth shows over a span in proportion: after a day of piling up, a quarter of an hour without is mere noise.
+    over_s = max(limits.pile_up_s, lasts_s / 4)
+    before = [age for instant, age in zip(at, oldest, strict=True) if instant <= look.now - over_s * SECOND]
+    return _Growth(
+        queued[-1] if queued else 0, since, start == 0, lasts_s, oldest[-1] if oldest else None,
+        before[-1] if before else None, over_s,
+    )  # fmt: skip
+
+
 def _pile_up(look: Look, limits: Limits, tell: _Words, business: str, site: str | None) -> Signal:
     stage = PROCESS if site is None else COLLECT
     waiting = [
@@ -220,70 +261,50 @@ def _pile_up(look: Look, limits: Limits, tell: _Words, business: str, site: str 
         if row["business"] == business and row["stage"] == stage and site in (None, row["site"])
     ]
     backlog = _backlog(look, waiting, business, site)
-    depth = _of_place(look.depth, business, site)
-    at: list[int] = depth["at"].dt.epoch("us").to_list()
-    queued: list[int] = depth["queued"].to_list()
-    oldest: list[float | None] = depth["oldest_s"].to_list()
-    n = queued[-1] if queued else 0
-    start = len(queued)
-    while start and queued[start - 1] >= limits.pile_up_tasks:
-        start -= 1
-    since = at[start] if start < len(at) else None
-    lasts = (look.now - since) / SECOND if since is not None else 0.0
-    # Growth shows over a span in proportion: after a day of piling up, a quarter of an hour without is mere noise.
-    over_s = max(limits.pile_up_s, lasts / 4)
-    before = [age for instant, age in zip(at, oldest, strict=True) if instant <= look.now - over_s * SECOND]
-    age_now, age_then = (oldest[-1] if oldest else None), (before[-1] if before else None)
-    rising = age_now is not None and age_now > (age_then or 0.0)
-    holds = n >= limits.pile_up_tasks and lasts >= limits.pile_up_s and rising
-    arrived, departed = _flow(look, business, site)
+    growth = _growth(look, limits, business, site)
+    n, lasts = growth.queued, tell.span(growth.lasts_s)
     stacked = _stacked(look, business, site)
+    arrived, departed = _flow(look, business, site)
     facts: Facts = {
-        "queued": n, "since_at": since, "oldest_s": age_now, "oldest_before_s": age_then, "arrived": arrived,
-        "departed": departed, "paused": backlog.paused, "causes": dict(backlog.causes.most_common()),
-        "cause": backlog.causes.most_common(1)[0][0] if backlog.causes else None,
-        "away": [{key: host[key] for key in ("name", "role", "state", "suspect", "since_at")} for host in backlog.away],
+        "queued": n, "since_at": growth.since, "oldest_s": growth.oldest_s, "oldest_before_s": growth.before_s,
+        "arrived": arrived, "departed": departed, "paused": backlog.paused,
+        "causes": dict(backlog.causes.most_common()), "cause": backlog.cause, "away": _told(backlog.away),
         "stacked": stacked,
     }  # fmt: skip
-    where = site or f"{business}’s processors"
-    evidence = [f"{_count(n, 'task')} {_are(n)} queued at {where}."]
-    if since is not None:
-        longer = " or longer" if start == 0 else ""
-        evidence[0] = (
-            f"{_count(n, 'task')} {_are(n)} queued at {where}; it has been {limits.pile_up_tasks} or more since "
-            f"{tell.instant(since)}, for {tell.span(lasts)}{longer}."
-        )
-    if age_now is not None:
-        earlier = "nobody waited" if age_then is None else f"the oldest had waited {tell.span(age_then)}"
-        evidence.append(f"The oldest has waited {tell.span(age_now)}; {tell.span(over_s)} earlier {earlier}.")
-    if n:
-        evidence.append(f"In the last 15 min {arrived} came and {departed} left.")
+    evidence = _backlog_evidence(backlog, growth, stacked, (arrived, departed), tell)
+    evidence.insert(0, tell.queued(growth, limits, site or f"{business}’s processors"))
+    if n >= limits.pile_up_tasks and growth.lasts_s >= limits.pile_up_s and growth.rising:
+        why, action = _why(backlog, stacked, tell)
+        return Signal("pile_up", True, business, site, f"Backing up: {why}", evidence, facts, action)
+    if n < limits.pile_up_tasks:
+        headline = f"No pile-up: {n} queued" if n else "No pile-up: nothing is queued"
+    elif growth.lasts_s < limits.pile_up_s:
+        headline = f"{n} queued for {lasts}: a pile-up from {tell.span(limits.pile_up_s)} on"
+    else:
+        headline = f"{n} queued for {lasts}, but the oldest wait does not grow: the queue moves"
+    return Signal("pile_up", False, business, site, headline, evidence, facts, "")
+
+
+def _backlog_evidence(
+    backlog: _Backlog, growth: _Growth, stacked: Facts | None, flow: tuple[int, int], tell: _Words
+) -> list[str]:
+    evidence: list[str] = []
+    if growth.oldest_s is not None:
+        earlier = "nobody waited" if growth.before_s is None else f"the oldest had waited {tell.span(growth.before_s)}"
+        now, ago = tell.span(growth.oldest_s), tell.span(growth.over_s)
+        evidence.append(f"The oldest has waited {now}; {ago} earlier {earlier}.")
+    if growth.queued:
+        evidence.append(f"In the last 15 min {flow[0]} came and {flow[1]} left.")
     if backlog.causes:
         causes = [f"{_CAUSES[Cause(cause)]} ({count})" for cause, count in backlog.causes.most_common()]
         evidence.append(f"They wait for {_and(causes)}.")
     evidence += [f"{host['name']} {tell.state(host)}." for host in backlog.away]
-    if stacked and 4 * stacked["n"] >= n:
-        who = [f"{_WHO[by]} {name} ({count})" for by, name, count in stacked["who"][:3]]
-        evidence.append(
-            f"{stacked['n']} of them came in one minute, {tell.instant(stacked['minute_at'])}: {_and(who)}."
-        )
+    if stacked and 4 * stacked["n"] >= growth.queued:
+        who = _and([f"{by} {name} ({count})" for by, name, count in stacked["who"][:3]])
+        evidence.append(f"{stacked['n']} of them came in one minute, {tell.instant(stacked['minute_at'])}: {who}.")
     if backlog.paused:
         evidence.append(f"{_count(backlog.paused, 'more task')} {_are(backlog.paused)} held; they don't count here.")
-    if holds:
-        why, action = _why(backlog, stacked, tell)
-        headline = f"Backing up: {why}"
-    else:
-        action = ""
-        if n < limits.pile_up_tasks:
-            headline = f"No pile-up: {n} queued" if n else "No pile-up: nothing is queued"
-        elif lasts < limits.pile_up_s:
-            headline = f"{n} queued for {tell.span(lasts)}: a pile-up from {tell.span(limits.pile_up_s)} on"
-        else:
-            headline = f"{n} queued for {tell.span(lasts)}, but the oldest wait does not grow: the queue moves"
-    return Signal("pile_up", holds, business, site, headline, evidence, facts, action)
-
-
-_WHO = {"schedule": "schedule", "user": "user"}
+    return evidence
 
 
 def _why(backlog: _Backlog, stacked: Facts | None, tell: _Words) -> tuple[str, str]:
@@ -302,11 +323,15 @@ def _why(backlog: _Backlog, stacked: Facts | None, tell: _Words) -> tuple[str, s
         action = "Stagger the schedules and big submissions so that they don't stack on the same minute."
         return f"{stacked['n']} tasks came in one minute, {tell.instant(stacked['minute_at'])}", action
     action = f"Stagger big runs; if the load persists, add another {host}."
-    if backlog.causes and backlog.causes.most_common(1)[0][0] == Cause.EXCLUSIVE:
+    if backlog.cause == Cause.EXCLUSIVE:
         return f"{_every(hosts, host)} is scanning, one scan at a time", action
     if len(hosts) == 1:
         return f"the only {host} has no free slot for it", action
     return f"all {len(hosts)} {host}s are full" if hosts else "the cause is not known", action
+
+
+def _told(hosts: list[Row]) -> list[Facts]:
+    return [{key: host[key] for key in ("name", "role", "state", "suspect", "since_at")} for host in hosts]
 
 
 def _share(away: list[Row], hosts: list[Row], host: str, tell: _Words) -> str:
@@ -393,7 +418,7 @@ def _slow_widgets(look: Look, limits: Limits, tell: _Words, business: str, site:
     age = None if oldest is None else (look.now - oldest) / SECOND
     facts: Facts = {
         "widgets": slow, "judged": len(judged), "process_queued": backlog.n, "process_oldest_s": age,
-        "away": [{key: host[key] for key in ("name", "role", "state", "suspect", "since_at")} for host in backlog.away],
+        "away": _told(backlog.away),
     }  # fmt: skip
     queue = f"{_count(backlog.n, 'task')} {'wait' if backlog.n != 1 else 'waits'} for {business}’s processors now"
     queue += "." if age is None else f", the oldest for {tell.span(age)}."
@@ -490,6 +515,13 @@ class _Words:
     def is_state(hosts: list[Row]) -> str:
         states = {"suspect" if host["state"] == "online" else host["state"] for host in hosts}
         return f"{_are(len(hosts))} {states.pop() if len(states) == 1 else 'not available'}"
+
+    def queued(self, growth: _Growth, limits: Limits, where: str) -> str:
+        said = f"{_count(growth.queued, 'task')} {_are(growth.queued)} queued at {where}"
+        if growth.since is None:
+            return f"{said}."
+        lasts = self.span(growth.lasts_s) + (" or longer" if growth.longer else "")
+        return f"{said}; it has been {limits.pile_up_tasks} or more since {self.instant(growth.since)}, for {lasts}."
 
     def run(self, task: Facts) -> str:
         what = task["label"] + (f" of {task['target']}" if task["target"] else "")

@@ -472,7 +472,7 @@ class Machine:
                 continue
             if what == "stop" and task.status is Status.STOPPING:
                 self._give_up_stopping(task)
-            elif what == "suspend" and task.status in COLLECTING and task.suspend is not None and task.suspend == hold_id:
+            elif what == "suspend" and task.status in COLLECTING and hold_id is not None and task.suspend == hold_id:
                 self._emit(task, "suspend_lapsed", ENGINE, "not_answered")
         if self._ticked - self._looked >= SECOND:
             self._looked = self._ticked

@@ -182,6 +182,11 @@ class Engine:
         return self._publisher.current
 
     @property
+    def now(self) -> int:
+        """The engine's clock as of its last tick; a snapshot's is that of the last change."""
+        return self._now
+
+    @property
     def pulse(self) -> Pulse:
         now = time.monotonic()
         return Pulse(now - self._ticked_at, now - self._beat_at, self.store.batch, self._inbox.qsize(), self._trouble)

@@ -15,7 +15,7 @@ from random import Random
 
 from . import messages as m
 from . import rollups
-from .clock import DAY, HOUR, MINUTE, Reading
+from .clock import DAY, HOUR, MINUTE, SECOND, Reading
 from .core import Core
 from .errors import DrainboardError
 from .fleet import Fleet
@@ -25,6 +25,7 @@ from .simulated import Simulated
 from .store import Store
 
 BATCH_EVENTS = 12_000
+STEP = SECOND // 2  #: executors are stepped twice a second in life, too
 FOUNDER = "fleet"
 ROLL_EVERY = 40  #: batches between two roll-ups
 
@@ -78,7 +79,7 @@ class Seeder:
         span = self._until - self._start
         while True:
             moments = [self._world.next_event(), self._core.next_timer(), episodes[-1][0] if episodes else None]
-            now = max(now + 1, min((at for at in moments if at is not None), default=self._until))
+            now = max(now, min((at for at in moments if at is not None), default=self._until)) + STEP
             if now >= self._until or stopped() or self._failure is not None:
                 break
             commands = episodes.pop()[1]() if episodes and episodes[-1][0] <= now else []

@@ -256,7 +256,7 @@ class Simulated:
         for place, site in self._sites.items():
             for mix in site.mix.values():
                 if mix.per_hour > 0:
-                    self._plan(self._next_arrival(now, mix), "arrive", (place, mix))
+                    self._plan(self._next_arrival(now, place, mix), "arrive", (place, mix))
             for widget in site.widgets:
                 first = now + int(self._chance.uniform(0, widget.refresh_s) * SECOND)
                 self._plan(first, "refresh", (place, widget))
@@ -273,17 +273,22 @@ class Simulated:
         self._plan(at + HEARTBEAT, "heartbeat", None)
 
     def _arrive(self, at: int, subject: tuple[Place, Mix], told: list[Input]) -> None:
-        """Let somebody submit, by thinning: candidates come at the peak's rate, the hour decides."""
+        """Let somebody submit."""
         place, mix = subject
-        self._plan(self._next_arrival(at, mix), "arrive", subject)
-        wall = datetime.fromtimestamp(at / SECOND, UTC).astimezone(self._zones[place])
-        if self._chance.random() * mix.profile.peak < mix.profile.factor(wall):
-            person = self._person(place)
-            told.append(self._command(person, m.Submit([self._new(place, mix.kind, person)])))
+        self._plan(self._next_arrival(at, place, mix), "arrive", subject)
+        person = self._person(place)
+        told.append(self._command(person, m.Submit([self._new(place, mix.kind, person)])))
 
-    def _next_arrival(self, after: int, mix: Mix) -> int:
-        rate = mix.per_hour * mix.profile.peak * self._pace
-        return after + int(self._chance.expovariate(rate / HOUR)) + 1
+    def _next_arrival(self, after: int, place: Place, mix: Mix) -> int:
+        """Draw when somebody submits next, by thinning: candidates come at the peak's rate, the hour decides."""
+        chance, profile, zone = self._chance, mix.profile, self._zones[place]
+        peak = profile.peak
+        rate = mix.per_hour * peak * self._pace / HOUR
+        while True:
+            after += int(chance.expovariate(rate)) + 1
+            wall = datetime.fromtimestamp(after / SECOND, UTC).astimezone(zone)
+            if chance.random() * peak < profile.factor(wall):
+                return after
 
     def _refresh(self, at: int, subject: tuple[Place, Widget], told: list[Input]) -> None:
         (business, site), widget = subject

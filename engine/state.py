@@ -128,7 +128,10 @@ def replay(rows: Iterable[Row], fair_share: bool = False) -> State:
     """Rebuild a state from ledger rows in the order (batch, occurred_at, event_id)."""
     state = State(fair_share)
     for row in rows:
-        apply(state, row)
+        if isinstance(row, TaskEvent):
+            apply_task(state, row)
+        else:
+            apply(state, row)
     return state
 
 

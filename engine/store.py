@@ -962,8 +962,10 @@ class Store:
         """Recompute the chain from the rows that are there, and name the first batch that differs.
 
         Finds rows edited, deleted, added or moved to another batch in any ledger table, batches removed anywhere, and
-        a ledger cut off at its end (its head no longer is the one beside the store).
+        a ledger cut off at its end (its head no longer is the one beside the store). Commits may go on meanwhile: the
+        head is read first, and what comes after the last batch that is read then is left alone.
         """
+        head = _read_head(self.folder / HEAD)
         batches = self.read("select batch, epoch_us(committed_at) as now, row_counts::varchar as n, link from batch "
                             "order by batch").rows()  # fmt: skip
         last = batches[-1][0] if batches else 0
@@ -972,11 +974,11 @@ class Store:
             if number != expected:
                 return Broken(min(number, expected), f"batch {expected} is missing or not alone")
             expected += 1
-        head = _read_head(self.folder / HEAD)
         if head and head["batch"] > last:
             return Broken(last + 1, f"the ledger ends at batch {last}, batch {head['batch']} was acknowledged")
         for table in LEDGER_TABLES:
-            stray = self.read(f"select count(*) from {table} where batch is null or batch < 1 or batch > {last}").item()
+            beyond = "batch is null or batch < 1 or batch > (select coalesce(max(batch), 0) from batch)"
+            stray = self.read(f"select count(*) from {table} where {beyond}").item()
             if stray:
                 return Broken(last + 1, f"{stray} rows of {table} belong to no batch")
         before = NO_LINK if from_batch <= 1 else batches[from_batch - 2][3]

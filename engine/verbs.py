@@ -58,7 +58,7 @@ def now() -> int:
 def tell_health(context: Context) -> Reply:
     """Report the four health-check signals, each with its evidence; exit 1 where one calls for action."""
     snapshot = context.engine.snapshot if context.engine else None
-    look = history.look(context.store, snapshot)
+    look = history.look(context.store, snapshot, context.engine.now if context.engine else None)
     signals = health.signals(look, health.Limits.of(context.settings))
     lines = []
     for signal in signals:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,6 +141,33 @@ def test_an_import_keeps_the_store_clean(store: Store, tmp_path: Path) -> None:
     assert verify.check(store) == []
     rollups.advance(store)
     assert verify.check(store) == []
+
+
+def test_a_check_beside_a_console_that_commits_is_clean(tmp_path: Path) -> None:
+    drive = Drive(tmp_path / "data")
+    drive.found()
+    enough = threading.Event()
+
+    def live() -> None:
+        for turn in range(400):
+            drive.tick(2 * SECOND, m.Submit([drive.task() for _ in range(3)]))
+            drive.commit()
+            if turn % 20 == 0:
+                drive.publish()
+            if enough.is_set():
+                return
+
+    console = threading.Thread(target=live)
+    console.start()
+    try:
+        for _ in range(3):
+            before = drive.store.batch
+            assert verify.check(drive.store) == []
+            assert drive.store.batch > before
+    finally:
+        enough.set()
+        console.join()
+        drive.store.close()
 
 
 def test_what_is_committed_while_the_console_is_down_is_no_missed_occurrence(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A year of schedules in six zones through the real core: none missed, none doubled, over restarts and jumps of the clock.
+"""A year of schedules in six zones through the real core: none missed, none doubled, over restarts and clock jumps.
 
 The oracle is cronsim itself, walked through the whole year in each zone. (Where cronsim started in a zone is known to
 lose runs, zones that shift by half an hour, only fixed times are compared; see recurrence.)
@@ -63,7 +63,10 @@ class Year:
 
     def step(self, inputs: list[Any], down_from: int | None = None, start: bool = False) -> Any:
         reading = Reading(self.now, self.now - START, down_from)
-        step = self.core.start(reading, ("simulated",)) if start else self.core.step(reading, [m.Alive("simulated"), *inputs])
+        if start:
+            step = self.core.start(reading, ("simulated",))
+        else:
+            step = self.core.step(reading, [m.Alive("simulated"), *inputs])
         for table in NUMBERED_TABLES:
             self.rows += getattr(step.rows, table)
         done = [

@@ -6,18 +6,20 @@ be changed and must survive every check.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from engine import messages as m
-from engine.clock import Reading
+from engine.clock import SECOND, Reading
 from engine.core import Core
 from engine.dispatch import Hold, Place, Queues, Service, Shifts
 from engine.ledger import Detail
-from engine.lifecycle import NEXT, RUNNING, Kind, Reason, Status
-from engine.machine import Step
+from engine.lifecycle import NEXT, RUNNING, Cause, Kind, Reason, Status
+from engine.machine import Policy, Step
+from engine.outbox import Batch
+from engine.state import Row, Schedule, State
 from engine.task import PROCESS, Task
 from tests.simulation.world import World
 
@@ -139,10 +141,265 @@ class SuspensionFreesTheSlotTooEarly(Core):
             self._emit(task, "suspended", task.host, Reason.HOLD, dr=-1, dq=1, detail={"checkpoint": 0.0})
 
 
+class AllowsOneMoreAttempt(Core):
+    """Counts the attempts from the second on."""
+
+    def __init__(self, state: State | None = None, policy: Policy | None = None) -> None:
+        policy = policy or Policy()
+        super().__init__(state, replace(policy, attempts=policy.attempts + 1))
+
+
+class EditsWhateverIsThere(Core):
+    """Does not ask which version the editor saw."""
+
+    def _edit(self, action: m.Edit) -> m.Outcome:
+        task = self.state.tasks.get(action.task)
+        return super()._edit(action if task is None else replace(action, version=task.version))
+
+
+class ForgetsRequestsAtRestart(Core):
+    """Does not read back what was answered before the restart."""
+
+    def remember(self, answers: Mapping[str, tuple[int, m.Outcome]]) -> None:
+        pass
+
+
+class GivesOrdersOnce(Core):
+    """After a restart trusts that executors elsewhere got their orders before."""
+
+    def _order_again(self, task: Task, service: Service) -> None:
+        pass
+
+
+class SuspensionNeverTimesOut(Core):
+    """Waits for ever for a checkpoint."""
+
+    def _set_deadline(self, after: int, what: str, task: Task) -> None:
+        if what != "suspend":
+            super()._set_deadline(after, what, task)
+
+
+class ExpiryCountsHolds(Core):
+    """Lets the time under a hold count towards the longest wait."""
+
+    def _patience(self, task: Task, at: int) -> int:
+        assert task.longest_wait_s is not None
+        waited = sum(task.waits.values()) + sum(self.queues.split(task, at).values())
+        return task.longest_wait_s * SECOND - waited
+
+
+class UndoesForTheFirstDeletionOnly(Core):
+    """Ends the time to undo a deletion when that of an earlier deletion of the same task is over."""
+
+    def _ring(self, at: int, what: str, subject: Any) -> None:
+        if what == "forget":
+            self.state.deleted.pop(subject, None)
+        else:
+            super()._ring(at, what, subject)
+
+
+class TellsLateWhatFellDue(Core):
+    """Lets everything happen at the instant at which it is told."""
+
+    def _ring(self, at: int, what: str, subject: Any) -> None:
+        super()._ring(self._step.now, what, subject)
+
+
+class KeepsDowntimeToItself(Core):
+    """Does not tell that the console was down."""
+
+    def _pass_time(self, now: int, down_from: int | None) -> None:
+        super()._pass_time(now, None)
+
+
+class DropsWhatItMissed(Core):
+    """Does not tell the occurrences that an outage swallowed."""
+
+    def _fired(self, schedule: Schedule, first: int, last: int, count: int, outcome: str, reason: str | None) -> None:
+        if outcome != "coalesced":
+            super()._fired(schedule, first, last, count, outcome, reason)
+
+
+class FiresBesideAWaitingRun(Core):
+    """Fires an occurrence although another run of the schedule waits."""
+
+    def _fired(self, schedule: Schedule, first: int, last: int, count: int, outcome: str, reason: str | None) -> None:
+        fires = reason == "still_waiting"
+        super()._fired(schedule, first, last, count, "fired" if fires else outcome, None if fires else reason)
+
+
+class RefreshesBesideAWaitingOne(Core):
+    """Starts another refresh of a widget although one waits."""
+
+    def _refresh_widget(self, action: m.RefreshWidget) -> m.Outcome:
+        self.state.widgets.pop((action.business, action.site, action.widget), None)
+        return super()._refresh_widget(action)
+
+
+class _PrioritiesAside(Queues):
+    def join(self, task: Task, stage: str, since: int, at: int) -> None:
+        priority, task.priority = task.priority, 5
+        try:
+            super().join(task, stage, since, at)
+        finally:
+            task.priority = priority
+
+
+class ForgetsPriority(Core):
+    """Lets everybody queue as if all had the same priority."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.queues.__class__ = _PrioritiesAside
+
+
+class _Crowded(Service):
+    __slots__ = ()
+
+    def has_room(self, lane: str) -> bool:
+        return len(self.running) < self.slots
+
+
+class ScansSideBySide(Core):
+    """Treats a scan like any other task of an explorer."""
+
+    def _dispatch(self) -> None:
+        for service in self.queues.services.values():
+            service.__class__ = _Crowded
+        super()._dispatch()
+
+
+class ShiftsUntold(Core):
+    """Writes no row when waiting tasks begin to wait for another cause."""
+
+    def _record(self, row: Row) -> None:
+        shifts = len(self._step.rows.queue_shift)
+        super()._record(row)
+        del self._step.rows.queue_shift[shifts:]
+
+
+class ChangesSlotsByHand(Core):
+    """Changes the state without a row."""
+
+    def _set_service(self, action: m.SetService) -> m.Outcome:
+        outcome = super()._set_service(replace(action, slots=None))
+        if action.slots is not None:
+            self.queues.services[action.business, action.service].slots = action.slots
+        return outcome
+
+
+class _Lumping(Queues):
+    def split(self, task: Task, at: int) -> dict[str, int]:
+        waited = sum(super().split(task, at).values())
+        return {Cause.CAPACITY: waited} if waited else {}
+
+
+class BlamesCapacity(Core):
+    """Says of every wait that it was for want of capacity."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.queues.__class__ = _Lumping
+
+
+class _Drowsy(Queues):
+    def release(self, service: Service, task: Task, stage: str) -> None:
+        awake = dict(self._dirty)
+        super().release(service, task, stage)
+        self._dirty = awake
+
+
+class SleepsWhenASlotIsFreed(Core):
+    """Does not look for the next task when a slot becomes free."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.queues.__class__ = _Drowsy
+
+
+class LosesPatience(Core):
+    """Takes a service for lost too soon."""
+
+    def __init__(self, state: State | None = None, policy: Policy | None = None) -> None:
+        super().__init__(state, replace(policy or Policy(), silence=10 * SECOND))
+
+
+class ForgetsWhatItSkipped(Core):
+    """Reads back what requests changed, and not what they were refused for."""
+
+    def remember(self, answers: Mapping[str, tuple[int, m.Outcome]]) -> None:
+        super().remember({request: (at, outcome._replace(skipped=())) for request, (at, outcome) in answers.items()})
+
+
+class _Trusted(Service):
+    __slots__ = ()
+
+    @property
+    def available(self) -> bool:
+        return self.wanted == "online" and not self.lost
+
+
+class TrustsTheSuspect(Core):
+    """Gives work to a service that did not confirm a stop."""
+
+    def _dispatch(self) -> None:
+        for service in self.queues.services.values():
+            service.__class__ = _Trusted
+        super()._dispatch()
+
+
+class LosesStaleReports(Core):
+    """Numbers the refusal of a report and does not write it."""
+
+    def _refuse_report(self, report: m.Report, task: Task | None) -> None:
+        super()._refuse_report(report, task)
+        self._step.rows.service_event.pop()
+
+
+class WritesRowsWithoutReason(Core):
+    """Leaves the reason out of the row of a failed task."""
+
+    def _failed(self, task: Task, report: m.Failed) -> None:
+        super()._failed(task, report)
+        done = self._step.rows.task_done
+        done[-1] = done[-1]._replace(reason=None)
+
+
+class SkipsAStep(Core):
+    """Puts a collected task into the processing queue without a word that it was collected."""
+
+    def _collected(self, task: Task, report: m.Collected) -> None:
+        if task.status in (Status.ACTIVE, Status.CONNECTING):
+            with allowed("hand_over", task.status, Status.PROCESSING_QUEUED):
+                self.queues.release(self.state.service(task), task, task.stage)
+                self._emit(task, "hand_over", task.host, dp=1, dr=-1, attempt=0)
+            task.lease = None
+        else:
+            super()._collected(task, report)
+
+
+class FiresAgainAfterARestart(Core):
+    """Takes the last occurrence for the next one when it starts."""
+
+    def __init__(self, state: State | None = None, policy: Policy | None = None) -> None:
+        for schedule in state.schedules.values() if state is not None else ():
+            assert schedule.next_at is not None
+            schedule.next_at = schedule.spec.rule.next_after(schedule.next_at - 301 * SECOND)
+        super().__init__(state, policy)
+
+
 class ActsBeforeCommit(World):
     """Lets orders leave when they are decided."""
 
     acts_before_commit = True
+
+
+class AcknowledgesAFailedCommit(World):
+    """Takes a commit that failed for done."""
+
+    def _write(self, batch: Batch) -> bool:
+        written = super()._write(batch)
+        return written or self.durable[-1].number != batch.number
 
 
 class NaiveClock(World):
@@ -197,18 +454,44 @@ class Mutant:
 
 MUTANTS = {
     "no lease check": Mutant(NoLeaseCheck, found_by=("lease_is_current",)),
-    "finish beats stop": Mutant(FinishBeatsStop, found_by=("stopping_never_processed", "legal_edges")),
+    "finish beats stop": Mutant(FinishBeatsStop, found_by=("stopping_never_processed",)),
     "stop never times out": Mutant(StopNeverTimesOut, found_by=("stop_settles",)),
     "hold checked before claim only": Mutant(HoldCheckedBeforeClaimOnly, found_by=("no_claim_under_hold",)),
     "resume lifts what was not listed": Mutant(ResumeLiftsTheUnlisted, found_by=("lifted_only_listed",)),
     "crash between task and schedule": Mutant(TaskAndFireApart, found_by=("task_and_fire_same_batch",)),
     "clock set back": Mutant(FollowsTheClockBack, NaiveClock, found_by=("time_never_goes_back",)),
     "service without first heartbeat": Mutant(NoFirstHeartbeat, found_by=("lost_service_rescued",)),
-    "delete of a running task": Mutant(DeletesRunningTasks, found_by=("running_never_deleted", "legal_edges")),
+    "delete of a running task": Mutant(DeletesRunningTasks, found_by=("running_never_deleted",)),
     "order to executor before commit": Mutant(world=ActsBeforeCommit, found_by=("order_after_commit",)),
     "suspension frees the slot too early": Mutant(
         SuspensionFreesTheSlotTooEarly, found_by=("slot_freed_only_by_confirmation",)
     ),
+    "one attempt more": Mutant(AllowsOneMoreAttempt, found_by=("attempts_bounded",)),
+    "edit without compare": Mutant(EditsWhateverIsThere, found_by=("edits_compare_and_set",)),
+    "requests forgotten at a restart": Mutant(ForgetsRequestsAtRestart, found_by=("a_request_acts_once",)),
+    "orders not given again after a restart": Mutant(GivesOrdersOnce, found_by=("everything_settles",)),
+    "suspension never times out": Mutant(SuspensionNeverTimesOut, found_by=("suspensions_lapse_on_time",)),
+    "expiry counts holds": Mutant(ExpiryCountsHolds, found_by=("expiry_is_exact",)),
+    "undo for the first deletion only": Mutant(UndoesForTheFirstDeletionOnly, found_by=("undo_span_kept",)),
+    "what fell due told late": Mutant(TellsLateWhatFellDue, found_by=("due_at_its_time",)),
+    "downtime kept quiet": Mutant(KeepsDowntimeToItself, found_by=("downtime_is_told",)),
+    "missed occurrences dropped": Mutant(DropsWhatItMissed, found_by=("no_occurrence_lost",)),
+    "a run beside a waiting run": Mutant(FiresBesideAWaitingRun, found_by=("at_most_one_waiting_run",)),
+    "a refresh beside a waiting one": Mutant(RefreshesBesideAWaitingOne, found_by=("at_most_one_waiting_refresh",)),
+    "priority forgotten": Mutant(ForgetsPriority, found_by=("priority_order",)),
+    "scans side by side": Mutant(ScansSideBySide, found_by=("one_scan_per_explorer",)),
+    "shifts of cause untold": Mutant(ShiftsUntold, found_by=("ledger_sums_equal_state",)),
+    "slots changed by hand": Mutant(ChangesSlotsByHand, found_by=("replay_equals_state",)),
+    "every wait put down to capacity": Mutant(BlamesCapacity, found_by=("waits_add_up",)),
+    "asleep when a slot is freed": Mutant(SleepsWhenASlotIsFreed, found_by=("nothing_idles",)),
+    "impatient with services": Mutant(LosesPatience, found_by=("no_false_alarm",)),
+    "refusals forgotten at a restart": Mutant(ForgetsWhatItSkipped, found_by=("same_request_same_outcome",)),
+    "work for a suspect": Mutant(TrustsTheSuspect, found_by=("slots_respected",)),
+    "refused reports lost": Mutant(LosesStaleReports, found_by=("event_ids_gap_free",)),
+    "rows without a reason": Mutant(WritesRowsWithoutReason, found_by=("rows_agree_with_events",)),
+    "a step skipped": Mutant(SkipsAStep, found_by=("legal_edges",)),
+    "an occurrence again after a restart": Mutant(FiresAgainAfterARestart, found_by=("one_task_per_occurrence",)),
+    "a failed commit acknowledged": Mutant(world=AcknowledgesAFailedCommit, found_by=("acknowledged_is_durable",)),
     "harmless: ties the other way": Mutant(TiesTheOtherWay),
     "harmless: tidies all the time": Mutant(TidiesAllTheTime),
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
@@ -23,7 +23,7 @@ from engine.outbox import Batch, Outbox
 from engine.recurrence import Rule
 from engine.state import State, replay
 
-POLICY = Policy(undo=2 * MINUTE)
+POLICY = Policy(undo=MINUTE, suspend_deadline=20 * SECOND)  #: short, so that lives are long enough for them
 LONGEST_STEP = 25 * SECOND
 STARTS = (1_774_738_000, 1_792_889_000, 1_780_000_000)  #: before both clock changes of 2026 in Berlin, and in summer
 BEAT = 5 * SECOND
@@ -83,7 +83,9 @@ class Notes:
     stopping_since: dict[tuple[int, int], int] = field(default_factory=dict)  #: (task, lease) → ticked
     asked_since: dict[tuple[int, int, int], int] = field(default_factory=dict)  #: (task, lease, hold) → ticked
     contact: dict[Key, int] = field(default_factory=dict)  #: ticked at the last word of a service
-    beats: dict[Key, int] = field(default_factory=dict)  #: ticked at the last heartbeat of a service, or its first claim
+    beats: dict[Key, int] = field(
+        default_factory=dict
+    )  #: ticked at the last heartbeat of a service, or its first claim
     downs: dict[int, int] = field(default_factory=dict)  #: the first batch after each start → since when it was down
     obeyed: list[int] = field(default_factory=list)  #: when a command was carried out on a store that no engine ran
 
@@ -99,7 +101,7 @@ class World:
     ) -> None:
         self.seed, self.chance, self.steps, self.verbose = seed, Random(seed), steps, verbose
         self.make_core = make_core
-        self.policy = Policy(undo=POLICY.undo, fair_share=seed % 4 == 3)
+        self.policy = replace(POLICY, fair_share=seed % 4 == 3, attempts=1 + seed % 3)
         self.wall = self.chance.choice(STARTS) * SECOND + self.chance.randrange(6 * 3600) * SECOND
         self.mono = 1_000_000
         self.life = 1  #: how long the world has lived; what executors go by
@@ -111,6 +113,8 @@ class World:
         self.late: list[tuple[int, m.Report]] = []  #: reports that come when they come
         self.faults = True
         self.requests = 0
+        self.plans: list[tuple[int, m.Action]] = []  #: what people will do later, if nothing comes between
+        self.flapping: Key = self.chance.choice(SERVICES)  #: the host that falls silent most of all
         self.beaten = 0
         self.looked = 0  #: ticked when the in-process executor last looked at its services
         self.stalled_until = 0  #: until then it doesn't
@@ -251,7 +255,9 @@ class World:
         self._start_core(None)
         self._command("cli", m.AddSite("b", f"archive {self.requests}", archive=True))
         down_from = None if self.core.queues.console_is_down else self.side_clock
-        step = self.core.obey(Reading(self.wall, 0, self.side_clock), [c for c in self.queue if isinstance(c, m.Command)])
+        step = self.core.obey(
+            Reading(self.wall, 0, self.side_clock), [c for c in self.queue if isinstance(c, m.Command)]
+        )
         if down_from is not None:
             self.notes.downs[self.outbox.open.number] = down_from
         self.notes.obeyed.append(step.now)
@@ -289,10 +295,14 @@ class World:
         self.notes.contact.clear()
         self.notes.beats.clear()
         self.beaten = self.looked = self.stalled_until = 0
+        self.heard: set[Key] = set()  #: services of which the core ever had a sign of life
         if down_from is not None and self.durable:
             if not self.core.queues.console_is_down:
                 self.notes.downs[self.outbox.open.number] = down_from
             reading = self.clock.read()
+            for task in state.tasks.values():
+                if task.lease is not None:  # its service's silence counts from the start
+                    self.notes.contact[task.business, task.host] = self.notes.beats[task.business, task.host] = 0
             step = self.core.start(Reading(reading.now, reading.ticked, down_from), ("simulated",))
             self._note(step, [])
             self.outbox.add(step)
@@ -416,7 +426,8 @@ class World:
         """Collect what services say by now: ends, confirmations, late and repeated reports, heartbeats."""
         chance, words = self.chance, list[Input]()
         if self.faults and chance.random() < 0.08:
-            service = chance.choice(SERVICES)
+            service = self.flapping if chance.random() < 0.5 else chance.choice(SERVICES)
+            self.flapping = service
             if service in self.silent:
                 self.silent.discard(service)
             else:
@@ -474,6 +485,9 @@ class World:
     # --- people
 
     def _people(self) -> None:
+        for action in [action for at, action in self.plans if at <= self.life]:
+            self._command("ann", action)
+        self.plans = [(at, action) for at, action in self.plans if at > self.life]
         for _ in range(self.chance.choice((0, 1, 1, 2, 4))):
             getattr(self, "_do_" + self.chance.choice(DEEDS))()
 
@@ -555,8 +569,18 @@ class World:
         self._command("ann", m.Delete(tasks, "tidy", finished))
 
     def _do_restore(self) -> None:
-        tasks = [*list(self.core.state.deleted)[-2:], *self._some_tasks(1)]
+        hidden = [row.task_id for row in self.finished().values() if row.hidden and row.reason != "deleted"]
+        tasks = [*list(self.core.state.deleted)[-2:], *hidden[-1:], *self._some_tasks(1)]
         self._command("ann", m.Restore(tasks, {k: r for k, r in self.finished().items() if k in tasks}))
+
+    def _do_waver(self) -> None:
+        """Delete a task, undo it, delete it again and undo that as well, late."""
+        new = sorted(task.id for task in self.core.state.tasks.values() if task.status is Status.NEW)
+        if new:
+            tasks = [self.chance.choice(new)]
+            self._command("ann", m.Delete(tasks))
+            for after, action in ((15, m.Restore(tasks)), (35, m.Delete(tasks)), (70, m.Restore(tasks))):
+                self.plans.append((self.life + after * SECOND, action))
 
     def _do_edit(self) -> None:
         new = [t for t in self.core.state.tasks.values() if t.status is Status.NEW]
@@ -597,7 +621,7 @@ class World:
         suspend = chance.random() < 0.5
         site = chance.choice(SITES[business]) if business is not None and chance.random() < 0.2 else None
         for name, met in (("hold that suspends", suspend), ("hold", True), ("hold to come", from_at is not None),
-                          ("hold of one site", site is not None), ("hold of every business", business is None)):  # fmt: skip
+                          ("hold of one site", site is not None), ("hold of all businesses", business is None)):
             if met:
                 self.notes.hazards[name] += 1
         self._command("ann", m.PlaceHolds(business, targets, "pause", site, from_at, until_at, suspend))
@@ -666,15 +690,18 @@ class World:
             if isinstance(report, m.Heartbeat):
                 for name in report.services:
                     contact[report.business, name] = beats[report.business, name] = ticked
+                    self.heard.add((report.business, name))
             elif isinstance(report, m.Alive):
                 unseen = max(0, ticked - self.looked - LONGEST_LOOK_GAP) if self.looked else 0
                 self.looked = ticked
                 for key in IN_PROCESS:
                     if key not in report.silent:
                         contact[key] = beats[key] = ticked
+                        self.heard.add(key)
                     else:
                         for heard in (contact, beats):
-                            heard[key] = min(heard.get(key, 0) + unseen, ticked)
+                            if key in heard:
+                                heard[key] = min(heard[key] + unseen, ticked)
             elif not isinstance(report, m.Command):
                 task = self.core.state.tasks.get(report.task_id)
                 if task is not None and task.lease == report.lease:
@@ -699,13 +726,13 @@ class World:
                 self.notes.hazards["checkpoint after the request had lapsed"] += 1
             elif event.event == "edit" and event.detail is not None and "waited" in event.detail:
                 self.notes.hazards["edit moves a waiting task"] += 1
-            if event.event == "rescue":
-                self.notes.hazards[f"rescue: {event.reason}"] += 1
+            if event.event == "rescue" or event.reason == "worker_lost":
+                self.notes.hazards[f"{event.event}: {event.reason}"] += 1
             if event.event == "confirm_stop" and event.reason == "finished_before_stop":
                 self.notes.hazards["finish after the stop was asked for"] += 1
             if event.event in ("expire", "suspended", "restore", "suspend_lapsed", "hide", "unhide"):
                 self.notes.hazards[event.event] += 1
-            if event.reason in ("stop_not_confirmed", "worker_lost", "deleted"):
+            if event.reason in ("stop_not_confirmed", "deleted"):
                 self.notes.hazards[str(event.reason)] += 1
         for service in step.rows.service_event:
             if service.event == "lost":
@@ -713,6 +740,7 @@ class World:
                 silence = self.ticked - self.notes.beats.get(key, 0)
                 if key in IN_PROCESS:
                     silence += LONGEST_LOOK_GAP  # a claim between two looks counts from the first
+                self.notes.hazards["lost without a first heartbeat"] += key not in self.heard
                 if silence < self.policy.silence:
                     self._broken("no_false_alarm", f"{key} was lost after {silence / SECOND} s of silence")
             if service.event in ("stale_report", "lost", "returned", "suspect"):
@@ -732,7 +760,11 @@ class World:
         """suspensions_lapse_on_time: a request to suspend that is not answered lapses at its deadline, no sooner."""
         self.lapsed.add(event.task_id)
         self.notes.hazards[f"suspension {event.reason}"] += 1
-        asked = [at for (task, lease, _), at in self.notes.asked_since.items() if (task, lease) == (event.task_id, event.lease)]
+        asked = [
+            at
+            for (task, lease, _), at in self.notes.asked_since.items()
+            if (task, lease) == (event.task_id, event.lease)
+        ]
         if event.reason == "not_answered" and asked and self.ticked - max(asked) < self.policy.suspend_deadline:
             waited = (self.ticked - max(asked)) / SECOND
             self._broken("suspensions_lapse_on_time", f"task {event.task_id}: the request lapsed after {waited} s")
@@ -755,7 +787,9 @@ class World:
                 if task.suspend is not None:
                     since = self.notes.asked_since.setdefault((task.id, task.lease, task.suspend), self.ticked)
                     if self.ticked - since > self.policy.suspend_deadline + LONGEST_STEP:
-                        self._broken("suspensions_lapse_on_time", f"task {task.id}: asked {(self.ticked - since) / SECOND} s ago")
+                        self._broken(
+                            "suspensions_lapse_on_time", f"task {task.id}: asked {(self.ticked - since) / SECOND} s ago"
+                        )
                 service = state.service(task)
                 contact = self.notes.contact.get((service.business, service.name), 0)
                 if service.executor == "simulated" and self.ticked - self.looked > LONGEST_LOOK_GAP:
@@ -792,8 +826,11 @@ class World:
     def check_replay(self) -> None:
         """replay_equals_state: what the ledger rebuilds is what lives, to the last field and clock."""
         mine = self.core.state
-        for name, rows in (("all rows", self.ledger()), ("what recovery reads", self.ledger(unfinished=True))):
-            theirs = replay(rows)
+        ways = [("all rows", False), ("what recovery reads", True)]
+        if self.faults:
+            ways = [self.chance.choice(ways)]
+        for name, unfinished in ways:
+            theirs = replay(self.ledger(unfinished))
             if set(theirs.tasks) != set(mine.tasks):
                 self._broken("replay_equals_state", f"{name}: other tasks: {set(theirs.tasks) ^ set(mine.tasks)}")
                 continue
@@ -923,6 +960,6 @@ FLEET: tuple[m.Action, ...] = (
     ),
 )  # fmt: skip
 DEEDS = (
-    "submit", "submit_more", "submit_yet_more", "stop", "stop_again", "delete", "restore", "edit", "hold", "hold_again",
-    "lift", "schedule", "schedule_again", "widget", "service", "click_again",
+    "submit", "submit_more", "submit_yet_more", "stop", "stop_again", "delete", "restore", "waver", "edit", "hold",
+    "hold_again", "lift", "schedule", "schedule_again", "widget", "service", "click_again",
 )  # fmt: skip
