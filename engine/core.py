@@ -107,6 +107,8 @@ class Core(Machine):
 
     def _obey(self, command: m.Command) -> m.Outcome:
         """Carry a command out once; a repeat of its request id gets the same outcome."""
+        while self._answered_at and self._answered_at[0][0] <= self._step.now - self.policy.remember:
+            self._answered.pop(self._answered_at.popleft()[1], None)
         known = self._answered.get(command.request_id)
         if known is not None:
             return known
@@ -119,8 +121,6 @@ class Core(Machine):
             self._request = None
         self._answered[command.request_id] = outcome
         self._answered_at.append((self._step.now, command.request_id))
-        while self._answered_at[0][0] < self._step.now - self.policy.remember:
-            self._answered.pop(self._answered_at.popleft()[1], None)
         return outcome
 
     def remember(self, answers: Mapping[str, tuple[int, m.Outcome]]) -> None:

@@ -646,6 +646,16 @@ def rows_agree_with_events(life: Life) -> Broken:
             yield f"task {task}: row {rows[task].status} {rows[task].reason}, event {last.to_status} {last.reason}"
 
 
+NAMES = frozenset(INVARIANTS) - {"occurrences_settled_once"} | {
+    "one_task_per_occurrence", "no_occurrence_lost", "one_scan_per_explorer",
+    # seen on the spot by the world
+    "order_after_commit", "same_request_same_outcome", "stop_settles", "suspensions_lapse_on_time",
+    "lost_service_rescued", "no_false_alarm", "nothing_idles", "ledger_sums_equal_state", "replay_equals_state",
+    "everything_settles",
+}  # fmt: skip
+"""All that a life is checked for."""
+
+
 def broken(world: World) -> list[str]:
     """Name everything that is broken in a life: what was seen on the spot, and what its ledger shows."""
     found = list(world.notes.conflicts)

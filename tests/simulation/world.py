@@ -7,7 +7,7 @@ the list of batches that became durable; what the core decided is only ever take
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -82,6 +82,7 @@ class Notes:
     hazards: Counter[str] = field(default_factory=Counter)
     stopping_since: dict[tuple[int, int], int] = field(default_factory=dict)  #: (task, lease) → ticked
     asked_since: dict[tuple[int, int, int], int] = field(default_factory=dict)  #: (task, lease, hold) → ticked
+    claimed: dict[int, int] = field(default_factory=dict)  #: lease → ticked
     contact: dict[Key, int] = field(default_factory=dict)  #: ticked at the last word of a service
     beats: dict[Key, int] = field(
         default_factory=dict
@@ -176,6 +177,7 @@ class World:
         step = self.core.step(reading, everything)
         self.now = step.now
         self._note(step, everything)
+        self.decided_at[id(self.outbox.open)] += [step.now] * len(step.outcomes)
         self.outbox.add(step)
         if self.acts_before_commit:
             self._give(step.orders)
@@ -219,14 +221,16 @@ class World:
         self.sums.add(batch.rows)
 
     def _settle(self, batch: Batch) -> None:
-        for request, outcome in batch.outcomes:
+        for (request, outcome), at in zip(batch.outcomes, self.decided_at.pop(id(batch), ()), strict=True):
             known = self.notes.acknowledged.get(request)
-            _, since = self.notes.acknowledged_in.setdefault(request, (batch.number, batch.now))
+            _, since = self.notes.acknowledged_in.setdefault(request, (batch.number, at))
             if known is not None:
                 self.notes.hazards["double click"] += 1
                 if batch.number >= self.reborn_in > self.notes.acknowledged_in[request][0]:
                     self.notes.hazards["double click across a restart"] += 1
-                if batch.now - since < self.policy.remember and _ids(known) != _ids(outcome):
+                if at - since >= self.policy.remember:  # forgotten by now, so decided anew
+                    self.notes.acknowledged_in[request] = (batch.number, at)
+                elif _ids(known) != _ids(outcome):
                     self._broken("same_request_same_outcome", f"{request}: {known} and then {outcome}")
             self.notes.acknowledged[request] = outcome
         if not self.acts_before_commit:
@@ -288,10 +292,12 @@ class World:
         self.now = self.side_clock
         self.outbox = Outbox(self.durable[-1].number if self.durable else 0)
         self.reborn_in = self.outbox.open.number
+        self.decided_at: defaultdict[int, list[int]] = defaultdict(list)  #: by batch, for each of its outcomes
         self.clock = EngineClock(max(self.side_clock, state.last), lambda: self.wall, lambda: self.mono)
         self.queue: list[Input] = []
         self.notes.stopping_since.clear()
         self.notes.asked_since.clear()
+        self.notes.claimed.clear()
         self.notes.contact.clear()
         self.notes.beats.clear()
         self.beaten = self.looked = self.stalled_until = 0
@@ -620,8 +626,13 @@ class World:
         until_at = (from_at or now) + chance.choice((4, 15, 60)) * SECOND if chance.random() < 0.6 else None
         suspend = chance.random() < 0.5
         site = chance.choice(SITES[business]) if business is not None and chance.random() < 0.2 else None
-        for name, met in (("hold that suspends", suspend), ("hold", True), ("hold to come", from_at is not None),
-                          ("hold of one site", site is not None), ("hold of all businesses", business is None)):
+        for name, met in (
+            ("hold that suspends", suspend),
+            ("hold", True),
+            ("hold to come", from_at is not None),
+            ("hold of one site", site is not None),
+            ("hold of all businesses", business is None),
+        ):
             if met:
                 self.notes.hazards[name] += 1
         self._command("ann", m.PlaceHolds(business, targets, "pause", site, from_at, until_at, suspend))
@@ -714,6 +725,7 @@ class World:
             self.notes.delivered[step.now] = reports
         for event in step.rows.task_event:
             if event.event in ("claim", "process"):
+                self.notes.claimed[event.event_id] = self.ticked
                 for heard in (self.notes.contact, self.notes.beats):
                     heard.setdefault((event.business, event.service or ""), self.ticked)
             elif event.event == "ask_to_suspend":
@@ -791,7 +803,8 @@ class World:
                             "suspensions_lapse_on_time", f"task {task.id}: asked {(self.ticked - since) / SECOND} s ago"
                         )
                 service = state.service(task)
-                contact = self.notes.contact.get((service.business, service.name), 0)
+                claimed = self.notes.claimed.get(task.lease, 0)
+                contact = max(claimed, self.notes.contact.get((service.business, service.name), 0))
                 if service.executor == "simulated" and self.ticked - self.looked > LONGEST_LOOK_GAP:
                     continue  # nobody looks
                 if self.ticked - contact > 45 * SECOND + 2 * LONGEST_STEP and service.wanted != "offline":
