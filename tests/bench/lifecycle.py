@@ -2,7 +2,7 @@
 
 A child runs the engine with everything in force (audit, wait split, rollups, checkpoints, three holds) and an executor
 that answers each order at once. It submits in hundreds, then singly, then at ten a second, and is killed with SIGKILL;
-the parent reopens the store and counts again. `--peer` adds a peer queue from the same run, where it is installed.
+the parent reopens the store and counts again.
 """
 
 import argparse
@@ -152,7 +152,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tasks", type=int, default=200_000)
     parser.add_argument("--singly", type=int, default=10_000)
-    parser.add_argument("--peer", action="store_true")
     parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.run:
