@@ -26,7 +26,7 @@ HAZARDS = (
     "stop_not_confirmed", "suspect", "finish after the stop was asked for", "report repeated late", "stale_report",
     # holds
     "hold placed", "hold to come", "hold begun", "hold expired", "hold lifted", "hold of one site",
-    "hold of every business", "hold that suspends", "suspended", "suspension not_answered", "suspension withdrawn",
+    "hold of all businesses", "hold that suspends", "suspended", "suspension not_answered", "suspension withdrawn",
     "checkpoint after the request had lapsed", "resume while another pauses",
     # people
     "double click", "double click across a restart", "deleted", "restore", "hide", "unhide", "delete of a running task",
