@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from engine import messages as m
+from engine.clock import SECOND
 from engine.lifecycle import Cause, Kind
 from engine.machine import Policy
-from tests.desk import EXPLORER, PROCESSOR, SITE, Desk
+from tests.desk import EXPLORER, PROCESSOR, SITE, START, Desk
 
 SCAN, CONNECTOR, REPORT = Kind.SCAN, Kind.CONNECTOR, Kind.REPORT
 
@@ -171,3 +172,16 @@ def test_overlapping_holds_count_once_and_the_oldest_is_named() -> None:
     assert len(queue.holds) == 2
     desk.wait(1, m.LiftHolds([oldest]))
     assert desk.cause(waiting) is Cause.HOLD
+
+
+def test_of_holds_that_begin_together_the_same_one_is_named_after_a_restart() -> None:
+    desk = Desk(EXPLORER)
+    desk.submit(SCAN)
+    waiting = desk.submit(SCAN, "bob")
+    together = START + 30 * SECOND
+    desk.wait(1, m.PlaceHolds("acme", [m.HoldTarget("user", "bob")], "later", from_at=together))
+    desk.wait(1, m.PlaceHolds(None, [m.HoldTarget("kind", "scan")], "later", from_at=together))
+    desk.wait(60)
+    named = [hold.id for hold in desk.core.queues.waiting[waiting].queue.holds]
+    desk.restart()
+    assert [hold.id for hold in desk.core.queues.waiting[waiting].queue.holds] == named
