@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
@@ -18,8 +18,7 @@ LONGEST_TICK = SECOND  #: a longer gap between two readings did not tick: the pr
 JUMP = SECOND  #: the wall clock may run ahead of the monotonic one by this much before we follow it
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """One look at the clock: `now` on the wall, `ticked` so far, and since when the engine was down, if it was."""
 
     now: int

@@ -140,10 +140,10 @@ class Core(Machine):
     ) -> None:
         assert self._request is not None
         owner = self.state.business(business if business in self.state.businesses else None)
-        owner.audits += 1
+        owner.last_audit += 1
         self._step.rows.audit.append(
             Audit(
-                make_id(owner.no, owner.audits), self._step.now, business, site, self._request.actor, action,
+                owner.last_audit, self._step.now, business, site, self._request.actor, action,
                 object_kind, str(object_id), outcome, before, after, reason, self._request.request_id,
             )
         )

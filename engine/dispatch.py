@@ -14,7 +14,7 @@ from __future__ import annotations
 from bisect import insort
 from collections import Counter
 from collections.abc import Iterator
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heappush, heapreplace
 
 from .lifecycle import SYSTEM_KINDS, Cause, Kind
 from .task import COLLECT, PROCESS, Task
@@ -88,10 +88,6 @@ class Service:
             return self.scanning == 0
         return len(self.running) - self.scanning < self.slots - 1
 
-    @property
-    def load(self) -> float:
-        return len(self.running) / self.slots
-
 
 class Hold:
     """A pause in force or to come, over a user, a task type or a schedule."""
@@ -153,11 +149,11 @@ class Place:
 
     def least_loaded(self) -> Service | None:
         """Pick the available service with a free slot that has the lowest load, ties by name."""
-        best, best_load = None, 0.0
+        best, best_load = None, 2.0
         for service in self.services:  # kept sorted by name
-            if service.available and service.has_room(self.lane):
-                load = service.load
-                if best is None or load < best_load:
+            if len(service.running) < service.slots and service.available and service.has_room(self.lane):
+                load = len(service.running) / service.slots
+                if load < best_load:
                     best, best_load = service, load
         return best
 
@@ -165,13 +161,17 @@ class Place:
         """Return the first open sub-queue's key and itself; drop what is stale on the way."""
         heap = self.heap
         while heap:
-            key, _, queue = heap[0]
-            if not queue.holds and queue.key_now() == key:
+            key, serial, queue = heap[0]
+            now = None if queue.holds else queue.key_now()
+            if now == key:
                 return key, queue
+            if now is not None and queue.posted == key:
+                queue.posted = now
+                heapreplace(heap, (now, serial, queue))
+                continue
             heappop(heap)
             if queue.posted == key:
                 queue.posted = None
-                queue.post()
         return None
 
 
@@ -269,7 +269,7 @@ class Queues:
         self.holds: dict[int, Hold] = {}
         self._holds_on: dict[tuple[str, str], list[Hold]] = {}
         self._queues_of: dict[tuple[str, str], list[SubQueue]] = {}
-        self._dirty: dict[Place, None] = {}
+        self.dirty: dict[Place, None] = {}
         self.console_is_down = False
         self._served = 0
 
@@ -287,7 +287,7 @@ class Queues:
         """Take note that a service's availability or slots may have changed."""
         shifts: Shifts = Counter()
         for place in service.places:
-            self._dirty[place] = None
+            self.dirty[place] = None
             if not self.console_is_down:
                 shifts.update(place.switch(place.standing_cause(), at))
         return shifts
@@ -303,7 +303,7 @@ class Queues:
         if stage == COLLECT and task.kind is Kind.SCAN:
             service.scanning -= 1
         for place in service.places:
-            self._dirty[place] = None
+            self.dirty[place] = None
 
     def console_down(self, at: int) -> Shifts:
         """From here on everything not held waits for the console."""
@@ -317,7 +317,7 @@ class Queues:
         self.console_is_down = False
         shifts: Shifts = Counter()
         for place in self.places.values():
-            self._dirty[place] = None
+            self.dirty[place] = None
             shifts.update(place.switch(place.standing_cause(), at))
         return shifts
 
@@ -334,7 +334,7 @@ class Queues:
             place.open[queue.site, queue.kind, stage] += 1
             if queue.posted is None or self.fair_share or entry < queue.posted:
                 queue.post()
-            self._dirty[place] = None
+            self.dirty[place] = None
 
     def queue_for(self, task: Task, stage: str, at: int) -> SubQueue:
         """Find or make the sub-queue where a task waits for a stage. A service is requested for collecting only."""
@@ -379,7 +379,7 @@ class Queues:
         waiting.entry = (-task.priority, *waiting.entry[1:])
         heappush(queue.heap, waiting.entry)
         queue.post()
-        self._dirty[queue.place] = None
+        self.dirty[queue.place] = None
 
     # --- holds
 
@@ -407,7 +407,7 @@ class Queues:
                 queue.holds.remove(hold)
                 if not queue.holds:
                     shifts.update(queue.switch(at))
-                    self._dirty[queue.place] = None
+                    self.dirty[queue.place] = None
         return shifts
 
     def holds_over(self, business: str, site: str, kind: Kind, owner: str, schedule: int | None) -> list[Hold]:
@@ -427,33 +427,29 @@ class Queues:
 
         The caller claims each before it asks for the next: leaves the sub-queue and occupies the service.
         """
-        ready: list[tuple[Entry, int, Place]] = []
-        for serial, place in enumerate(self._dirty):
-            head = place.head()
-            if head is not None:
-                ready.append((head[0], serial, place))
-        self._dirty.clear()
+        ready: list[tuple[Entry, int, Place, SubQueue]] = []
+        for serial, place in enumerate(self.dirty):
+            if place.heap and place.least_loaded() is not None:
+                head = place.head()
+                if head is not None:
+                    ready.append((head[0], serial, place, head[1]))
+        self.dirty.clear()
         heapify(ready)
         while ready:
-            key, serial, place = heappop(ready)
-            head = place.head()
-            if head is None:
-                continue
-            if head[0] != key:
-                heappush(ready, (head[0], serial, place))
-                continue
-            service = place.least_loaded()
+            key, serial, place, queue = ready[0]
+            service = place.least_loaded()  # another place may have taken its last slot
             if service is None:
+                heappop(ready)
                 continue
-            queue = head[1]
-            task = queue.members[key[3]].task
             if self.fair_share:
                 self._served += 1
                 place.turns[queue.owner] = self._served
-            yield task, service
-            head = place.head()
-            if head is not None:
-                heappush(ready, (head[0], serial, place))
+            yield queue.members[key[3]].task, service
+            head = place.head()  # a claim changes who is next in its own place only
+            if head is None:
+                heappop(ready)
+            else:
+                heapreplace(ready, (head[0], serial, place, head[1]))
 
     # --- making
 

@@ -56,7 +56,7 @@ class Duration:
 
     def draw(self, chance: Random) -> float:
         """Draw a length in seconds."""
-        return chance.lognormvariate(log(self.median_s), self.sigma)
+        return exp(chance.gauss(log(self.median_s), self.sigma))
 
 
 @dataclass(frozen=True, slots=True)

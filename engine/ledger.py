@@ -29,6 +29,10 @@ def number_of(an_id: int) -> int:
     return an_id & ((1 << NUMBER_BITS) - 1)
 
 
+new_row = tuple.__new__
+"""Make a row of a type from one tuple of its columns: half the time of calling the type, for where it counts."""
+
+
 class TaskEvent(NamedTuple):
     """One step in the life of one task."""
 

@@ -24,7 +24,7 @@ from .ledger import (
     TaskEvent,
     WidgetRefresh,
     business_of,
-    make_id,
+    new_row,
 )
 from .lifecycle import COLLECTING, NEXT, TERMINAL, Reason, Status
 from .state import Business, Row, Schedule, State, apply, apply_task, collecting_under
@@ -82,7 +82,7 @@ class Machine:
         self._ticked = 0
         self._looked = 0
         self._lookouts: dict[str, _Lookout] = {}  #: executors that watch all of their services at once
-        self._watched: dict[tuple[str, str], str] = {}
+        self._watched = 0  #: how many services there were when it was last sorted out who is unwatched
         self._unwatched: list[Service] = []
         self._unwell = {key for key, s in self.queues.services.items() if s.lost or s.suspect}
         self._parked: dict[int, Task] = {}  #: expiries that wait for a hold to end
@@ -135,27 +135,33 @@ class Machine:
         service: str | None = None, attempt: int | None = None, detail: Detail | None = None, at: int | None = None,
     ) -> None:
         """Write and apply one transition of a task; fill in status, lease, cause and split."""
-        at = self._step.now if at is None else at
-        status = task.status
+        if at is None:
+            at = self._step.now
+        status, queues = task.status, self.queues
         to_status = NEXT[event, status, task.kind]
-        event_id = self.state.businesses[task.business].next_event()
+        event_id = self.state.businesses[task.business].last_event + 1
         cause: str | None = None
-        if task.id in self.queues.waiting:
-            cause = self.queues.cause(task)
+        waiting = queues.waiting.get(task.id)
+        if waiting is not None:
+            cause = waiting.queue.cause
             if dq < 0 or dp < 0 or (event == "edit" and _moves(task, detail)):
-                waited = self.queues.split(task, at)
+                waited = queues.split(task, at)
                 if waited:
                     detail = {**detail, "waited": waited} if detail else {"waited": waited}
         elif dq > 0 or dp > 0:
-            cause = self.queues.queue_for(task, PROCESS if dp else COLLECT, at).cause
-        lease = event_id if event in ("claim", "process") else task.lease
-        row = TaskEvent(
-            event_id, at, task.id, event, status, to_status, reason, actor, task.business, task.site, task.kind,
-            task.owner, service or (task.host if lease is not None else None), lease,
-            task.attempt if attempt is None else attempt, cause, dq, dp, dr,
-            self._request.request_id if self._request else None, detail,
+            cause = queues.queue_for(task, PROCESS if dp else COLLECT, at).cause
+        lease = task.lease
+        if service is not None:  # a claim
+            lease = event_id
+        elif lease is not None:
+            service = task.processor if task.stage == PROCESS else task.service
+        self._record_task(
+            new_row(TaskEvent, (
+                event_id, at, task.id, event, status, to_status, reason, actor, task.business, task.site, task.kind,
+                task.owner, service, lease, task.attempt if attempt is None else attempt, cause, dq, dp, dr,
+                self._request.request_id if self._request else None, detail,
+            ))
         )
-        self._record_task(row)
         if to_status in TERMINAL:
             self._step.rows.task_done.append(task.row())
             if task.widget is not None and to_status is Status.PROCESSED:
@@ -231,17 +237,19 @@ class Machine:
             facts["schedule_id"] = schedule_id
         if widget is not None:
             facts["widget"] = widget
-        row = TaskEvent(
-            business.next_event(), now, make_id(business.no, business.tasks + 1), "submit", None, Status.NEW, None,
-            actor, new.business, new.site, new.kind, new.owner, None, None, 0, cause, 1 if due else 0, 0, 0,
-            self._request.request_id if self._request else None, facts,
+        task_id = business.last_task + 1
+        self._record_task(
+            new_row(TaskEvent, (
+                business.last_event + 1, now, task_id, "submit", None, Status.NEW, None, actor, new.business, new.site,
+                new.kind, new.owner, None, None, 0, cause, 1 if due else 0, 0, 0,
+                self._request.request_id if self._request else None, facts,
+            ))
         )
-        self._record_task(row)
-        task = self.state.tasks[row.task_id]
-        if due:
-            self._arm_expiry(task, now)
-        else:
+        task = self.state.tasks[task_id]
+        if not due:
             self._arm(task)
+        elif task.longest_wait_s is not None:
+            self._arm_expiry(task, now)
         return task
 
     # --- time
@@ -428,7 +436,7 @@ class Machine:
     def _fired(self, schedule: Schedule, first: int, last: int, count: int, outcome: str, reason: str | None) -> None:
         """Record what became of nominal times, and submit the run in the same step and so in the same commit."""
         business = self.state.businesses[schedule.spec.business]
-        task_id = make_id(business.no, business.tasks + 1) if outcome == "fired" else None
+        task_id = business.next_task() if outcome == "fired" else None
         if task_id is not None:
             spec = schedule.spec
             run = m.NewTask(
@@ -486,18 +494,21 @@ class Machine:
             self._unwell.add((service.business, service.name))
 
     def _look_for_silence(self) -> None:
-        for service in self._perhaps_silent():
-            if service.wanted != "offline" and not service.lost and self._silent_for(service) > self.policy.silence:
-                self._lose(service)
-
-    def _perhaps_silent(self) -> list[Service]:
-        """List the services that somebody must look at: those of a lookout are alive unless it says otherwise."""
+        """Lose who has been silent for too long. Services of a lookout are alive unless it says otherwise."""
         services = self.queues.services
-        named = [services[key] for lookout in self._lookouts.values() for key in lookout.silent if key in services]
-        if len(self._watched) != len(services):
-            self._watched = {key: s.executor for key, s in services.items()}
+        if self._watched != len(services):
+            self._watched = len(services)
             self._unwatched = [s for s in services.values() if s.executor not in self._lookouts]
-        return [*self._unwatched, *named]
+        for service in self._unwatched:
+            self._lose_if_silent(service)
+        for lookout in self._lookouts.values():
+            for key in sorted(lookout.silent):
+                if key in services:
+                    self._lose_if_silent(services[key])
+
+    def _lose_if_silent(self, service: Service) -> None:
+        if service.wanted != "offline" and not service.lost and self._silent_for(service) > self.policy.silence:
+            self._lose(service)
 
     def _silent_for(self, service: Service) -> int:
         """Tell how long a service has been silent while its executor was listening.
@@ -515,7 +526,7 @@ class Machine:
         lookout = self._lookouts.get(report.executor)
         if lookout is None:
             lookout = self._lookouts[report.executor] = _Lookout(self._ticked, self._ticked, report.silent)
-            self._watched = {}
+            self._watched = 0
         for key in report.silent - lookout.silent:
             service = self.queues.services.get(key)
             if service is not None:
@@ -573,11 +584,12 @@ class Machine:
 
     def _heard(self, service: Service) -> None:
         service.heard = self._executor_clock(service)
-        if service.lost:
-            self._service_event(service, "returned")
-        if service.suspect:
-            self._service_event(service, "cleared")
-        self._unwell.discard((service.business, service.name))
+        if service.lost or service.suspect:
+            if service.lost:
+                self._service_event(service, "returned")
+            if service.suspect:
+                self._service_event(service, "cleared")
+            self._unwell.discard((service.business, service.name))
 
     def _is_stale(self, task: Task, lease: int) -> bool:
         return task.lease != lease
@@ -657,13 +669,13 @@ class Machine:
 
     def _dispatch(self) -> None:
         """Start whatever may start now. Holds, services and exclusivity are asked here and nowhere before."""
-        for task, service in self.queues.claims():
-            self._claim(task, service)
+        if self.queues.dirty:
+            for task, service in self.queues.claims():
+                self._claim(task, service)
 
     def _claim(self, task: Task, service: Service) -> None:
         self._expect_report(service)
-        processing = task.status is Status.PROCESSING_QUEUED
-        if processing:
+        if task.status is Status.PROCESSING_QUEUED:
             self._emit(task, "process", ENGINE, dp=-1, dr=1, service=service.name)
         else:
             self._emit(task, "claim", ENGINE, dq=-1, dr=1, service=service.name)
@@ -672,10 +684,10 @@ class Machine:
     def _order_start(self, task: Task, service: Service) -> None:
         assert task.lease is not None
         self._step.orders.append(
-            m.StartOrder(
+            new_row(m.StartOrder, (
                 service.executor, task.business, task.site, service.name, task.id, task.lease, task.stage,
                 task.kind, task.target, task.attempt, 0.0 if task.stage == PROCESS else task.checkpoint,
-            )
+            ))
         )
 
     def _expect_report(self, service: Service) -> None:

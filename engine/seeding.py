@@ -78,8 +78,11 @@ class Seeder:
         now, told = self._start, self._start
         span = self._until - self._start
         while True:
-            moments = [self._world.next_event(), self._core.next_timer(), episodes[-1][0] if episodes else None]
-            now = max(now, min((at for at in moments if at is not None), default=self._until)) + STEP
+            due = episodes[-1][0] if episodes else self._until
+            for moment in (self._world.next_event(), self._core.next_timer()):
+                if moment is not None and moment < due:
+                    due = moment
+            now = max(now, due) + STEP
             if now >= self._until or stopped() or self._failure is not None:
                 break
             commands = episodes.pop()[1]() if episodes and episodes[-1][0] <= now else []

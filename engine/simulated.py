@@ -8,11 +8,13 @@ comes from one seeded generator, so the same orders at the same instants make th
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from bisect import bisect
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from heapq import heappop, heappush
-from itertools import count
+from itertools import accumulate, count
 from math import exp
 from random import Random
 from typing import Any
@@ -57,10 +59,11 @@ class Simulated:
         self._chance = Random(seed)
         self._lock = threading.Lock()
         self._orders: list[m.Order] = []
-        self._agenda: list[tuple[int, int, str, Any]] = []
+        self._agenda: list[tuple[int, int, Callable[[int, Any, list[Input]], None], Any]] = []
         self._serial = count()
         self._now = 0
         self._born = 0
+        self._beat = 0  #: when it was last told who is alive
         self._runs: dict[int, Run] = {}  #: by lease
         self._silent: set[tuple[str, str]] = set()
         self._unheard: list[m.Order] = []  #: for hosts that are silent
@@ -78,10 +81,10 @@ class Simulated:
         self._segments = {
             place: [t.name for t in site.targets if t.kind == "segment"] for place, site in self._sites.items()
         }
-        self._people = {
-            place: [(u.name, u.activity) for u in self._businesses[place[0]].submitters(place[1])]
-            for place in self._sites
-        }
+        self._people: dict[Place, tuple[list[str], list[float]]] = {}
+        for place in self._sites:
+            people = self._businesses[place[0]].submitters(place[1])
+            self._people[place] = [u.name for u in people], list(accumulate(u.activity for u in people))
         self._widgets: dict[tuple[str, str, str], Widget] = {
             (*place, widget.name): widget for place, site in self._sites.items() for widget in site.widgets
         }
@@ -100,12 +103,15 @@ class Simulated:
             self._begin(now)
         self._now = max(now, self._now)
         with self._lock:
-            orders, self._orders = self._orders, []
-            for order in orders:
-                self._obey(order)
-            while self._agenda and self._agenda[0][0] <= now:
-                at, _, what, subject = heappop(self._agenda)
-                getattr(self, f"_{what}")(at, subject, told)
+            if self._orders:
+                self._obey_all()
+            if now - self._beat >= HEARTBEAT:
+                self._beat = now
+                told.append(m.Alive(self.name, frozenset(self._silent)))
+            agenda = self._agenda
+            while agenda and agenda[0][0] <= now:
+                at, _, happen, subject = heappop(agenda)
+                happen(at, subject, told)
             if self._tells_progress:
                 self._tell_progress(told)
         return told
@@ -114,13 +120,18 @@ class Simulated:
         """Look at the orders given since the last step without letting time pass."""
         with self._lock:
             self._now = max(now, self._now)
-            orders, self._orders = self._orders, []
-            for order in orders:
-                self._obey(order)
+            self._obey_all()
 
     def next_event(self) -> int | None:
-        """Tell the next instant at which something happens here by itself."""
-        return self._agenda[0][0] if self._agenda else None
+        """Tell the next instant at which something happens here by itself.
+
+        While all services are alive, nobody needs to hear so: it is told with whatever happens next.
+        """
+        event = self._agenda[0][0] if self._agenda else None
+        if not self._silent:
+            return event
+        beat = self._beat + HEARTBEAT
+        return beat if event is None else min(event, beat)
 
     # --- drills
 
@@ -138,7 +149,7 @@ class Simulated:
             for run in self._runs.values():
                 if run.ends is not None and run.ends <= self._now:
                     run.ends = self._now + 1
-                    self._plan(run.ends, "end", run)
+                    self._plan(run.ends, self._end, run)
 
     def hang_target(self, business: str, site: str) -> None:
         """Let the next collecting task of a site meet a target that never answers."""
@@ -160,6 +171,11 @@ class Simulated:
             self._slow[business] = factor
 
     # --- orders
+
+    def _obey_all(self) -> None:
+        orders, self._orders = self._orders, []
+        for order in orders:
+            self._obey(order)
 
     def _obey(self, order: m.Order) -> None:
         if (order.business, order.service) in self._silent:
@@ -194,7 +210,7 @@ class Simulated:
         run = self._runs[order.lease] = Run(order, self._now, None, None)
         if order.stage == COLLECT and self._hangs(mix, (order.business, order.site)):
             patience = chance.uniform(2.2, 4.5) * HOUR / self._pace
-            self._plan(self._now + int(patience), "lose_patience", run)
+            self._plan(self._now + int(patience), self._lose_patience, run)
             return
         if first and chance.random() < mix.failure:
             complaint = chance.choice(mix.complaints) if mix.complaints else "The target refused"
@@ -215,10 +231,10 @@ class Simulated:
 
     def _end_after(self, run: Run, seconds: float) -> None:
         run.ends = self._now + max(1, int(seconds * SECOND))
-        self._plan(run.ends, "end", run)
+        self._plan(run.ends, self._end, run)
 
-    def _plan(self, at: int, what: str, subject: object) -> None:
-        heappush(self._agenda, (at, next(self._serial), what, subject))
+    def _plan(self, at: int, happen: Callable[[int, Any, list[Input]], None], subject: object) -> None:
+        heappush(self._agenda, (at, next(self._serial), happen, subject))
 
     def _result(self, order: m.StartOrder, mix: Mix) -> m.Finished:
         """Draw what a processed task found: errors on the way, changes of assets, and the assets themselves."""
@@ -231,35 +247,28 @@ class Simulated:
         online, offline = self._poisson(mean.online), self._poisson(mean.offline)
         assets: list[AssetSeen] = []
         if target is not None:
-            for is_online in [True] * (new + changed + online) + [False] * (gone + offline):
-                number = chance.randrange(max(1, target.assets)) + 1
-                name = target.name if target.assets <= 1 else f"{target.name}-{number:03}"
+            seen, number = new + changed + online, max(1, target.assets)
+            for i in range(seen + gone + offline):
+                name = target.name if number == 1 else f"{target.name}-{int(chance.random() * number) + 1:03}"
                 assets.append(
-                    AssetSeen(order.business, order.site, name, name, target.kind, self._now, is_online, None)
+                    AssetSeen(order.business, order.site, name, name, target.kind, self._now, i < seen, None)
                 )
         return m.Finished(order.task_id, order.lease, errors, (new, changed, gone, online, offline), assets)
 
     def _poisson(self, mean: float) -> int:
-        if mean <= 0:
-            return 0
-        limit, product, n = exp(-min(mean, 50.0)), self._chance.random(), 0
-        while product > limit:
-            product *= self._chance.random()
-            n += 1
-        return n
+        return bisect(_poisson_sums(mean), self._chance.random()) if mean > 0 else 0
 
-    # --- what happens by itself: one method for each entry of the agenda
+    # --- what happens by itself: what the agenda calls
 
     def _begin(self, now: int) -> None:
         self._born = self._now = now
-        self._plan(now, "heartbeat", None)
         for place, site in self._sites.items():
             for mix in site.mix.values():
                 if mix.per_hour > 0:
-                    self._plan(self._next_arrival(now, place, mix), "arrive", (place, mix))
+                    self._plan(self._next_arrival(now, place, mix), self._arrive, (place, mix))
             for widget in site.widgets:
                 first = now + int(self._chance.uniform(0, widget.refresh_s) * SECOND)
-                self._plan(first, "refresh", (place, widget))
+                self._plan(first, self._refresh, (place, widget))
 
     def _end(self, at: int, run: Run, told: list[Input]) -> None:
         if (run.order.business, run.order.service) in self._silent:
@@ -268,14 +277,10 @@ class Simulated:
             del self._runs[run.order.lease]
             told.append(run.report)
 
-    def _heartbeat(self, at: int, _: object, told: list[Input]) -> None:
-        told.append(m.Alive(self.name, frozenset(self._silent)))
-        self._plan(at + HEARTBEAT, "heartbeat", None)
-
     def _arrive(self, at: int, subject: tuple[Place, Mix], told: list[Input]) -> None:
         """Let somebody submit."""
         place, mix = subject
-        self._plan(self._next_arrival(at, place, mix), "arrive", subject)
+        self._plan(self._next_arrival(at, place, mix), self._arrive, subject)
         person = self._person(place)
         told.append(self._command(person, m.Submit([self._new(place, mix.kind, person)])))
 
@@ -293,14 +298,14 @@ class Simulated:
     def _refresh(self, at: int, subject: tuple[Place, Widget], told: list[Input]) -> None:
         (business, site), widget = subject
         told.append(self._command("system", m.RefreshWidget(business, site, widget.name)))
-        self._plan(at + widget.refresh_s * SECOND, "refresh", subject)
+        self._plan(at + widget.refresh_s * SECOND, self._refresh, subject)
 
     def _lose_patience(self, at: int, run: Run, told: list[Input]) -> None:
         """Let an admin stop a task that has hung for hours."""
         if self._runs.get(run.order.lease) is run and run.ends is None:
             admin = self._person((run.order.business, run.order.site))
             told.append(self._command(admin, m.Stop([run.order.task_id], "hung for hours")))
-            self._plan(at + 30 * MINUTE, "lose_patience", run)
+            self._plan(at + 30 * MINUTE, self._lose_patience, run)
 
     def _tell_progress(self, told: list[Input]) -> None:
         for run in self._runs.values():
@@ -321,10 +326,8 @@ class Simulated:
         return m.Command(f"simulated-{self._born}-{next(self._serial)}", actor, action)
 
     def _person(self, place: Place) -> str:
-        people = self._people[place]
-        if not people:
-            return SYSTEM_OWNER
-        return self._chance.choices([name for name, _ in people], [activity for _, activity in people])[0]
+        people, activity = self._people[place]
+        return self._chance.choices(people, cum_weights=activity)[0] if people else SYSTEM_OWNER
 
     def _new(self, place: Place, kind: Kind, owner: str) -> m.NewTask:
         chance = self._chance
@@ -339,6 +342,17 @@ class Simulated:
         return m.NewTask(
             *place, kind, _NAMES[kind].format(target.name), owner, owner, target.name, target.kind, scope
         )
+
+
+@cache
+def _poisson_sums(mean: float) -> tuple[float, ...]:
+    """Tabulate the cumulative Poisson distribution, as far as a random number can tell."""
+    term = exp(-mean)
+    sums = [term]
+    while sums[-1] < 1 - 1e-12 and len(sums) < 10 * mean + 50:
+        term *= mean / len(sums)
+        sums.append(sums[-1] + term)
+    return tuple(sums)
 
 
 def _stable(name: str, among: Sequence[object]) -> int:

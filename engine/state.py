@@ -20,8 +20,8 @@ from .ledger import (
     ScheduleFire,
     ServiceEvent,
     TaskEvent,
+    business_of,
     make_id,
-    number_of,
 )
 from .lifecycle import COLLECTING, STATUS, SYSTEM_KINDS, TERMINAL, Kind, Reason, Status
 from .messages import ScheduleSpec
@@ -41,20 +41,20 @@ class Site:
 
 
 class Business:
-    """A tenant: its number, its sites, and how far its own sequences have come."""
+    """A tenant: its number, its sites, and the last id of each of its own sequences."""
 
-    __slots__ = ("audits", "events", "name", "no", "sites", "tasks")
+    __slots__ = ("last_audit", "last_event", "last_task", "name", "no", "sites")
 
     def __init__(self, name: str | None, no: int) -> None:
         self.name, self.no = name, no
         self.sites: dict[str, Site] = {}
-        self.events = self.tasks = self.audits = 0
+        self.last_event = self.last_task = self.last_audit = make_id(no, 0)
 
     def next_event(self) -> int:
-        return make_id(self.no, self.events + 1)
+        return self.last_event + 1
 
     def next_task(self) -> int:
-        return make_id(self.no, self.tasks + 1)
+        return self.last_task + 1
 
 
 class Schedule:
@@ -88,21 +88,22 @@ class State:
         return self.system if name is None else self.businesses[name]
 
     def service(self, task: Task) -> Service:
-        return self.queues.services[task.business, task.host]
+        return self.queues.services[task.business, (task.processor if task.stage == PROCESS else task.service) or ""]
 
     def advance_sequences(self, events: dict[int, int], tasks: dict[int, int], audits: dict[int, int]) -> None:
         """Set how far each business's sequences have come: the highest ids, by business number."""
         for business in (self.system, *self.businesses.values()):
-            business.events = number_of(events.get(business.no, 0))
-            business.tasks = number_of(tasks.get(business.no, 0))
-            business.audits = number_of(audits.get(business.no, 0))
+            none = make_id(business.no, 0)
+            business.last_event = events.get(business.no, none)
+            business.last_task = tasks.get(business.no, none)
+            business.last_audit = audits.get(business.no, none)
 
 
 def apply_task(state: State, row: TaskEvent) -> None:
     """Change the state as a task's event says. Never shifts the cause of any other task."""
     if row.occurred_at > state.last:
         state.last = row.occurred_at
-    state.businesses[row.business].events = number_of(row.event_id)
+    state.businesses[row.business].last_event = row.event_id
     TASK_EVENTS[row.event](state, row)
 
 
@@ -114,7 +115,7 @@ def apply(state: State, row: Row) -> Shifts:
     state.last = max(state.last, row.occurred_at)
     if isinstance(row, ServiceEvent):
         return _apply_service(state, row)
-    state.business(row.business).events = number_of(row.event_id)
+    state.business(row.business).last_event = row.event_id
     if isinstance(row, HoldEvent):
         return _apply_hold(state, row)
     if isinstance(row, ScheduleEvent):
@@ -140,7 +141,7 @@ def replay(rows: Iterable[Row], fair_share: bool = False) -> State:
 
 def _submit(state: State, e: TaskEvent) -> None:
     task = state.tasks[e.task_id] = Task(e)
-    state.businesses[e.business].tasks = number_of(e.task_id)
+    state.businesses[e.business].last_task = e.task_id
     _expect(state, task)
     if e.dq:
         task.queued_at = e.occurred_at
@@ -388,8 +389,8 @@ def _apply_service(state: State, e: ServiceEvent) -> Shifts:
     detail: Detail = e.detail or {}
     if e.event == "business_added":
         assert e.business is not None
-        state.businesses[e.business] = Business(e.business, e.event_id >> 40)
-    state.business(e.business).events = number_of(e.event_id)
+        state.businesses[e.business] = Business(e.business, business_of(e.event_id))
+    state.business(e.business).last_event = e.event_id
     if e.event == "site_added":
         assert e.site is not None
         state.business(e.business).sites[e.site] = Site(e.site, detail["zone"], detail["archive"])

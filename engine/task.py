@@ -5,7 +5,7 @@ Only `state.apply` writes to it. A finished task becomes a row and leaves memory
 
 from __future__ import annotations
 
-from .ledger import TaskEvent, TaskRow, number_of
+from .ledger import TaskEvent, TaskRow, new_row, number_of
 from .lifecycle import KIND, Status, shown_status
 
 COLLECT, PROCESS = "collect", "process"
@@ -94,7 +94,7 @@ class Task:
     def row(self, held_by: int | None = None, cause: str | None = None) -> TaskRow:
         """Show the task as a table row; `held_by` and `cause` say why it waits, if it does."""
         waits, get = self.waits, self.waits.get
-        return TaskRow(
+        return new_row(TaskRow, (
             self.id, number_of(self.id), self.name, self.kind, self.business, self.site, self.target,
             self.target_kind, self.scope, self.initiator, self.owner, self.created_by, self.schedule_id,
             self.requested_service, self.service, self.processor, self.source, self.status,
@@ -105,4 +105,4 @@ class Task:
             get("hold", 0), get("throttled", 0), get("offline", 0), get("exclusive", 0), get("capacity", 0),
             get("console", 0), get("unknown", 0), self.process_wait_us, self.process_wait_hold_us, self.run_us,
             self.process_us, *(self.changes or (None, None, None, None, None)),
-        )
+        ))  # fmt: skip

@@ -19,7 +19,7 @@ from . import health, history, imports, joblogs, messages, rollups, verify
 from .clock import Reading
 from .core import Core
 from .errors import InvalidImport, NotFound, Refused, StoreError
-from .ledger import Audit, Rows, make_id
+from .ledger import Audit, Rows
 from .lifecycle import Kind
 from .outbox import Outbox
 from .runtime import Engine, Import, policy_of, rebuild
@@ -144,12 +144,12 @@ def import_log(
 
     def make(base: Business) -> Rows:
         rows = imports.to_rows(
-            parsed, business=business, site=site, kind=kind, business_no=base.no, first_event=base.events + 1,
-            first_task=base.tasks + 1, imported_at=now(), source=source,
+            parsed, business=business, site=site, kind=kind, business_no=base.no, first_event=base.next_event(),
+            first_task=base.next_task(), imported_at=now(), source=source,
         )
         rows.audit.append(
             Audit(
-                make_id(base.no, base.audits + 1), now(), business, site, context.actor, "import",
+                base.last_audit + 1, now(), business, site, context.actor, "import",
                 "file", fingerprint, "changed", None,
                 {"file": path.name, "format": format, "tasks": len(parsed.jobs), "left_out": len(parsed.bad)},
                 None, request,

@@ -72,7 +72,7 @@ class Desk:
         state, before = replay(rows), self.core.state
         sequences = {b.no: b for b in (before.system, *before.businesses.values())}
         for business in (state.system, *state.businesses.values()):
-            business.audits = sequences[business.no].audits
+            business.last_audit = sequences[business.no].last_audit
         self.core = Core(state, self.policy)
         self.core.remember(answers_from(self.rows.audit))
         self.at += seconds

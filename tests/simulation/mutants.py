@@ -304,9 +304,9 @@ class BlamesCapacity(Core):
 
 class _Drowsy(Queues):
     def release(self, service: Service, task: Task, stage: str) -> None:
-        awake = dict(self._dirty)
+        awake = dict(self.dirty)
         super().release(service, task, stage)
-        self._dirty = awake
+        self.dirty = awake
 
 
 class SleepsWhenASlotIsFreed(Core):
