@@ -22,7 +22,11 @@ Words and rules first, all of them pure:
 Then the world:
 
     simulated     the executor that plays a fleet
-    store         DuckDB: schema, group commit, recovery
+    schema        the ledger's rows as tables, what is derived as views, a comment on each
+    columns       the ledger's rows as Arrow columns, and back
+    chain         the HMAC chain over all batches: links, their check, key and head
+    batch         the rows of one commit made ready to be written
+    store         DuckDB: connections, lock, group commit, recovery
     rollups       derived tables, and how they are computed from the ledger
     verify        is the ledger legal, and does all the rest follow from it?
     seeding       history at full speed, on a virtual clock

@@ -26,7 +26,8 @@ import polars as pl
 
 from .clock import MINUTE
 from .lifecycle import TERMINAL, TRANSITIONS, Cause, Status
-from .store import Cursor, Store, describe
+from .schema import describe
+from .store import Cursor, Store
 
 QUARTER = 15 * MINUTE
 ALL = 2**62  #: later than any batch

@@ -1,14 +1,7 @@
-"""The store: the one owner of DuckDB. Schema, group commit, recovery, checkpoints, cursors for readers.
+"""The store: the one owner of DuckDB. Connections, the lock, group commit, recovery, checkpoints, cursors for readers.
 
-The ledger's tables are append-only, have no keys, and carry the number of the batch that wrote them. A batch is one
-transaction; batch numbers have no gap; each batch is a link of an HMAC chain over all its ledger rows, whose key and
-head lie outside the database. So an acknowledged batch is there whole, and a change made behind our back shows.
-
-`task_done` is derived, written in the same commit: one self-contained wide row per finished task, so that list pages
-read one table without a join. A later version of a row (hidden, shown again, restored, finished after that) is
-appended, and the earlier one gets the batch that replaced it: `superseded_by`. `task` is a plain view, the union of
-`task_finished` and `task_unfinished`. Counts and filters are quick on it; DuckDB does not push ORDER BY … LIMIT through
-a union, so that pages ask the two halves for their first rows each.
+A batch of the ledger's rows is one transaction; batch numbers have no gap, and each batch is a link of the chain. So a
+batch that was acknowledged is there whole, whatever ended the process, and a store that lacks one refuses to open.
 
 Never open the `.duckdb` file in this process except through DuckDB, not even to read or copy it: closing any other
 handle on it drops DuckDB's POSIX lock, and a second process could then write unseen. `store.lock` is our own guard.
@@ -17,36 +10,30 @@ handle on it drops DuckDB's POSIX lock, and a second process could then write un
 from __future__ import annotations
 
 import fcntl
-import hmac
-import json
 import os
-import secrets
 import shutil
 import threading
 import time
-import typing
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from hashlib import sha256
-from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
-import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from . import chain
+from .batch import Batch, prepare
+from .chain import Broken, Head
 from .clock import SECOND
+from .columns import json_text, ledger_rows, plain_columns, plain_select, stored_columns
 from .errors import CommitFailed, StoreDamaged, StoreError, StoreFull, StoreInUse
 from .ledger import (
-    LEDGER_TABLES,
     NUMBER_BITS,
     NUMBERED_TABLES,
-    ROW_TYPES,
-    AssetSeen,
     Audit,
     HoldEvent,
     QueueShift,
@@ -58,479 +45,15 @@ from .ledger import (
     TaskRow,
 )
 from .lifecycle import TERMINAL, Reason, Status
+from .schema import append, migrate, quoted
 
 Cursor = duckdb.DuckDBPyConnection
+Found = TypeVar("Found")
 
 DATABASE = "drainboard.duckdb"
-HEAD = "head.json"
-KEY = "chain.key"
 LOCK = "store.lock"
 
 REPEAT_SPAN = 600 * SECOND  #: a repeated request id is recognised for so long, also after a restart
-NO_LINK = "00" * 32  #: what the first batch is chained to
-
-VERSIONED = frozenset({"hide", "unhide", "restore"})  #: these events append a further version of a task's row
-
-# --- schema: made from the ledger's row types, with a comment on every table and column
-
-SCHEMA_VERSION = 1
-MIGRATIONS: tuple[tuple[int, str], ...] = ()
-"""(version, SQL that leads to it from the one before), ascending. A new store starts at SCHEMA_VERSION."""
-
-_TABLES = {
-    "task_event": "One step in the life of one task. Append-only: the truth that all else follows from",
-    "service_event": "One change of the fleet: added, state, refused report, console down. Append-only",
-    "hold_event": "One change of a hold: placed, begun, ended. Append-only",
-    "schedule_event": "One version of a schedule: created, edited, removed. Append-only",
-    "schedule_fire": "What became of one nominal time of a schedule, or of a run of skipped ones. Append-only",
-    "queue_shift": "So many waiting tasks began to wait for another cause. Append-only",
-    "audit": "One object that a person's command changed, or was refused for. Append-only",
-    "task_done": "Finished tasks, one row each; newer versions are appended. Read the view task instead",
-    "task_live": "Unfinished tasks as of the last published batch. Read the view task instead",
-    "live_mark": "The batch as of which task_live was published",
-    "widget_refresh": "One finished refresh of a dashboard's widget",
-    "asset": "Assets as the last processed task saw them",
-    "batch": "One row per commit: a link of the chain over all ledger rows",
-    "schema_version": "The version of this schema",
-    "task_finished": "Finished tasks, the newest version of each row",
-    "task_unfinished": "Live tasks as of the last published batch, without those that have finished since",
-    "task": "All tasks: finished ones and, as of the last published batch, live ones",
-    "hold": "Holds as they stand: the latest event of each",
-    "service": "Services as they stand: what the latest events made of each",
-    "schedule": "Schedules as they stand: the latest version of each",
-}
-
-_COLUMNS = {
-    "action": "What the actor asked for",
-    "actor": "Who performed it: a user, a service, engine, dispatcher, import, cli:<user>",
-    "after": "The object after the change, as JSON",
-    "assets_changed": "Assets that processing found changed",
-    "assets_gone": "Assets that processing no longer found",
-    "assets_new": "Assets that processing found for the first time",
-    "assets_offline": "Assets seen offline",
-    "assets_online": "Assets seen online",
-    "attempt": "Worker losses so far, per stage",
-    "audit_id": "Business number and its own running number of audit rows, in one 64-bit number",
-    "batch": "The commit that wrote this row",
-    "before": "The object before the change, as JSON",
-    "business": "The tenant",
-    "cause": "Why a waiting task waits: hold, console, throttled, offline, exclusive, capacity, unknown",
-    "collected_at": "When collecting was done (UTC)",
-    "committed_at": "The engine's clock at the commit (UTC)",
-    "count": "How many nominal times this row stands for",
-    "created_at": "When the task was submitted (UTC)",
-    "created_by": "Who submitted it",
-    "detail": "What else belongs to this event, as JSON",
-    "dp": "Change of the number waiting for processing",
-    "dq": "Change of the number waiting to be collected (or run, for system tasks)",
-    "dr": "Change of the number running",
-    "due_at": "When a task for later falls due (UTC)",
-    "error": "What went wrong, in words",
-    "errors": "How many errors processing counted",
-    "event": "What happened",
-    "event_id": "Business number and its own gap-free running number of events, in one 64-bit number",
-    "finished_at": "When the task ended (UTC)",
-    "first_seen_at": "When a task first saw the asset (UTC)",
-    "from_at": "From when the hold covers (UTC)",
-    "from_cause": "The cause they waited for before",
-    "from_status": "The stored status before",
-    "held_by": "The oldest hold that covers the waiting task",
-    "hidden": "Whether the task is hidden from lists",
-    "hold_id": "The hold",
-    "initiator": "Who caused the task: a user, Schedule or System",
-    "joined": "How many requests this refresh answered beyond the first",
-    "kind": "What sort of work: scan, audit, connector, import, report, query, outlier",
-    "last_nominal_at": "The last nominal time that this row stands for (UTC)",
-    "last_seen_at": "When a task last saw the asset (UTC)",
-    "latency_s": "From the first request to the result, in seconds",
-    "lease": "The event_id of the claim or process under which the task runs; reports with another are stale",
-    "link": "HMAC-SHA256 over the previous link and all ledger rows of this batch, in hex",
-    "n": "How many tasks",
-    "name": "Its name",
-    "nominal_at": "When the schedule's rule said to run (UTC)",
-    "number": "The running number within the business, as in Scan #123",
-    "object_id": "Which object",
-    "object_kind": "What sort of object",
-    "occurred_at": "When it happened (UTC)",
-    "online": "Whether the asset answered",
-    "outcome": "How it ended: finished, finished_with_errors, stopped, failed",
-    "outlier_score": "How unlike its peers the asset is",
-    "owner": "The user behind the task (a schedule's owner for its runs)",
-    "placed_at": "When the hold was placed (UTC)",
-    "priority": "0 to 9, higher first",
-    "process_s": "Seconds of processing",
-    "process_wait_hold_s": "Of process_wait_s, seconds under a hold",
-    "process_wait_s": "Seconds waited for a processor",
-    "processing_queued_at": "When the task began to wait for a processor (UTC)",
-    "processing_started_at": "When processing first started (UTC)",
-    "processor": "Which processor processed it",
-    "queue": "collect or process",
-    "queued_at": "When the task entered the queue (UTC)",
-    "reason": "Why, as a word",
-    "request_id": "The command that asked for it",
-    "requested_service": "The one service it asked for",
-    "role": "explorer, audit_service, hosted_zone or processor",
-    "executor": "Who carries out its orders",
-    "slots": "How many tasks it may run at the same time",
-    "state": "online, draining or offline",
-    "since_at": "When its state last changed (UTC)",
-    "rerun_of": "The task that this one repeats",
-    "row_counts": "How many rows the commit wrote, table by table, as JSON",
-    "run_s": "Seconds of collecting",
-    "schedule_id": "The schedule",
-    "scope": "What the task covers, in the fleet's words",
-    "service": "The service that does the work",
-    "shown_status": "The status as pages show it: the stored one, or Paused under a hold",
-    "site": "The place in the business",
-    "source": "live, demo, or the import it came from",
-    "started_at": "When the task was first claimed (UTC)",
-    "status": "The stored status",
-    "suspect": "Whether it did not confirm a stop and gets nothing until it reports",
-    "superseded_by": "The batch that replaced this row by a newer version; empty for the newest",
-    "suspend": "Whether running tasks were asked to suspend",
-    "target": "What the task works on",
-    "target_kind": "device, segment, cloud resource …",
-    "task_id": "Business number and running number of the task, in one 64-bit number",
-    "to_cause": "The cause they wait for now",
-    "to_status": "The stored status after",
-    "type": "What sort of asset",
-    "until_at": "Until when the hold covers; empty for open end (UTC)",
-    "version": "Counts edits; an edit must name the version it saw",
-    "wait_capacity_s": "Of wait_s, seconds while every slot was taken",
-    "wait_console_s": "Of wait_s, seconds while the console was down",
-    "wait_exclusive_s": "Of wait_s, seconds while every online explorer was scanning",
-    "wait_hold_s": "Of wait_s, seconds under a hold",
-    "wait_offline_s": "Of wait_s, seconds while no service for it was online",
-    "wait_s": "Seconds waited to be collected (or run), all waits together",
-    "wait_throttled_s": "Of wait_s, seconds kept back by a resume ramp or cap",
-    "wait_unknown_s": "Of wait_s, seconds of which an imported log does not tell the cause",
-    "widget": "The widget",
-    # the same word for something else
-    "hold_event.target": "The user, task type or schedule that the hold covers",
-    "hold_event.target_kind": "user, kind or schedule",
-    "hold.target": "The user, task type or schedule that the hold covers",
-    "hold.target_kind": "user, kind or schedule",
-    "hold.event": "The latest event: placed, begun or ended",
-    "schedule_fire.outcome": "What became of it: submitted, skipped …",
-    "audit.outcome": "changed, skipped or refused",
-    "widget_refresh.run_s": "Seconds of running",
-    "widget_refresh.wait_s": "Seconds waited for a processor",
-    "asset.target": "The asset's address",
-    "live_mark.batch": "The batch as of which task_live was published",
-    "schema_version.version": "The version of this schema",
-}
-
-
-_SQL_TYPES = {str: "VARCHAR", bool: "BOOLEAN", float: "DOUBLE", int: "BIGINT", dict: "JSON"}
-
-
-def _sql_type(column: str, hint: object) -> str:
-    if column.endswith("_at"):
-        return "TIMESTAMP"
-    if column.endswith("_s"):
-        return "DECIMAL(18,6)"
-    (kind,) = (part for part in typing.get_args(hint) or (hint,) if part is not type(None))
-    return _SQL_TYPES[typing.get_origin(kind) or kind]
-
-
-TYPES: dict[str, dict[str, str]] = {
-    table: {column: _sql_type(column, hint) for column, hint in typing.get_type_hints(row).items()}
-    for table, row in ROW_TYPES.items()
-}
-"""The SQL type of every column of every row type."""
-
-
-def _columns(table: str) -> dict[str, str]:
-    """List a stored table's columns in their order; `batch` is second in task_event, first elsewhere."""
-    if table == "asset":
-        kept = dict(TYPES["asset"])
-        del kept["seen_at"]
-        return {"batch": "BIGINT", **kept, "first_seen_at": "TIMESTAMP", "last_seen_at": "TIMESTAMP"}
-    own = TYPES["task_done" if table == "task_live" else table]
-    if table == "task_done":
-        return {"batch": "BIGINT", **own, "superseded_by": "BIGINT"}
-    if table == "task_event":
-        return {"event_id": own["event_id"], "batch": "BIGINT", **own}
-    return {"batch": "BIGINT", **own}
-
-
-_OWN_TABLES = {
-    "batch": {"batch": "BIGINT", "committed_at": "TIMESTAMP", "row_counts": "JSON", "link": "VARCHAR"},
-    "live_mark": {"batch": "BIGINT"},
-    "schema_version": {"version": "BIGINT"},
-}
-
-_VIEWS = {
-    # A restored task is shown by its row New until the next publication lists it as live.
-    "task_finished": "select {columns} from task_done where superseded_by is null",
-    "task_unfinished": """
-        select {columns} from task_live
-        where task_id not in (select task_id from task_done where batch > (select batch from live_mark))
-    """,
-    "task": "select * from task_finished union all select * from task_unfinished",
-    "hold": """
-        select hold_id, business, site, target_kind, target, event, reason, actor,
-               first_value(occurred_at) over (partition by hold_id order by event_id) as placed_at,
-               from_at, until_at, suspend, batch
-        from hold_event
-        qualify row_number() over (partition by hold_id order by event_id desc) = 1
-    """,
-    "service": """
-        with newest as (
-            select business, service,
-                   arg_max(event, event_id) filter (event in ('online', 'draining', 'offline')) as wanted,
-                   arg_max(event, event_id) filter (event in ('lost', 'returned')) = 'lost' as lost,
-                   arg_max(event, event_id) filter (event in ('suspect', 'cleared')) = 'suspect' as suspect,
-                   arg_max(detail ->> 'slots', event_id) filter (event in ('service_added', 'slots'))::bigint as slots,
-                   max(occurred_at) filter (event <> 'slots') as since_at, max(batch) as batch
-            from service_event where service is not null and event <> 'stale_report' group by all)
-        select a.business, a.site, service, a.detail ->> 'role' as role, a.detail ->> 'executor' as executor, n.slots,
-               if(coalesce(n.lost, false), 'offline', coalesce(n.wanted, 'online')) as state,
-               coalesce(n.suspect, false) as suspect, n.since_at, n.batch
-        from newest n join service_event a using (business, service) where a.event = 'service_added'
-    """,
-    "schedule": """
-        select schedule_id, version, business, site, name, event, actor, occurred_at, detail, batch
-        from schedule_event
-        qualify row_number() over (partition by schedule_id order by event_id desc) = 1
-    """,
-}
-
-
-def _schema() -> Iterator[str]:
-    tables = {table: _columns(table) for table in (*ROW_TYPES, "task_live")} | _OWN_TABLES
-    for table, columns in tables.items():
-        key = ", primary key (business, site, target)" if table == "asset" else ""
-        yield f"create table {table} ({', '.join(f'{name} {kind}' for name, kind in columns.items())}{key})"
-    yield "insert into live_mark values (0)"
-
-
-def _views() -> Iterator[str]:
-    columns = ", ".join([*TYPES["task_done"], "batch"])
-    for view, sql in _VIEWS.items():
-        yield f"create or replace view {view} as {sql.format(columns=columns)}"
-
-
-def describe(cursor: Cursor, tables: dict[str, str], columns: dict[str, str]) -> None:
-    """Put comments on tables and columns; a column's text is looked up as `table.column`, else `column`."""
-    found = cursor.execute("select table_name, column_name from duckdb_columns() where not internal").fetchall()
-    views = {name for (name,) in cursor.execute("select view_name from duckdb_views() where not internal").fetchall()}
-    for table, text in tables.items():
-        cursor.execute(f"comment on {'view' if table in views else 'table'} {table} is {_quoted(text)}")
-    for table, column in found:
-        if table in tables:
-            text = columns.get(f"{table}.{column}") or columns[column]
-            cursor.execute(f"comment on column {table}.{column} is {_quoted(text)}")
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-def migrate(con: Cursor, steps: Sequence[tuple[int, str]] = MIGRATIONS) -> None:
-    """Create the schema in a new store, or lead an older one to the newest version, in one transaction."""
-    newest = max((version for version, _ in steps), default=SCHEMA_VERSION)
-    con.begin()
-    try:
-        if not con.execute("select 1 from duckdb_tables() where table_name = 'schema_version'").fetchall():
-            for statement in _schema():
-                con.execute(statement)
-            con.execute("insert into schema_version values (?)", [newest])
-        else:
-            (version,) = con.execute("select version from schema_version").fetchall()[0]
-            if version > newest:
-                raise StoreError(
-                    f"The store has schema version {version}, this program knows only up to {newest}. "
-                    "It was written by a newer Drainboard: start that one."
-                )
-            if version == newest:
-                con.rollback()
-                return
-            for number, sql in steps:
-                if number > version:
-                    con.execute(sql)
-            con.execute("update schema_version set version = ?", [newest])
-        for statement in _views():
-            con.execute(statement)
-        describe(con, _TABLES, _COLUMNS)
-        con.commit()
-    except BaseException:
-        with suppress(duckdb.Error):
-            con.rollback()
-        raise
-
-
-# --- rows to columns, and columns to the bytes that the chain is made of
-
-_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
-_CHUNK = 256  #: rows turned into columns at a time: they still lie in the processor's cache
-_NULL = -(2**63)  #: stands for an absent number in the chain's bytes; no column can hold it
-
-_ARROW = {"VARCHAR": pa.string(), "BOOLEAN": pa.bool_(), "DOUBLE": pa.float64()}
-
-
-def _arrays(table: str, rows: Sequence[Any]) -> dict[str, pa.Array]:
-    """Turn rows into plain columns: int64, string, bool, double. Details become JSON text."""
-    types = TYPES[table]
-    columns: list[list[Any]] = [[] for _ in types]
-    for start in range(0, len(rows), _CHUNK):
-        for column, part in zip(columns, zip(*rows[start : start + _CHUNK], strict=True), strict=True):
-            column.extend(part)
-    arrays = {}
-    for (name, kind), column in zip(types.items(), columns, strict=True):
-        if kind == "JSON":
-            column = [None if value is None else _encode(value) for value in column]
-            kind = "VARCHAR"
-        arrays[name] = _text(column) if kind == "VARCHAR" else pa.array(column, _ARROW.get(kind, pa.int64()))
-    return arrays
-
-
-def _text(column: list[str | None]) -> pa.Array:
-    try:
-        return pa.array(column, pa.string())
-    except UnicodeEncodeError:
-        # Half a surrogate pair is no text that can be stored; it must not block the ledger for ever.
-        kept = [None if v is None else v.encode("utf-8", "replace").decode() for v in column]
-        return pa.array(kept, pa.string())
-
-
-def _as_stored(table: str, arrays: dict[str, pa.Array], batch: int) -> pa.Table:
-    """Dress plain columns as the stored types, without copying, and add the batch."""
-    types = TYPES[table]
-    dressed: dict[str, pa.Array] = {}
-    for name, array in arrays.items():
-        kind = types[name]
-        if kind == "TIMESTAMP":
-            array = pa.Array.from_buffers(pa.timestamp("us"), len(array), array.buffers(), array.null_count)
-        elif kind == "DECIMAL(18,6)":
-            array = pa.Array.from_buffers(pa.decimal64(18, 6), len(array), array.buffers(), array.null_count)
-        elif kind == "JSON":
-            # Marked as JSON, so that DuckDB does not parse every text again to check it.
-            array = pa.ExtensionArray.from_storage(pa.json_(), array)
-        dressed[name] = array
-        if name == "event_id" and table == "task_event":
-            dressed["batch"] = _batch_column(batch, len(array))
-    if "batch" not in dressed:
-        dressed = {"batch": _batch_column(batch, len(next(iter(arrays.values())))), **dressed}
-    return pa.table(dressed)
-
-
-def _batch_column(batch: int, n: int) -> pa.Array:
-    return pa.array(np.full(n, batch, dtype=np.int64))
-
-
-class _Canonical:
-    """The rows of one ledger table as bytes that are the same before and after storing; can be cut by rows.
-
-    Numbers are 64-bit little-endian; texts are their lengths (-1 where absent), then all their UTF-8 bytes.
-    """
-
-    def __init__(self, table: str, arrays: Iterable[pa.Array]) -> None:
-        self._table = table.encode()
-        self._numbers: list[Any] = []
-        self._texts: list[tuple[Any, Any, memoryview]] = []
-        for array in arrays:
-            if pa.types.is_string(array.type):
-                self._texts.append(_text_parts(array))
-            else:
-                self._numbers.append(_numbers(array))
-
-    def feed(self, mac: hmac.HMAC, start: int, stop: int) -> None:
-        """Add rows start to stop."""
-        mac.update(b"%s %d\n" % (self._table, stop - start))
-        if start == stop:
-            return
-        for values in self._numbers:
-            mac.update(values[start:stop])
-        for lengths, offsets, data in self._texts:
-            mac.update(lengths[start:stop])
-            mac.update(data[offsets[start] : offsets[stop]])
-
-
-def _numbers(array: pa.Array) -> Any:
-    if pa.types.is_boolean(array.type):
-        array = array.cast(pa.int64())
-    if array.null_count:
-        array = array.fill_null(_NULL)
-    return array.to_numpy()
-
-
-def _text_parts(array: pa.Array) -> tuple[Any, Any, memoryview]:
-    _, offset_buffer, data_buffer = array.buffers()
-    offsets = np.frombuffer(offset_buffer, np.int32)[array.offset : array.offset + len(array) + 1]
-    lengths = np.diff(offsets)
-    if array.null_count:
-        lengths[array.is_null().to_numpy(zero_copy_only=False)] = -1
-    return lengths, offsets, memoryview(data_buffer or b"")
-
-
-def _ordered(table: str, rows: Sequence[Any]) -> list[Any]:
-    """Put a batch's rows in the order that the chain goes by and that the table keeps."""
-    if table == "queue_shift":
-        return sorted(rows, key=lambda row: [(value is None, value) for value in row])
-    return sorted(rows, key=itemgetter(0))
-
-
-def _chain_order(table: str) -> str:
-    if table == "queue_shift":
-        return ", ".join(f"{column} nulls last" for column in TYPES[table])
-    return next(iter(TYPES[table]))
-
-
-def _as_plain(table: str) -> str:
-    """Write the select list that gives a stored table's columns back as the ledger has them."""
-    parts = []
-    for name, kind in TYPES[table].items():
-        expression = {
-            "TIMESTAMP": f"epoch_us({name})",
-            "DECIMAL(18,6)": f"({name}::decimal(38, 6) * 1000000)::bigint",
-            "JSON": f"{name}::varchar",
-        }.get(kind, name)
-        parts.append(f"{expression} as {name}")
-    return ", ".join(parts)
-
-
-_INSERTS = {
-    "asset": """
-        insert into asset by name
-            (select * exclude (seen_at), seen_at as first_seen_at, seen_at as last_seen_at from incoming_asset)
-        on conflict do update set
-            batch = excluded.batch, name = excluded.name, type = excluded.type, online = excluded.online,
-            outlier_score = coalesce(excluded.outlier_score, outlier_score),
-            last_seen_at = greatest(excluded.last_seen_at, last_seen_at)
-    """
-}
-"""How a table takes in new rows, where it does not just append them."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """One commit, ready to be written."""
-
-    number: int
-    now: int
-    tables: dict[str, pa.Table]
-    superseded: list[int]
-    link: str
-
-
-class _Incoming:
-    """The rows that a commit hands to DuckDB: registered once per table, filled anew for each batch."""
-
-    def __init__(self, empty: pa.Table) -> None:
-        self.table = empty
-
-    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        return self.table.__arrow_c_stream__(requested_schema)
-
-
-def _link(key: bytes, before: str, batch: int, now: int) -> hmac.HMAC:
-    mac = hmac.new(key, bytes.fromhex(before), sha256)
-    mac.update(b"batch %d at %d\n" % (batch, now))
-    return mac
-
-
-# --- the store
 
 
 @dataclass(frozen=True, slots=True)
@@ -549,14 +72,6 @@ class Recovered:
     task_events: list[TaskEvent]  #: all events of unfinished and of lately deleted tasks
     queue_shifts: list[QueueShift]  #: since the oldest of these tasks began to wait
     audits: list[Audit]  #: those young enough to recognise a repeated request by
-
-
-@dataclass(frozen=True, slots=True)
-class Broken:
-    """The first batch whose rows are not those that were committed."""
-
-    batch: int
-    why: str
 
 
 class Store:
@@ -586,7 +101,7 @@ class Store:
         self._incoming: dict[str, _Incoming] = {}
         self._con = self._connect()
         self.batch = 0  #: the last durable batch
-        self._link, self._clock = NO_LINK, 0
+        self._link, self._clock = chain.NO_LINK, 0
         self._restored: set[int] = set()  #: tasks whose newest row says New
 
     @classmethod
@@ -607,16 +122,18 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         lock = _take_lock(folder / LOCK)
         try:
-            head = _read_head(folder / HEAD)
-            _refuse_remains(folder, {} if rebase else head)
-            store = cls(folder, lock, _chain_key(folder), memory_limit, threads, checkpoint_mb)
+            head = chain.read_head(folder)
+            _refuse_remains(folder, Head() if rebase else head)
+            key = chain.read_key(folder, make=not (folder / DATABASE).exists())
+            store = cls(folder, lock, key, memory_limit, threads, checkpoint_mb)
             try:
-                migrate(store._con)
+                with whole(store._con):
+                    migrate(store._con)
                 store._find_last()
                 if not rebase:
-                    store._compare(head)
-                store._clock = max(store._clock, int(head.get("clock", 0)))
-                store._write_head(store._clock)
+                    chain.refuse_loss(folder, head, store.batch, store._link_of(head.batch))
+                store._clock = max(store._clock, head.clock)
+                store._write_head()
             except BaseException:
                 store._close_database()
                 raise
@@ -643,7 +160,7 @@ class Store:
                 return
             if batch != self.batch + 1:
                 raise StoreError(f"Batch {batch} can't follow batch {self.batch}: batches are numbered without a gap.")
-            prepared = self._prepare(batch, now, rows)
+            prepared = prepare(self._key, self._link, batch, now, rows, self._restored)
             try:
                 self._insert(prepared)
             except duckdb.Error as error:
@@ -657,52 +174,27 @@ class Store:
                     self._restored.discard(row.task_id)
             # The head is for finding what was lost. The batch is durable: a full disk must not make it fail now.
             with suppress(OSError):
-                self._write_head(self._clock)
+                self._write_head()
 
-    def _prepare(self, batch: int, now: int, rows: Rows) -> _Batch:
-        """Turn rows into what DuckDB takes in, and into the batch's link."""
-        tables: dict[str, pa.Table] = {}
-        mac = _link(self._key, self._link, batch, now)
-        for table in ROW_TYPES:
-            own = getattr(rows, table)
-            if table in LEDGER_TABLES:
-                own = _ordered(table, own)
-            elif table == "task_done":
-                own = list({row.task_id: row for row in own}.values())
-            elif table == "asset":
-                own = _latest(own)
-            arrays = _arrays(table, own) if own else {}
-            if table in LEDGER_TABLES:
-                _Canonical(table, arrays.values()).feed(mac, 0, len(own))
-            if own:
-                tables[table] = _as_stored(table, arrays, batch)
-        changed = {event.task_id for event in rows.task_event if event.event in VERSIONED} | self._restored
-        superseded = [row.task_id for row in rows.task_done if row.task_id in changed] if changed else []
-        return _Batch(batch, now, tables, superseded, mac.hexdigest())
-
-    def _insert(self, batch: _Batch) -> None:
+    def _insert(self, batch: Batch) -> None:
         con = self._con
         for table, content in batch.tables.items():
             self._hand_over(table, content)
-        con.begin()
+        counts = json_text({table: content.num_rows for table, content in batch.tables.items()})
         try:
-            if batch.superseded:
+            with whole(con):
+                if batch.superseded:
+                    con.execute(
+                        "update task_done set superseded_by = ? "
+                        "where superseded_by is null and task_id in (select unnest(?))",
+                        [batch.number, batch.superseded],
+                    ).fetchall()
+                for table in batch.tables:
+                    con.execute(f"execute append_{table}").fetchall()
                 con.execute(
-                    "update task_done set superseded_by = ? "
-                    "where superseded_by is null and task_id in (select unnest(?))",
-                    [batch.number, batch.superseded],
+                    "insert into batch values (?, make_timestamp(?), ?, ?)",
+                    [batch.number, batch.now, counts, batch.link],
                 ).fetchall()
-            for table in batch.tables:
-                con.execute(f"execute append_{table}").fetchall()
-            counts = _encode({table: content.num_rows for table, content in batch.tables.items()})
-            con.execute(
-                "insert into batch values (?, make_timestamp(?), ?, ?)", [batch.number, batch.now, counts, batch.link]
-            ).fetchall()
-            con.commit()
-        except BaseException:
-            with suppress(duckdb.Error):
-                con.rollback()
-            raise
         finally:
             for incoming in self._incoming.values():
                 incoming.table = incoming.table.schema.empty_table()  # lets go of the rows
@@ -712,8 +204,7 @@ class Store:
         if table not in self._incoming:
             incoming = _Incoming(content)
             self._con.register(f"incoming_{table}", incoming)
-            insert = _INSERTS.get(table, "insert into {0} by name from incoming_{0}").format(table)
-            self._con.execute(f"prepare append_{table} as {insert}").fetchall()
+            self._con.execute(f"prepare append_{table} as {append(table)}").fetchall()
             self._incoming[table] = incoming
         self._incoming[table].table = content
 
@@ -734,7 +225,8 @@ class Store:
         with self._write if self._restored else nullcontext(), self.transaction() as cursor:
             cursor.execute("delete from task_live").fetchall()
             if rows:
-                cursor.register("incoming_live", _as_stored("task_done", _arrays("task_done", rows), batch))
+                content = stored_columns("task_done", plain_columns("task_done", rows), batch)
+                cursor.register("incoming_live", content)
                 try:
                     cursor.execute("insert into task_live by name from incoming_live").fetchall()
                 finally:
@@ -753,12 +245,9 @@ class Store:
         """Give a cursor within a transaction, for what is derived from the ledger. Runs beside commits, not in them."""
         generation, cursor = self._generation, self.cursor()
         try:
-            cursor.begin()
-            yield cursor
-            cursor.commit()
+            with whole(cursor):
+                yield cursor
         except BaseException as error:
-            with suppress(duckdb.Error):
-                cursor.rollback()
             if isinstance(error, duckdb.FatalException):
                 with suppress(duckdb.Error):
                     self._outlive(generation, error)
@@ -811,24 +300,24 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         cursor = self._con.cursor()
         try:
-            cursor.execute(f"attach {_quoted(str(folder / DATABASE))} as backup")
+            cursor.execute(f"attach {quoted(str(folder / DATABASE))} as backup")
             cursor.execute(f"copy from database {self.path.stem} to backup").fetchall()
             last = "select batch, link, epoch_us(committed_at) from backup.batch order by batch desc limit 1"
-            batch, link, clock = (cursor.execute(last).fetchall() or [(0, NO_LINK, 0)])[0]
+            head = Head(*(cursor.execute(last).fetchall() or [Head()])[0])
             cursor.execute("detach backup")
         except duckdb.Error as error:
             raise StoreError(f"The store could not be copied to {folder}: {error}") from error
         finally:
             cursor.close()
-        _write_key(folder / KEY, self._key)
-        (folder / HEAD).write_text(json.dumps({"batch": batch, "link": link, "clock": clock}))
-        return int(batch)
+        chain.write_key(folder, self._key)
+        chain.write_head(folder, head)
+        return head.batch
 
     def keep_clock(self, now: int) -> None:
         """Note the engine's clock beside the store, so that a restart knows since when the console was down."""
         with self._write:
             self._clock = max(self._clock, now)
-            self._write_head(self._clock)
+            self._write_head()
 
     # --- reading
 
@@ -846,13 +335,21 @@ class Store:
 
     def read(self, sql: str, params: object = None) -> pl.DataFrame:
         """Run a query to its end and return its rows."""
+        frame: pl.DataFrame = self._run(lambda cursor: cursor.sql(sql, params=params).pl())
+        return frame
+
+    def arrow(self, sql: str) -> pa.Table:
+        """Run a query to its end and return its rows as Arrow columns."""
+        return self._run(lambda cursor: cursor.sql(sql).to_arrow_table())
+
+    def _run(self, query: Callable[[Cursor], Found]) -> Found:
+        """Run a query, and once more if the database was invalidated under it."""
         generation = self._generation
         try:
-            frame: pl.DataFrame = self.cursor().sql(sql, params=params).pl()
+            return query(self.cursor())
         except duckdb.Error as error:
             self._outlive(generation, error)
-            frame = self.cursor().sql(sql, params=params).pl()
-        return frame
+            return query(self.cursor())
 
     def _outlive(self, generation: int, error: duckdb.Error) -> None:
         """Wait for the reopening, or do it, if the database was invalidated under a query; else raise its error."""
@@ -869,14 +366,9 @@ class Store:
     ) -> list[Any]:
         """Read rows back as the ledger's tuples, in the order of (batch, event_id)."""
         source = "task_done" if table in ("task", "task_live") else table
-        order = order or f"batch, {_chain_order(source)}"
-        frame = self.read(f"select {_as_plain(source)} from {table} where {where} order by {order}", list(params))
-        types = TYPES[source]
-        columns: list[list[Any]] = [frame[name].to_list() for name in types]
-        for position, kind in enumerate(types.values()):
-            if kind == "JSON":
-                columns[position] = [None if text is None else json.loads(text) for text in columns[position]]
-        return list(map(ROW_TYPES[source]._make, zip(*columns, strict=True)))
+        order = order or f"batch, {chain.order_by(source)}"
+        frame = self.read(f"select {plain_select(source)} from {table} where {where} order by {order}", list(params))
+        return ledger_rows(source, [column.to_list() for column in frame.get_columns()])
 
     def recover(self, undo_span: int = 0) -> Recovered:
         """Read back what the core needs to go on, with tasks deleted up to `undo_span` ago.
@@ -885,7 +377,7 @@ class Store:
         nothing older than the last publication is searched, except for the events of the tasks found.
         """
         (published,) = self.cursor().execute("select batch from live_mark").fetchall()[0]
-        ended = ", ".join(_quoted(status) for status in sorted(TERMINAL))
+        ended = ", ".join(quoted(status) for status in sorted(TERMINAL))
         with self.transaction() as cursor:
             cursor.execute(
                 f"""
@@ -956,69 +448,9 @@ class Store:
             for column in ("event_id", "task_id", "audit_id")
         }
 
-    # --- the chain
-
     def broken_link(self, from_batch: int = 1, rows_at_once: int = 300_000) -> Broken | None:
-        """Recompute the chain from the rows that are there, and name the first batch that differs.
-
-        Finds rows edited, deleted, added or moved to another batch in any ledger table, batches removed anywhere, and
-        a ledger cut off at its end (its head no longer is the one beside the store). Commits may go on meanwhile: the
-        head is read first, and what comes after the last batch that is read then is left alone.
-        """
-        head = _read_head(self.folder / HEAD)
-        batches = self.read("select batch, epoch_us(committed_at) as now, row_counts::varchar as n, link from batch "
-                            "order by batch").rows()  # fmt: skip
-        last = batches[-1][0] if batches else 0
-        expected = 1
-        for number, *_ in batches:
-            if number != expected:
-                return Broken(min(number, expected), f"batch {expected} is missing or not alone")
-            expected += 1
-        if head and head["batch"] > last:
-            return Broken(last + 1, f"the ledger ends at batch {last}, batch {head['batch']} was acknowledged")
-        for table in LEDGER_TABLES:
-            beyond = "batch is null or batch < 1 or batch > (select coalesce(max(batch), 0) from batch)"
-            stray = self.read(f"select count(*) from {table} where {beyond}").item()
-            if stray:
-                return Broken(last + 1, f"{stray} rows of {table} belong to no batch")
-        before = NO_LINK if from_batch <= 1 else batches[from_batch - 2][3]
-        todo = batches[max(from_batch, 1) - 1 :]
-        while todo:
-            size, n = 0, 0
-            while n < len(todo) and (n == 0 or size < rows_at_once):
-                size += _rows_in(todo[n][2])
-                n += 1
-            part, todo = todo[:n], todo[n:]
-            computed = self._links(part, before)
-            for (number, _, _, stored), link in zip(part, computed, strict=True):
-                if link != stored:
-                    return Broken(number, f"the rows of batch {number} are not those that were committed")
-            before = part[-1][3]
-        if head and head["batch"] >= 1 and batches[head["batch"] - 1][3] != head["link"]:
-            return Broken(head["batch"], f"batch {head['batch']} is not the one that was acknowledged")
-        return None
-
-    def _links(self, batches: Sequence[tuple[int, int, str, str]], before: str) -> list[str]:
-        first, last = batches[0][0], batches[-1][0]
-        numbers = np.arange(first, last + 2)
-        cut: list[tuple[_Canonical, Any]] = []
-        for table in LEDGER_TABLES:
-            found = self.cursor().sql(
-                f"select batch, {_as_plain(table)} from {table} where batch between {first} and {last} "
-                f"order by batch, {_chain_order(table)}"
-            )
-            content = found.to_arrow_table().combine_chunks()
-            columns = [column.combine_chunks() for column in content.columns]
-            bounds = np.searchsorted(columns[0].to_numpy(), numbers)
-            cut.append((_Canonical(table, columns[1:]), bounds))
-        links = []
-        for position, (number, now, _, stored) in enumerate(batches):
-            mac = _link(self._key, before, number, now)
-            for canonical, bounds in cut:
-                canonical.feed(mac, int(bounds[position]), int(bounds[position + 1]))
-            links.append(mac.hexdigest())
-            before = stored
-        return links
+        """Recompute the chain from the rows that are there, and name the first batch that differs."""
+        return chain.broken_link(self.arrow, self._key, chain.read_head(self.folder), from_batch, rows_at_once)
 
     # --- opening and closing
 
@@ -1065,7 +497,7 @@ class Store:
             self._closed = True
             self._close_database()
             with suppress(OSError):
-                self._write_head(self._clock)
+                self._write_head()
             os.close(self._lock)
 
     def __enter__(self) -> Store:
@@ -1081,46 +513,35 @@ class Store:
         restored = self._con.execute(f"select task_id from task_finished where status = '{Status.NEW}'")
         self._restored = {task_id for (task_id,) in restored.fetchall()}
 
-    def _compare(self, head: dict[str, Any]) -> None:
-        acknowledged = int(head.get("batch", 0))
-        if acknowledged > self.batch:
-            raise StoreDamaged(
-                f"The store in {self.folder} ends at batch {self.batch}, but batch {acknowledged} was acknowledged: "
-                f"{acknowledged - self.batch} are missing. Was the .wal file removed, or an old copy put in its "
-                "place? Put it back, or use `restore` to accept a backup.",
-                last=self.batch,
-                acknowledged=acknowledged,
-            )
-        if acknowledged:
-            found = self._con.execute("select link from batch where batch = ?", [acknowledged]).fetchall()
-            if found != [(head["link"],)]:
-                raise StoreDamaged(
-                    f"Batch {acknowledged} in {self.folder} is not the one that was acknowledged: the store was "
-                    "replaced or changed. Put the right one back, or use `restore` to accept a backup."
-                )
+    def _link_of(self, batch: int) -> str | None:
+        found = self._con.execute("select link from batch where batch = ?", [batch]).fetchall()
+        return found[0][0] if len(found) == 1 else None
 
-    def _write_head(self, clock: int) -> None:
-        text = json.dumps({"batch": self.batch, "link": self._link, "clock": clock})
-        beside = self.folder / f"{HEAD}.new"
-        beside.write_text(text)
-        beside.replace(self.folder / HEAD)
+    def _write_head(self) -> None:
+        chain.write_head(self.folder, Head(self.batch, self._link, self._clock))
 
 
-def _latest(assets: Sequence[AssetSeen]) -> list[AssetSeen]:
-    """Keep one row per asset, the last seen: an upsert can't touch a row twice."""
-    latest: dict[tuple[str, str, str], AssetSeen] = {}
-    for seen in assets:
-        key = (seen.business, seen.site, seen.target)
-        if key not in latest or latest[key].seen_at <= seen.seen_at:
-            latest[key] = seen
-    return list(latest.values())
+class _Incoming:
+    """The rows that a commit hands to DuckDB: registered once per table, filled anew for each batch."""
+
+    def __init__(self, empty: pa.Table) -> None:
+        self.table = empty
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self.table.__arrow_c_stream__(requested_schema)
 
 
-def _rows_in(counts: str) -> int:
+@contextmanager
+def whole(con: Cursor) -> Iterator[None]:
+    """Make one transaction of what is done within: all of it, or nothing."""
+    con.begin()
     try:
-        return sum(json.loads(counts).values())
-    except (TypeError, ValueError, AttributeError):
-        return 0  # only sizes the next read; what was tampered with shows in the links
+        yield
+        con.commit()
+    except BaseException:
+        with suppress(duckdb.Error):
+            con.rollback()
+        raise
 
 
 def _take_lock(path: Path) -> int:
@@ -1138,17 +559,7 @@ def _take_lock(path: Path) -> int:
     return lock
 
 
-def _read_head(path: Path) -> dict[str, Any]:
-    try:
-        head = json.loads(path.read_text())
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        raise StoreDamaged(f"{path} can't be read: {error}. Use `restore` to accept the store as it is.") from error
-    return dict(head)
-
-
-def _refuse_remains(folder: Path, head: dict[str, Any]) -> None:
+def _refuse_remains(folder: Path, head: Head) -> None:
     """Refuse a folder whose database is gone while traces of it are left: opening would destroy or hide them."""
     path = folder / DATABASE
     if path.exists():
@@ -1158,31 +569,8 @@ def _refuse_remains(folder: Path, head: dict[str, Any]) -> None:
             f"{path} is missing, but its write-ahead log {DATABASE}.wal is there and may be the last copy of what was "
             "acknowledged. Put the database file back beside it, or move the log away to start anew."
         )
-    if head.get("batch", 0):
+    if head.batch:
         raise StoreDamaged(
-            f"{path} is missing, but batch {head['batch']} was acknowledged in it. Put it back, use `restore`, or "
-            f"remove {HEAD} to start anew."
+            f"{path} is missing, but batch {head.batch} was acknowledged in it. Put it back, use `restore`, or "
+            f"remove {chain.HEAD} to start anew."
         )
-
-
-def _chain_key(folder: Path) -> bytes:
-    path = folder / KEY
-    try:
-        return bytes.fromhex(path.read_text())
-    except FileNotFoundError:
-        if (folder / DATABASE).exists():
-            raise StoreDamaged(
-                f"{path} is missing: without it the chain of batches can neither be checked nor continued. "
-                "Put it back from where you keep it."
-            ) from None
-    key = secrets.token_bytes(32)
-    _write_key(path, key)
-    return key
-
-
-def _write_key(path: Path, key: bytes) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w") as file:
-        file.write(key.hex())
-        file.flush()
-        os.fsync(file.fileno())

@@ -20,11 +20,12 @@ import duckdb
 import polars as pl
 import pytest
 
-from engine import store as store_module
+from engine.chain import HEAD, KEY
 from engine.clock import HOUR, MINUTE, SECOND
 from engine.errors import StoreDamaged, StoreError, StoreFull, StoreInUse
 from engine.ledger import LEDGER_TABLES, ROW_TYPES, AssetSeen, Audit, QueueShift, Rows, TaskEvent, TaskRow, make_id
-from engine.store import DATABASE, HEAD, KEY, Store, migrate
+from engine.schema import TYPES, migrate
+from engine.store import DATABASE, Store, whole
 
 NOW = 1_800_000_000_000_000
 ODD_TEXTS = ["plain", "naïve – Ünïcødé 漢字 🛰", "", "line\nbreak\t\"quoted\" 'single'", "nul\0inside", "a" * 500]
@@ -469,11 +470,12 @@ def test_an_older_schema_is_led_to_the_newest_or_left_as_it_was(tmp_path: Path) 
     Store.open(tmp_path).close()
     con = duckdb.connect(str(tmp_path / DATABASE))
     steps = ((2, "create table extra (batch bigint)"), (3, "alter table extra add column batch2 bigint; bad sql"))
-    with pytest.raises(duckdb.Error):
+    with pytest.raises(duckdb.Error), whole(con):
         migrate(con, steps)
     assert con.sql("select version from schema_version").fetchall() == [(1,)]
     assert con.sql("select * from duckdb_tables() where table_name = 'extra'").fetchall() == []
-    migrate(con, steps[:1])
+    with whole(con):
+        migrate(con, steps[:1])
     assert con.sql("select version from schema_version").fetchall() == [(2,)]
     assert con.sql("select count(*) from extra").fetchall() == [(0,)]
     con.close()
@@ -576,7 +578,7 @@ class Undo(Exception):
 
 
 def spoil(cursor: Any, table: str, column: str) -> None:
-    kind = store_module.TYPES[table][column]
+    kind = TYPES[table][column]
     other = {"TIMESTAMP": "make_timestamp(1)", "VARCHAR": "'spoiled'", "BIGINT": "-7", "JSON": "'{\"spoiled\":1}'",
              "BOOLEAN": f"not {column}"}[kind]  # fmt: skip
     cursor.execute(f"update {table} set {column} = {other} where batch = 3").fetchall()

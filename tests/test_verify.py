@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from engine import imports, rollups, verify
+from engine import chain, imports, rollups, verify
 from engine import messages as m
 from engine.clock import HOUR, MINUTE, SECOND, Reading
 from engine.lifecycle import EVENTS, Kind
 from engine.recurrence import Rule
-from engine.store import NO_LINK, Store
+from engine.store import Store
 from tests.driving import Drive, lived
 
 
@@ -49,15 +49,14 @@ def plant(store: Store, *statements: str) -> None:
 
 def rechain(store: Store) -> None:
     """Forge the chain, as only somebody who holds its key can, so that the other checks stand alone."""
-    before, links = NO_LINK, []
-    batches = store.read("select batch, epoch_us(committed_at), row_counts::varchar, link from batch order by batch")
-    for batch in batches.rows():
-        (before,) = store._links([batch], before)
-        links.append(f"({batch[0]}, '{before}')")
+    before, links = chain.NO_LINK, []
+    for batch in chain.stored_batches(store.arrow):
+        (before,) = chain.links(store.arrow, store._key, [batch], before)
+        links.append(f"({batch.number}, '{before}')")
     forged = f"(values {', '.join(links)}) forged(batch, link)"
     plant(store, f"update batch set link = forged.link from {forged} where forged.batch = batch.batch")
     store._link = before
-    store._write_head(store._clock)
+    store._write_head()
 
 
 # --- what is whole

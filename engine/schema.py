@@ -1,0 +1,331 @@
+"""The schema: the ledger's row types as DuckDB tables, the tables and views derived from them, a comment on each.
+
+A column's type follows from its row type and its name: `_at` is an instant, `_s` a duration, exact to the microsecond.
+Nothing is written down twice, and nothing that people script against goes without a comment. Column names are public;
+a change of them is a migration.
+
+The ledger's tables are append-only, have no keys, and carry the number of the batch that wrote them. `task_done` is
+derived, written in the same commit: one self-contained wide row per finished task, so that list pages read one table
+without a join. A later version of a row (hidden, shown again, restored, finished after that) is appended, and the
+earlier one gets the batch that replaced it: `superseded_by`. `task` is a plain view, the union of `task_finished` and
+`task_unfinished`. Counts and filters are quick on it; DuckDB does not push ORDER BY … LIMIT through a union, so that
+pages ask the two halves for their first rows each.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+from .errors import StoreError
+from .ledger import ROW_TYPES
+
+SCHEMA_VERSION = 1
+MIGRATIONS: tuple[tuple[int, str], ...] = ()
+"""(version, SQL that leads to it from the one before), ascending. A new store starts at SCHEMA_VERSION."""
+
+
+class SqlCursor(Protocol):
+    """As much of a DuckDB cursor as the schema needs; DuckDB itself is the store's."""
+
+    def execute(self, query: str, parameters: Any = ..., /) -> SqlCursor: ...
+
+    def fetchall(self) -> list[Any]: ...
+
+
+def migrate(cursor: SqlCursor, steps: Sequence[tuple[int, str]] = MIGRATIONS) -> None:
+    """Create the schema in a new store, or lead an older one to the newest version; the transaction is the caller's."""
+    newest = max((version for version, _ in steps), default=SCHEMA_VERSION)
+    if not cursor.execute("select 1 from duckdb_tables() where table_name = 'schema_version'").fetchall():
+        for statement in _tables():
+            cursor.execute(statement)
+        cursor.execute("insert into schema_version values (?)", [newest])
+    else:
+        (version,) = cursor.execute("select version from schema_version").fetchall()[0]
+        if version > newest:
+            raise StoreError(
+                f"The store has schema version {version}, this program knows only up to {newest}. "
+                "It was written by a newer Drainboard: start that one."
+            )
+        if version == newest:
+            return
+        for number, sql in steps:
+            if number > version:
+                cursor.execute(sql)
+        cursor.execute("update schema_version set version = ?", [newest])
+    for statement in _views():
+        cursor.execute(statement)
+    describe(cursor, _TABLES, _COLUMNS)
+
+
+def describe(cursor: SqlCursor, tables: dict[str, str], columns: dict[str, str]) -> None:
+    """Put comments on tables and columns; a column's text is looked up as `table.column`, else `column`."""
+    found = cursor.execute("select table_name, column_name from duckdb_columns() where not internal").fetchall()
+    views = {name for (name,) in cursor.execute("select view_name from duckdb_views() where not internal").fetchall()}
+    for table, text in tables.items():
+        cursor.execute(f"comment on {'view' if table in views else 'table'} {table} is {quoted(text)}")
+    for table, column in found:
+        if table in tables:
+            text = columns.get(f"{table}.{column}") or columns[column]
+            cursor.execute(f"comment on column {table}.{column} is {quoted(text)}")
+
+
+def quoted(text: str) -> str:
+    """Write a text as SQL has it."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+# --- tables
+
+_SQL_TYPES = {str: "VARCHAR", bool: "BOOLEAN", float: "DOUBLE", int: "BIGINT", dict: "JSON"}
+
+
+def _sql_type(column: str, hint: object) -> str:
+    if column.endswith("_at"):
+        return "TIMESTAMP"
+    if column.endswith("_s"):
+        return "DECIMAL(18,6)"
+    (kind,) = (part for part in typing.get_args(hint) or (hint,) if part is not type(None))
+    return _SQL_TYPES[typing.get_origin(kind) or kind]
+
+
+TYPES: dict[str, dict[str, str]] = {
+    table: {column: _sql_type(column, hint) for column, hint in typing.get_type_hints(row).items()}
+    for table, row in ROW_TYPES.items()
+}
+"""The SQL type of every column of every row type."""
+
+
+def _columns(table: str) -> dict[str, str]:
+    """List a stored table's columns in their order; `batch` is second in task_event, first elsewhere."""
+    if table == "asset":
+        kept = dict(TYPES["asset"])
+        del kept["seen_at"]
+        return {"batch": "BIGINT", **kept, "first_seen_at": "TIMESTAMP", "last_seen_at": "TIMESTAMP"}
+    own = TYPES["task_done" if table == "task_live" else table]
+    if table == "task_done":
+        return {"batch": "BIGINT", **own, "superseded_by": "BIGINT"}
+    if table == "task_event":
+        return {"event_id": own["event_id"], "batch": "BIGINT", **own}
+    return {"batch": "BIGINT", **own}
+
+
+_OWN_TABLES = {
+    "batch": {"batch": "BIGINT", "committed_at": "TIMESTAMP", "row_counts": "JSON", "link": "VARCHAR"},
+    "live_mark": {"batch": "BIGINT"},
+    "schema_version": {"version": "BIGINT"},
+}
+
+
+def _tables() -> Iterator[str]:
+    tables = {table: _columns(table) for table in (*ROW_TYPES, "task_live")} | _OWN_TABLES
+    for table, columns in tables.items():
+        key = ", primary key (business, site, target)" if table == "asset" else ""
+        yield f"create table {table} ({', '.join(f'{name} {kind}' for name, kind in columns.items())}{key})"
+    yield "insert into live_mark values (0)"
+
+
+def append(table: str) -> str:
+    """Write how a table takes in the rows that lie in `incoming_<table>`."""
+    if table == "asset":
+        return """
+            insert into asset by name
+                (select * exclude (seen_at), seen_at as first_seen_at, seen_at as last_seen_at from incoming_asset)
+            on conflict do update set
+                batch = excluded.batch, name = excluded.name, type = excluded.type, online = excluded.online,
+                outlier_score = coalesce(excluded.outlier_score, outlier_score),
+                last_seen_at = greatest(excluded.last_seen_at, last_seen_at)
+        """
+    return f"insert into {table} by name from incoming_{table}"
+
+
+# --- views
+
+_VIEWS = {
+    # A restored task is shown by its row New until the next publication lists it as live.
+    "task_finished": "select {columns} from task_done where superseded_by is null",
+    "task_unfinished": """
+        select {columns} from task_live
+        where task_id not in (select task_id from task_done where batch > (select batch from live_mark))
+    """,
+    "task": "select * from task_finished union all select * from task_unfinished",
+    "hold": """
+        select hold_id, business, site, target_kind, target, event, reason, actor,
+               first_value(occurred_at) over (partition by hold_id order by event_id) as placed_at,
+               from_at, until_at, suspend, batch
+        from hold_event
+        qualify row_number() over (partition by hold_id order by event_id desc) = 1
+    """,
+    "service": """
+        with newest as (
+            select business, service,
+                   arg_max(event, event_id) filter (event in ('online', 'draining', 'offline')) as wanted,
+                   arg_max(event, event_id) filter (event in ('lost', 'returned')) = 'lost' as lost,
+                   arg_max(event, event_id) filter (event in ('suspect', 'cleared')) = 'suspect' as suspect,
+                   arg_max(detail ->> 'slots', event_id) filter (event in ('service_added', 'slots'))::bigint as slots,
+                   max(occurred_at) filter (event <> 'slots') as since_at, max(batch) as batch
+            from service_event where service is not null and event <> 'stale_report' group by all)
+        select a.business, a.site, service, a.detail ->> 'role' as role, a.detail ->> 'executor' as executor, n.slots,
+               if(coalesce(n.lost, false), 'offline', coalesce(n.wanted, 'online')) as state,
+               coalesce(n.suspect, false) as suspect, n.since_at, n.batch
+        from newest n join service_event a using (business, service) where a.event = 'service_added'
+    """,
+    "schedule": """
+        select schedule_id, version, business, site, name, event, actor, occurred_at, detail, batch
+        from schedule_event
+        qualify row_number() over (partition by schedule_id order by event_id desc) = 1
+    """,
+}
+
+
+def _views() -> Iterator[str]:
+    columns = ", ".join([*TYPES["task_done"], "batch"])
+    for view, sql in _VIEWS.items():
+        yield f"create or replace view {view} as {sql.format(columns=columns)}"
+
+
+# --- what tables and columns hold
+
+_TABLES = {
+    "task_event": "One step in the life of one task. Append-only: the truth that all else follows from",
+    "service_event": "One change of the fleet: added, state, refused report, console down. Append-only",
+    "hold_event": "One change of a hold: placed, begun, ended. Append-only",
+    "schedule_event": "One version of a schedule: created, edited, removed. Append-only",
+    "schedule_fire": "What became of one nominal time of a schedule, or of a run of skipped ones. Append-only",
+    "queue_shift": "So many waiting tasks began to wait for another cause. Append-only",
+    "audit": "One object that a person's command changed, or was refused for. Append-only",
+    "task_done": "Finished tasks, one row each; newer versions are appended. Read the view task instead",
+    "task_live": "Unfinished tasks as of the last published batch. Read the view task instead",
+    "live_mark": "The batch as of which task_live was published",
+    "widget_refresh": "One finished refresh of a dashboard's widget",
+    "asset": "Assets as the last processed task saw them",
+    "batch": "One row per commit: a link of the chain over all ledger rows",
+    "schema_version": "The version of this schema",
+    "task_finished": "Finished tasks, the newest version of each row",
+    "task_unfinished": "Live tasks as of the last published batch, without those that have finished since",
+    "task": "All tasks: finished ones and, as of the last published batch, live ones",
+    "hold": "Holds as they stand: the latest event of each",
+    "service": "Services as they stand: what the latest events made of each",
+    "schedule": "Schedules as they stand: the latest version of each",
+}
+
+_COLUMNS = {
+    "action": "What the actor asked for",
+    "actor": "Who performed it: a user, a service, engine, dispatcher, import, cli:<user>",
+    "after": "The object after the change, as JSON",
+    "assets_changed": "Assets that processing found changed",
+    "assets_gone": "Assets that processing no longer found",
+    "assets_new": "Assets that processing found for the first time",
+    "assets_offline": "Assets seen offline",
+    "assets_online": "Assets seen online",
+    "attempt": "Worker losses so far, per stage",
+    "audit_id": "Business number and its own running number of audit rows, in one 64-bit number",
+    "batch": "The commit that wrote this row",
+    "before": "The object before the change, as JSON",
+    "business": "The tenant",
+    "cause": "Why a waiting task waits: hold, console, throttled, offline, exclusive, capacity, unknown",
+    "collected_at": "When collecting was done (UTC)",
+    "committed_at": "The engine's clock at the commit (UTC)",
+    "count": "How many nominal times this row stands for",
+    "created_at": "When the task was submitted (UTC)",
+    "created_by": "Who submitted it",
+    "detail": "What else belongs to this event, as JSON",
+    "dp": "Change of the number waiting for processing",
+    "dq": "Change of the number waiting to be collected (or run, for system tasks)",
+    "dr": "Change of the number running",
+    "due_at": "When a task for later falls due (UTC)",
+    "error": "What went wrong, in words",
+    "errors": "How many errors processing counted",
+    "event": "What happened",
+    "event_id": "Business number and its own gap-free running number of events, in one 64-bit number",
+    "finished_at": "When the task ended (UTC)",
+    "first_seen_at": "When a task first saw the asset (UTC)",
+    "from_at": "From when the hold covers (UTC)",
+    "from_cause": "The cause they waited for before",
+    "from_status": "The stored status before",
+    "held_by": "The oldest hold that covers the waiting task",
+    "hidden": "Whether the task is hidden from lists",
+    "hold_id": "The hold",
+    "initiator": "Who caused the task: a user, Schedule or System",
+    "joined": "How many requests this refresh answered beyond the first",
+    "kind": "What sort of work: scan, audit, connector, import, report, query, outlier",
+    "last_nominal_at": "The last nominal time that this row stands for (UTC)",
+    "last_seen_at": "When a task last saw the asset (UTC)",
+    "latency_s": "From the first request to the result, in seconds",
+    "lease": "The event_id of the claim or process under which the task runs; reports with another are stale",
+    "link": "HMAC-SHA256 over the previous link and all ledger rows of this batch, in hex",
+    "n": "How many tasks",
+    "name": "Its name",
+    "nominal_at": "When the schedule's rule said to run (UTC)",
+    "number": "The running number within the business, as in Scan #123",
+    "object_id": "Which object",
+    "object_kind": "What sort of object",
+    "occurred_at": "When it happened (UTC)",
+    "online": "Whether the asset answered",
+    "outcome": "How it ended: finished, finished_with_errors, stopped, failed",
+    "outlier_score": "How unlike its peers the asset is",
+    "owner": "The user behind the task (a schedule's owner for its runs)",
+    "placed_at": "When the hold was placed (UTC)",
+    "priority": "0 to 9, higher first",
+    "process_s": "Seconds of processing",
+    "process_wait_hold_s": "Of process_wait_s, seconds under a hold",
+    "process_wait_s": "Seconds waited for a processor",
+    "processing_queued_at": "When the task began to wait for a processor (UTC)",
+    "processing_started_at": "When processing first started (UTC)",
+    "processor": "Which processor processed it",
+    "queue": "collect or process",
+    "queued_at": "When the task entered the queue (UTC)",
+    "reason": "Why, as a word",
+    "request_id": "The command that asked for it",
+    "requested_service": "The one service it asked for",
+    "role": "explorer, audit_service, hosted_zone or processor",
+    "executor": "Who carries out its orders",
+    "slots": "How many tasks it may run at the same time",
+    "state": "online, draining or offline",
+    "since_at": "When its state last changed (UTC)",
+    "rerun_of": "The task that this one repeats",
+    "row_counts": "How many rows the commit wrote, table by table, as JSON",
+    "run_s": "Seconds of collecting",
+    "schedule_id": "The schedule",
+    "scope": "What the task covers, in the fleet's words",
+    "service": "The service that does the work",
+    "shown_status": "The status as pages show it: the stored one, or Paused under a hold",
+    "site": "The place in the business",
+    "source": "live, demo, or the import it came from",
+    "started_at": "When the task was first claimed (UTC)",
+    "status": "The stored status",
+    "suspect": "Whether it did not confirm a stop and gets nothing until it reports",
+    "superseded_by": "The batch that replaced this row by a newer version; empty for the newest",
+    "suspend": "Whether running tasks were asked to suspend",
+    "target": "What the task works on",
+    "target_kind": "device, segment, cloud resource …",
+    "task_id": "Business number and running number of the task, in one 64-bit number",
+    "to_cause": "The cause they wait for now",
+    "to_status": "The stored status after",
+    "type": "What sort of asset",
+    "until_at": "Until when the hold covers; empty for open end (UTC)",
+    "version": "Counts edits; an edit must name the version it saw",
+    "wait_capacity_s": "Of wait_s, seconds while every slot was taken",
+    "wait_console_s": "Of wait_s, seconds while the console was down",
+    "wait_exclusive_s": "Of wait_s, seconds while every online explorer was scanning",
+    "wait_hold_s": "Of wait_s, seconds under a hold",
+    "wait_offline_s": "Of wait_s, seconds while no service for it was online",
+    "wait_s": "Seconds waited to be collected (or run), all waits together",
+    "wait_throttled_s": "Of wait_s, seconds kept back by a resume ramp or cap",
+    "wait_unknown_s": "Of wait_s, seconds of which an imported log does not tell the cause",
+    "widget": "The widget",
+    # the same word for something else
+    "hold_event.target": "The user, task type or schedule that the hold covers",
+    "hold_event.target_kind": "user, kind or schedule",
+    "hold.target": "The user, task type or schedule that the hold covers",
+    "hold.target_kind": "user, kind or schedule",
+    "hold.event": "The latest event: placed, begun or ended",
+    "schedule_fire.outcome": "What became of it: submitted, skipped …",
+    "audit.outcome": "changed, skipped or refused",
+    "widget_refresh.run_s": "Seconds of running",
+    "widget_refresh.wait_s": "Seconds waited for a processor",
+    "asset.target": "The asset's address",
+    "live_mark.batch": "The batch as of which task_live was published",
+    "schema_version.version": "The version of this schema",
+}
