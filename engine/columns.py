@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 
 from .ledger import ROW_TYPES
@@ -20,27 +21,26 @@ from .schema import TYPES
 
 json_text = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
 
-_AT_A_TIME = 256  #: rows turned into columns at a time: they still lie in the processor's cache
-_ARROW = {"VARCHAR": pa.string(), "BOOLEAN": pa.bool_(), "DOUBLE": pa.float64()}
+_ARROW = {"BOOLEAN": pa.bool_(), "DOUBLE": pa.float64()}
 
 
 def plain_columns(table: str, rows: Sequence[Any]) -> dict[str, pa.Array]:
     """Turn rows into plain columns: int64, string, bool, double. Details become JSON text."""
-    types = TYPES[table]
-    columns: list[list[Any]] = [[] for _ in types]
-    for start in range(0, len(rows), _AT_A_TIME):
-        for column, part in zip(columns, zip(*rows[start : start + _AT_A_TIME], strict=True), strict=True):
-            column.extend(part)
-    arrays = {}
-    for (name, kind), column in zip(types.items(), columns, strict=True):
-        if kind == "JSON":
-            column = [None if value is None else json_text(value) for value in column]
-            kind = "VARCHAR"
-        arrays[name] = _text(column) if kind == "VARCHAR" else pa.array(column, _ARROW.get(kind, pa.int64()))
-    return arrays
+    columns = zip(*rows, strict=True)
+    return {name: _plain(kind, column) for (name, kind), column in zip(TYPES[table].items(), columns, strict=True)}
 
 
-def _text(column: list[str | None]) -> pa.Array:
+def _plain(kind: str, column: Sequence[Any]) -> pa.Array:
+    if kind == "JSON":
+        return _text([None if value is None else json_text(value) for value in column])
+    if kind == "VARCHAR":
+        return _text(column)
+    if kind in _ARROW:
+        return pa.array(column, _ARROW[kind])
+    return pl.Series(column, dtype=pl.Int64).to_arrow()  # no copy, and in half the time that Arrow takes for it
+
+
+def _text(column: Sequence[str | None]) -> pa.Array:
     try:
         return pa.array(column, pa.string())
     except UnicodeEncodeError:

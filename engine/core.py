@@ -16,7 +16,7 @@ from . import messages as m
 from .clock import Reading
 from .dispatch import ROLES, SERVES, Hold, Service, lane_of
 from .errors import Invalid, NotFound, Refused
-from .ledger import Audit, Detail, QueueShift, ScheduleEvent, ServiceEvent, TaskEvent, TaskRow, make_id
+from .ledger import Audit, Detail, QueueShift, ScheduleEvent, ServiceEvent, TaskEvent, TaskRow, make_id, new_row
 from .lifecycle import SYSTEM_KINDS, Kind, Reason, Status
 from .machine import ENGINE, Machine, Policy, Step
 from .state import Business, Schedule, State, spec_to_detail
@@ -42,7 +42,10 @@ class Core(Machine):
         step = self._open(reading, into)
         self._pass_time(step.now, reading.down_from)
         for an_input in inputs:
-            self._take(an_input)
+            if isinstance(an_input, m.Command):
+                step.outcomes.append((an_input.request_id, self._obey(an_input)))
+            else:
+                self._hear(an_input)
         self._run_deadlines()
         self._dispatch()
         return step
@@ -90,18 +93,12 @@ class Core(Machine):
         for command in commands:
             if not isinstance(command.action, m.AddBusiness | m.AddSite | m.AddService):
                 raise Refused("This needs a running console")
-            self._take(command)
+            step.outcomes.append((command.request_id, self._obey(command)))
         return step
 
     def next_timer(self) -> int | None:
         """Tell the next wall instant at which something comes due by itself."""
         return self._timers[0][0] if self._timers else None
-
-    def _take(self, an_input: Input) -> None:
-        if isinstance(an_input, m.Command):
-            self._step.outcomes.append((an_input.request_id, self._obey(an_input)))
-        else:
-            self._hear(an_input)
 
     # --- commands
 
@@ -142,9 +139,11 @@ class Core(Machine):
         owner = self.state.business(business if business in self.state.businesses else None)
         owner.last_audit += 1
         self._step.rows.audit.append(
-            Audit(
-                owner.last_audit, self._step.now, business, site, self._request.actor, action,
-                object_kind, str(object_id), outcome, before, after, reason, self._request.request_id,
+            new_row(
+                Audit, (
+                    owner.last_audit, self._step.now, business, site, self._request.actor, action, object_kind,
+                    str(object_id), outcome, before, after, reason, self._request.request_id,
+                ),
             )
         )
 

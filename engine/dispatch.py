@@ -151,8 +151,9 @@ class Place:
         """Pick the available service with a free slot that has the lowest load, ties by name."""
         best, best_load = None, 2.0
         for service in self.services:  # kept sorted by name
-            if len(service.running) < service.slots and service.available and service.has_room(self.lane):
-                load = len(service.running) / service.slots
+            used = len(service.running)
+            if used < service.slots and service.available and service.has_room(self.lane):
+                load = used / service.slots
                 if load < best_load:
                     best, best_load = service, load
         return best

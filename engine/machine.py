@@ -155,15 +155,19 @@ class Machine:
             lease = event_id
         elif lease is not None:
             service = task.processor if task.stage == PROCESS else task.service
-        self._record_task(
-            new_row(TaskEvent, (
+        row = new_row(
+            TaskEvent, (
                 event_id, at, task.id, event, status, to_status, reason, actor, task.business, task.site, task.kind,
                 task.owner, service, lease, task.attempt if attempt is None else attempt, cause, dq, dp, dr,
                 self._request.request_id if self._request else None, detail,
-            ))
+            ),
         )
+        step = self._step
+        step.rows.task_event.append(row)
+        apply_task(self.state, row)
+        step.touched.add(task.id)
         if to_status in TERMINAL:
-            self._step.rows.task_done.append(task.row())
+            step.rows.task_done.append(task.row())
             if task.widget is not None and to_status is Status.PROCESSED:
                 self._refreshed(task)
 

@@ -26,7 +26,7 @@ from .core import SYSTEM_OWNER, Input
 from .errors import NotFound
 from .fleet import Business, Fleet, Mix, Site, Target, Widget
 from .ledger import AssetSeen
-from .lifecycle import SYSTEM_KINDS, Kind
+from .lifecycle import KIND, SYSTEM_KINDS, Kind
 from .task import COLLECT
 
 HEARTBEAT = 10 * SECOND
@@ -197,27 +197,27 @@ class Simulated:
             self._end_after(run, self._chance.uniform(1.0, 8.0))
 
     def _start(self, order: m.StartOrder) -> None:
-        chance, site = self._chance, self._sites[order.business, order.site]
-        mix = site.mix[Kind(order.kind)]
-        widget = self._widgets.get((order.business, order.site, order.target or "")) if order.kind == "query" else None
-        first = order.stage == COLLECT or mix.kind in SYSTEM_KINDS
-        if order.stage == COLLECT:
+        chance, place = self._chance, (order.business, order.site)
+        mix = self._sites[place].mix[KIND[order.kind]]
+        collects = order.stage == COLLECT
+        if collects:
             assert mix.collect is not None
             length = mix.collect.draw(chance) * (1 - order.checkpoint) / self._pace
         else:
+            widget = self._widgets.get((*place, order.target or "")) if mix.kind is Kind.QUERY else None
             length = (widget.process if widget else mix.process).draw(chance) / self._pace
             length *= self._slow.get(order.business, 1.0)
         run = self._runs[order.lease] = Run(order, self._now, None, None)
-        if order.stage == COLLECT and self._hangs(mix, (order.business, order.site)):
+        if collects and self._hangs(mix, place):
             patience = chance.uniform(2.2, 4.5) * HOUR / self._pace
             self._plan(self._now + int(patience), self._lose_patience, run)
             return
-        if first and chance.random() < mix.failure:
+        if (collects or mix.kind in SYSTEM_KINDS) and chance.random() < mix.failure:
             complaint = chance.choice(mix.complaints) if mix.complaints else "The target refused"
             reason = "timeout" if "time" in complaint.lower() else "error"
             run.report = m.Failed(order.task_id, order.lease, reason, complaint)
             length *= chance.uniform(0.05, 0.9)
-        elif order.stage == COLLECT:
+        elif collects:
             run.report = m.Collected(order.task_id, order.lease)
         else:
             run.report = self._result(order, mix)
