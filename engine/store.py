@@ -26,7 +26,7 @@ import threading
 import time
 import typing
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -368,6 +368,18 @@ _NULL = -(2**63)  #: stands for an absent number in the chain's bytes; no column
 
 _ARROW = {"VARCHAR": pa.string(), "BOOLEAN": pa.bool_(), "DOUBLE": pa.float64()}
 
+BLOCK = 65_536  #: rows that the chain, and what comes in bulk, goes by: a batch of millions need not be held at once
+
+Bulk = Mapping[str, Iterable[pa.Table]]
+"""Rows of a batch that are too many to hold: by table, blocks of plain columns in the order that the chain goes by,
+BLOCK rows in each but the last. They are asked for more than once."""
+
+
+def plain_schema(table: str) -> pa.Schema:
+    """Name the plain columns of a table: int64, string, bool, double."""
+    plain = {"VARCHAR": pa.string(), "JSON": pa.string()} | _ARROW
+    return pa.schema([(name, plain.get(kind, pa.int64())) for name, kind in TYPES[table].items()])
+
 
 def _arrays(table: str, rows: Sequence[Any]) -> dict[str, pa.Array]:
     """Turn rows into plain columns: int64, string, bool, double. Details become JSON text."""
@@ -415,6 +427,10 @@ def _as_stored(table: str, arrays: dict[str, pa.Array], batch: int) -> pa.Table:
     return pa.table(dressed)
 
 
+def _columns_of(block: pa.Table) -> dict[str, pa.Array]:
+    return {name: column.combine_chunks() for name, column in zip(block.column_names, block.columns, strict=True)}
+
+
 def _batch_column(batch: int, n: int) -> pa.Array:
     return pa.array(np.full(n, batch, dtype=np.int64))
 
@@ -436,15 +452,17 @@ class _Canonical:
                 self._numbers.append(_numbers(array))
 
     def feed(self, mac: hmac.HMAC, start: int, stop: int) -> None:
-        """Add rows start to stop."""
-        mac.update(b"%s %d\n" % (self._table, stop - start))
-        if start == stop:
-            return
-        for values in self._numbers:
-            mac.update(values[start:stop])
-        for lengths, offsets, data in self._texts:
-            mac.update(lengths[start:stop])
-            mac.update(data[offsets[start] : offsets[stop]])
+        """Add rows start to stop, block by block; that there are none counts, too."""
+        for first in range(start, max(stop, start + 1), BLOCK):
+            last = min(first + BLOCK, stop)
+            mac.update(b"%s %d\n" % (self._table, last - first))
+            if first == last:
+                return
+            for values in self._numbers:
+                mac.update(values[first:last])
+            for lengths, offsets, data in self._texts:
+                mac.update(lengths[first:last])
+                mac.update(data[offsets[first] : offsets[last]])
 
 
 def _numbers(array: pa.Array) -> Any:
@@ -460,7 +478,12 @@ def _text_parts(array: pa.Array) -> tuple[Any, Any, memoryview]:
     offsets = np.frombuffer(offset_buffer, np.int32)[array.offset : array.offset + len(array) + 1]
     lengths = np.diff(offsets)
     if array.null_count:
-        lengths[array.is_null().to_numpy(zero_copy_only=False)] = -1
+        absent = array.is_null().to_numpy(zero_copy_only=False)
+        if lengths[absent].any():  # whoever made the array left bytes under what is absent; they are no part of it
+            lengths[absent] = 0
+            offsets = np.concatenate([[0], np.cumsum(lengths)])
+            data_buffer = array.drop_null().buffers()[2]
+        lengths[absent] = -1
     return lengths, offsets, memoryview(data_buffer or b"")
 
 
@@ -510,6 +533,7 @@ class _Batch:
     number: int
     now: int
     tables: dict[str, pa.Table]
+    bulk: Bulk
     superseded: list[int]
     link: str
 
@@ -632,8 +656,8 @@ class Store:
 
     # --- writing
 
-    def commit(self, batch: int, now: int, rows: Rows) -> None:
-        """Make one batch durable, whole or not at all.
+    def commit(self, batch: int, now: int, rows: Rows, bulk: Bulk | None = None) -> None:
+        """Make one batch durable, whole or not at all; a table's rows come in `rows` or, if they are many, in bulk.
 
         CommitFailed: nothing of it was written; the same batch may be tried again. A batch that is already durable is
         taken as done. Batches are numbered without a gap.
@@ -643,7 +667,7 @@ class Store:
                 return
             if batch != self.batch + 1:
                 raise StoreError(f"Batch {batch} can't follow batch {self.batch}: batches are numbered without a gap.")
-            prepared = self._prepare(batch, now, rows)
+            prepared = self._prepare(batch, now, rows, bulk or {})
             try:
                 self._insert(prepared)
             except duckdb.Error as error:
@@ -659,12 +683,17 @@ class Store:
             with suppress(OSError):
                 self._write_head(self._clock)
 
-    def _prepare(self, batch: int, now: int, rows: Rows) -> _Batch:
+    def _prepare(self, batch: int, now: int, rows: Rows, bulk: Bulk) -> _Batch:
         """Turn rows into what DuckDB takes in, and into the batch's link."""
         tables: dict[str, pa.Table] = {}
         mac = _link(self._key, self._link, batch, now)
         for table in ROW_TYPES:
             own = getattr(rows, table)
+            if table in bulk:
+                assert not own
+                for block in bulk[table] if table in LEDGER_TABLES else ():
+                    _Canonical(table, _columns_of(block).values()).feed(mac, 0, block.num_rows)
+                continue
             if table in LEDGER_TABLES:
                 own = _ordered(table, own)
             elif table == "task_done":
@@ -678,12 +707,15 @@ class Store:
                 tables[table] = _as_stored(table, arrays, batch)
         changed = {event.task_id for event in rows.task_event if event.event in VERSIONED} | self._restored
         superseded = [row.task_id for row in rows.task_done if row.task_id in changed] if changed else []
-        return _Batch(batch, now, tables, superseded, mac.hexdigest())
+        return _Batch(batch, now, tables, bulk, superseded, mac.hexdigest())
 
     def _insert(self, batch: _Batch) -> None:
         con = self._con
+        counts = {table: content.num_rows for table, content in batch.tables.items()}
         for table, content in batch.tables.items():
             self._hand_over(table, content)
+        for table in batch.bulk:  # prepared out here, or a roll-back would take what is prepared away
+            self._hand_over(table, _as_stored(table, _columns_of(plain_schema(table).empty_table()), batch.number))
         con.begin()
         try:
             if batch.superseded:
@@ -694,9 +726,14 @@ class Store:
                 ).fetchall()
             for table in batch.tables:
                 con.execute(f"execute append_{table}").fetchall()
-            counts = _encode({table: content.num_rows for table, content in batch.tables.items()})
+            for table, blocks in batch.bulk.items():
+                for block in blocks:
+                    self._hand_over(table, _as_stored(table, _columns_of(block), batch.number))
+                    con.execute(f"execute append_{table}").fetchall()
+                    counts[table] = counts.get(table, 0) + block.num_rows
             con.execute(
-                "insert into batch values (?, make_timestamp(?), ?, ?)", [batch.number, batch.now, counts, batch.link]
+                "insert into batch values (?, make_timestamp(?), ?, ?)",
+                [batch.number, batch.now, _encode(counts), batch.link],
             ).fetchall()
             con.commit()
         except BaseException:
@@ -825,10 +862,16 @@ class Store:
         return int(batch)
 
     def keep_clock(self, now: int) -> None:
-        """Note the engine's clock beside the store, so that a restart knows since when the console was down."""
-        with self._write:
-            self._clock = max(self._clock, now)
-            self._write_head(self._clock)
+        """Note the engine's clock beside the store, so that a restart knows since when the console was down.
+
+        Not while a commit is under way, which may take long and notes it itself: who beats must not wait for it.
+        """
+        if self._write.acquire(blocking=False):
+            try:
+                self._clock = max(self._clock, now)
+                self._write_head(self._clock)
+            finally:
+                self._write.release()
 
     # --- reading
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import duckdb
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from engine import store as store_module
@@ -230,6 +231,52 @@ def test_a_durable_batch_is_not_written_twice(store: Store) -> None:
 def test_a_gap_in_batch_numbers_is_refused(store: Store) -> None:
     with pytest.raises(StoreError, match="without a gap"):
         store.commit(2, NOW, Rows(audit=[audit(1)]))
+
+
+def test_rows_that_come_in_bulk_make_the_same_store_and_chain_as_rows_at_once(tmp_path: Path) -> None:
+    n = store_module.BLOCK * 2 + 5
+    rows = Rows(task_event=[event(i, i, "submit", "New", detail={"n": i}) for i in range(n)], audit=[audit(1)])
+    columns = pa.table(store_module._arrays("task_event", rows.task_event), store_module.plain_schema("task_event"))
+    blocks = [columns.slice(start, store_module.BLOCK) for start in range(0, n, store_module.BLOCK)]
+    links = []
+    for name in ("at once", "in bulk"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / KEY).write_text("ab" * 32)
+        with Store.open(folder) as store:
+            if name == "in bulk":
+                store.commit(1, NOW, Rows(audit=rows.audit), {"task_event": blocks})
+            else:
+                store.commit(1, NOW, rows)
+            assert store.broken_link() is None
+            assert store.rows("task_event") == rows.task_event
+            links.append(store.read("select link, row_counts::varchar from batch").row(0)[0])
+    assert len(set(links)) == 1
+
+
+def test_a_bulk_that_breaks_off_leaves_nothing_and_can_be_tried_again(store: Store) -> None:
+    commit(store, audit=[audit(1)])
+    rows = [event(i, i, "submit", "New") for i in range(20)]
+    columns = pa.table(store_module._arrays("task_event", rows), store_module.plain_schema("task_event"))
+    blocks = [columns.slice(0, 10), columns.slice(10, 10)]
+
+    class Unreadable:
+        """Reads well for the chain, and breaks off when the rows are written."""
+
+        times = 0
+
+        def __iter__(self) -> Iterator[pa.Table]:
+            self.times += 1
+            yield blocks[0]
+            if self.times > 1:
+                raise OSError
+            yield blocks[1]
+
+    with pytest.raises(OSError):
+        store.commit(2, NOW, Rows(audit=[audit(2)]), {"task_event": Unreadable()})
+    assert store.read("select (select count(*) from task_event) + (select count(*) from audit)").item() == 1
+    store.commit(2, NOW, Rows(audit=[audit(2)]), {"task_event": [columns]})
+    assert (store.rows("task_event"), store.broken_link()) == (rows, None)
 
 
 def test_an_empty_batch_is_a_batch(store: Store) -> None:
