@@ -6,13 +6,13 @@ the same batch it is always the same, so that a commit that failed can be tried 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from .chain import Canonical, in_order, link
-from .columns import plain_columns, stored_columns
+from .columns import Bulk, columns_of, plain_columns, stored_columns
 from .ledger import LEDGER_TABLES, ROW_TYPES, AssetSeen, Rows
 
 VERSIONED = frozenset({"hide", "unhide", "restore"})  #: these events append a further version of a task's row
@@ -25,30 +25,43 @@ class Batch:
     number: int
     now: int
     tables: dict[str, pa.Table]
+    bulk: Bulk  #: further tables, still as plain columns: they are dressed one block at a time
     superseded: list[int]  #: tasks of which an earlier row gives way to one of this batch
     link: str
 
 
-def prepare(key: bytes, before: str, number: int, now: int, rows: Rows, restored: Collection[int]) -> Batch:
-    """Turn rows into what DuckDB takes in, and into the batch's link; `restored` tasks have a row that says New."""
+def prepare(
+    key: bytes, before: str, number: int, now: int, rows: Rows, bulk: Bulk, restored: Collection[int]
+) -> Batch:
+    """Turn rows into what DuckDB takes in, and into the batch's link; `restored` tasks have a row that says New.
+
+    A table's rows come in `rows` or, if they are many, in bulk. Those in bulk are new: they replace no earlier row.
+    """
     tables: dict[str, pa.Table] = {}
-    parts: list[tuple[Canonical, int, int]] = []
+    plain: dict[str, dict[str, pa.Array]] = {}
     for table in ROW_TYPES:
         own = getattr(rows, table)
+        assert not (own and table in bulk), f"{table} comes twice"
         if table in LEDGER_TABLES:
             own = in_order(table, own)
         elif table == "task_done":
             own = list({row.task_id: row for row in own}.values())
         elif table == "asset":
             own = _latest(own)
-        plain = plain_columns(table, own) if own else {}
-        if table in LEDGER_TABLES:
-            parts.append((Canonical(table, plain.values()), 0, len(own)))
         if own:
-            tables[table] = stored_columns(table, plain, number)
+            plain[table] = plain_columns(table, own)
+            tables[table] = stored_columns(table, plain[table], number)
     changed = {event.task_id for event in rows.task_event if event.event in VERSIONED}.union(restored)
     superseded = [row.task_id for row in rows.task_done if row.task_id in changed] if changed else []
-    return Batch(number, now, tables, superseded, link(key, before, number, now, parts))
+    return Batch(number, now, tables, bulk, superseded, link(key, before, number, now, _ledger(plain, bulk)))
+
+
+def _ledger(plain: dict[str, dict[str, pa.Array]], bulk: Bulk) -> Iterator[tuple[Canonical, int, int]]:
+    """Give the ledger's rows in the order that the chain goes by, one block of what comes in bulk at a time."""
+    for table in LEDGER_TABLES:
+        blocks = map(columns_of, bulk[table]) if table in bulk else [plain.get(table, {})]
+        for block in blocks:
+            yield Canonical(table, block.values()), 0, len(next(iter(block.values()), ()))
 
 
 def _latest(assets: Sequence[AssetSeen]) -> list[AssetSeen]:

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from .columns import plain_select
+from .columns import BLOCK, plain_select
 from .errors import StoreDamaged
 from .ledger import LEDGER_TABLES
 from .schema import TYPES
@@ -80,15 +80,17 @@ class Canonical:
                 self._numbers.append(_numbers(column))
 
     def feed(self, mac: hmac.HMAC, start: int, stop: int) -> None:
-        """Add rows start to stop."""
-        mac.update(b"%s %d\n" % (self._table, stop - start))
-        if start == stop:
-            return
-        for values in self._numbers:
-            mac.update(values[start:stop])
-        for lengths, offsets, data in self._texts:
-            mac.update(lengths[start:stop])
-            mac.update(data[offsets[start] : offsets[stop]])
+        """Add rows start to stop, block by block; that there are none counts, too."""
+        for first in range(start, max(stop, start + 1), BLOCK):
+            last = min(first + BLOCK, stop)
+            mac.update(b"%s %d\n" % (self._table, last - first))
+            if first == last:
+                return
+            for values in self._numbers:
+                mac.update(values[first:last])
+            for lengths, offsets, data in self._texts:
+                mac.update(lengths[first:last])
+                mac.update(data[offsets[first] : offsets[last]])
 
 
 _NULL = -(2**63)  #: stands for an absent number; no column can hold it
@@ -107,7 +109,12 @@ def _text_parts(column: pa.Array) -> tuple[Any, Any, memoryview]:
     offsets = np.frombuffer(offset_buffer, np.int32)[column.offset : column.offset + len(column) + 1]
     lengths = np.diff(offsets)
     if column.null_count:
-        lengths[column.is_null().to_numpy(zero_copy_only=False)] = -1
+        absent = column.is_null().to_numpy(zero_copy_only=False)
+        if lengths[absent].any():  # whoever made the array left bytes under what is absent; they are no part of it
+            lengths[absent] = 0
+            offsets = np.concatenate([[0], np.cumsum(lengths)])
+            data_buffer = column.drop_null().buffers()[2]
+        lengths[absent] = -1
     return lengths, offsets, memoryview(data_buffer or b"")
 
 
