@@ -136,7 +136,6 @@ def _seed(folder: Path, options: argparse.Namespace) -> verbs.Reply:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, lambda *_: stop.set())
-    gc.set_threshold(200_000, 20, 100)  # a generator of millions of tuples makes next to no garbage in circles
     fleet = load_file(fleet_file(folder))
 
     def progress(fraction: float, text: str) -> None:
@@ -149,8 +148,6 @@ def _seed(folder: Path, options: argparse.Namespace) -> verbs.Reply:
     )
     if stop.is_set():
         raise Refused("Stopped before the history was complete; nothing is kept")
-    gc.set_threshold(700, 10, 10)
-    gc.collect()
     (folder / SEEDING).rename(folder / STORE)
     return verbs.Reply(0, "" if options.progress else f"{tasks:,} tasks over {options.days} days", {"tasks": tasks})
 

@@ -37,11 +37,24 @@ def prepare(
 
     A table's rows come in `rows` or, if they are many, in bulk. Those in bulk are new: they replace no earlier row.
     """
-    tables: dict[str, pa.Table] = {}
-    plain: dict[str, dict[str, pa.Array]] = {}
+    plain = _plain(rows)
+    assert plain.keys().isdisjoint(bulk), "a table's rows come one way or the other"
+    tables = {table: stored_columns(table, columns, number) for table, columns in plain.items()}
+    changed = {event.task_id for event in rows.task_event if event.event in VERSIONED}.union(restored)
+    superseded = [row.task_id for row in rows.task_done if row.task_id in changed] if changed else []
+    return Batch(number, now, tables, bulk, superseded, link(key, before, number, now, _ledger(plain, bulk)))
+
+
+def in_bulk(rows: Rows) -> Bulk:
+    """Make rows ready to be committed in bulk, maybe by another process: of each table a block at most."""
+    return {table: [pa.table(columns)] for table, columns in _plain(rows).items()}
+
+
+def _plain(rows: Rows) -> dict[str, dict[str, pa.Array]]:
+    """Turn the rows that there are into plain columns, in the order in which they are written."""
+    plain = {}
     for table in ROW_TYPES:
         own = getattr(rows, table)
-        assert not (own and table in bulk), f"{table} comes twice"
         if table in LEDGER_TABLES:
             own = in_order(table, own)
         elif table == "task_done":
@@ -50,10 +63,7 @@ def prepare(
             own = _latest(own)
         if own:
             plain[table] = plain_columns(table, own)
-            tables[table] = stored_columns(table, plain[table], number)
-    changed = {event.task_id for event in rows.task_event if event.event in VERSIONED}.union(restored)
-    superseded = [row.task_id for row in rows.task_done if row.task_id in changed] if changed else []
-    return Batch(number, now, tables, bulk, superseded, link(key, before, number, now, _ledger(plain, bulk)))
+    return plain
 
 
 def _ledger(plain: dict[str, dict[str, pa.Array]], bulk: Bulk) -> Iterator[tuple[Canonical, int, int]]:
