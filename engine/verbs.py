@@ -18,6 +18,7 @@ from uuid import uuid4
 from . import health, history, imports, joblogs, messages, rollups, verify
 from .clock import Reading
 from .core import Core
+from .drills import Drills
 from .errors import InvalidImport, NotFound, Refused, StoreError
 from .ledger import Audit, Rows, make_id
 from .lifecycle import Kind
@@ -30,13 +31,14 @@ from .store import Store
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Where a verb works and for whom. `engine` is None where no console runs on the store."""
+    """Where a verb works and for whom. `engine` and `drills` are None where no console runs on the store."""
 
     folder: Path  #: the store's
     settings: Settings
     store: Store
     actor: str
     engine: Engine | None = None
+    drills: Drills | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +222,21 @@ def _at_rest(context: Context) -> Iterator[tuple[Core, Outbox]]:
         context.store.commit(batch.number, max(batch.now, context.store.clock), batch.rows)
 
 
+# --- drill
+
+
+def drill(context: Context, do: str, name: str = "", given: dict[str, Any] | None = None) -> Reply:
+    """Start or end a drill, or list those that go on."""
+    if context.drills is None:
+        raise Refused("A drill needs a running console")
+    if do == "list":
+        ongoing = context.drills.ongoing()
+        text = "\n".join(map(str, ongoing)) or "No drill goes on."
+        return Reply(0, text, {"ongoing": [asdict(one) for one in ongoing]})
+    act = context.drills.start if do == "start" else context.drills.end
+    return Reply(0, act(name, given or {}, context.actor), {"drill": name})
+
+
 # --- by name
 
 
@@ -236,4 +253,5 @@ _VERBS: dict[str, Callable[..., Reply]] = {
     "verify": check_store,
     "backup": back_up,
     "import": import_log,
+    "drill": drill,
 }
