@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from . import control, rollups, seeding, verbs
+from . import control, drills, rollups, seeding, verbs
 from .console import SEEDING, STORE, Console, fleet_file
 from .errors import DrainboardError, Refused, StoreInUse
 from .fleet import load_file
@@ -46,9 +46,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m engine", description="Drainboard's command line")
-    everywhere = argparse.ArgumentParser(add_help=False)
-    everywhere.add_argument("--data", type=Path, default=data_folder(), help="the data folder (DRAINBOARD_DATA)")
-    everywhere.add_argument("--json", action="store_true", help="answer in one line of JSON")
+    everywhere, deeper = argparse.ArgumentParser(add_help=False), argparse.ArgumentParser(add_help=False)
+    everywhere.set_defaults(data=data_folder(), json=False)
+    for common in (everywhere, deeper):  # a verb's own verbs take them, too, and leave alone what stood before
+        absent = argparse.SUPPRESS
+        common.add_argument("--data", type=Path, default=absent, help="the data folder (DRAINBOARD_DATA)")
+        common.add_argument("--json", action="store_true", default=absent, help="answer in one line of JSON")
     verb = parser.add_subparsers(required=True, metavar="VERB")
 
     def add(name: str, run: Any, help: str) -> argparse.ArgumentParser:
@@ -78,7 +81,33 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("target", metavar="FOLDER")
     one = add("restore", _restore, "put a backup in the store's place; what was there is kept")
     one.add_argument("backup", metavar="FOLDER", type=Path)
+    _add_drills(add("drill", _drill, "start or end a simulated incident on the fleet of a running console"), deeper)
     return parser
+
+
+def _add_drills(verb: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
+    """Offer a verb for each drill, `end` for those that last, and `list`."""
+    which = verb.add_subparsers(required=True, metavar="DRILL")
+
+    def offer(among: Any, drill: drills.Drill, do: str, parameters: tuple[drills.Parameter, ...]) -> None:
+        one = among.add_parser(drill.name, parents=[common], help=drill.help, description=drill.help)
+        one.set_defaults(do=do, drill=drill.name, parameters=[parameter.name for parameter in parameters])
+        for parameter in parameters:
+            default = "" if parameter.default is None else f" (default: {parameter.default})"
+            one.add_argument(
+                f"--{parameter.name}", dest=parameter.name, required=parameter.required, type=parameter.type,
+                choices=parameter.choices or None, help=parameter.help + default,
+            )  # fmt: skip
+
+    for drill in drills.DRILLS:
+        offer(which, drill, "start", drill.parameters)
+    end = which.add_parser("end", help="end a drill that lasts").add_subparsers(required=True, metavar="DRILL")
+    for drill in drills.DRILLS:
+        if drill.lasts:
+            offer(end, drill, "end", drill.identity)
+    which.add_parser("list", parents=[common], help="list the drills that go on").set_defaults(
+        do="list", drill="", parameters=[]
+    )
 
 
 # --- verbs that a running console answers
@@ -90,13 +119,26 @@ def _ask(verb: str) -> Any:
 
 def _carry_out(folder: Path, verb: str, arguments: dict[str, Any]) -> verbs.Reply:
     """Ask the console that runs on the folder; else open the store and do it here."""
-    reply = control.ask(folder, {"verb": verb, "arguments": arguments, "actor": _actor()}) if folder.exists() else None
+    reply = _ask_console(folder, verb, arguments)
     if reply is not None:
-        return verbs.Reply(reply["exit"], reply["text"], reply.get("data", {}))
+        return reply
     with Store.open(folder / STORE) as store:
         rollups.prepare(store)
         context = verbs.Context(folder / STORE, load(folder), store, _actor())
         return verbs.carry_out(context, verb, arguments)
+
+
+def _ask_console(folder: Path, verb: str, arguments: dict[str, Any]) -> verbs.Reply | None:
+    reply = control.ask(folder, {"verb": verb, "arguments": arguments, "actor": _actor()}) if folder.exists() else None
+    return None if reply is None else verbs.Reply(reply["exit"], reply["text"], reply.get("data", {}))
+
+
+def _drill(folder: Path, options: argparse.Namespace) -> verbs.Reply:
+    given = {name: getattr(options, name) for name in options.parameters}
+    reply = _ask_console(folder, "drill", {"do": options.do, "name": options.drill, "given": given})
+    if reply is None:
+        raise Refused(f"No console runs on {folder}; a drill needs one")
+    return reply
 
 
 def _import(folder: Path, options: argparse.Namespace) -> verbs.Reply:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from .chain import Canonical, in_order, link
-from .columns import Bulk, columns_of, plain_columns, stored_columns
+from .columns import BLOCK, Bulk, columns_of, plain_columns, stored_columns
 from .ledger import LEDGER_TABLES, ROW_TYPES, AssetSeen, Rows
 
 VERSIONED = frozenset({"hide", "unhide", "restore"})  #: these events append a further version of a task's row
@@ -48,6 +48,21 @@ def prepare(
 def in_bulk(rows: Rows) -> Bulk:
     """Make rows ready to be committed in bulk, maybe by another process: of each table a block at most."""
     return {table: [pa.table(columns)] for table, columns in _plain(rows).items()}
+
+
+def bound(parts: Sequence[Bulk]) -> Bulk:
+    """Bind what several businesses did into one bulk; parts come by business number, so that ids ascend."""
+    bulk: dict[str, list[pa.Table]] = {}
+    for table in ROW_TYPES:
+        blocks = [block for part in parts for block in part.get(table, ())]
+        if table == "asset":
+            bulk[table] = blocks  # upserted one after the other: an asset may be in several
+        elif blocks:
+            whole = pa.concat_tables(blocks).combine_chunks()
+            if table == "queue_shift":
+                whole = whole.sort_by([(column, "ascending") for column in whole.column_names])
+            bulk[table] = [whole.slice(start, BLOCK) for start in range(0, whole.num_rows, BLOCK)]
+    return {table: blocks for table, blocks in bulk.items() if blocks}
 
 
 def _plain(rows: Rows) -> dict[str, dict[str, pa.Array]]:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from . import verbs
 from .control import Control, Reply, Request
+from .drills import Drills
 from .errors import Busy, DrainboardError
 from .fleet import Fleet, load_file
 from .messages import Command
@@ -41,13 +42,14 @@ class Stage:
 
 
 class Console:
-    """Start with `start`, read `stage` and `engine`, end with `close`."""
+    """Start with `start`, read `stage`, `engine` and `drills`, end with `close`."""
 
     def __init__(self, folder: Path, *, seed: bool = True) -> None:
         self.folder = folder
         self.settings: Settings = load(folder)
         self.fleet: Fleet = load_file(fleet_file(folder))
         self.engine: Engine | None = None
+        self.drills: Drills | None = None
         self.stage = Stage("starting")
         self._seed = seed
         self._child: subprocess.Popen[str] | None = None
@@ -90,9 +92,11 @@ class Console:
             if self._closing:
                 return
             self.stage = Stage("starting", 1.0, "Opening the store")
-            engine = Engine(self.folder / STORE, self.settings, self._executors).start()
+            world = Simulated(self.fleet, self.settings.int("seed"), self.settings.float("fleet_speed"))
+            engine = Engine(self.folder / STORE, self.settings, lambda _: (world,)).start()
             if not engine.snapshot.zones:
                 self._found(engine)
+            self.drills = Drills(engine, world, self.fleet)
             self._control = Control(self.folder, self._answer)
             self.engine = engine
             self.stage = Stage("live", 1.0)
@@ -102,9 +106,6 @@ class Console:
         except Exception as error:
             log.exception("The console could not start")
             self.stage = Stage("failed", 0.0, f"The console could not start: {error}")
-
-    def _executors(self, core: object) -> tuple[Simulated, ...]:
-        return (Simulated(self.fleet, self.settings.int("seed"), self.settings.float("fleet_speed")),)
 
     def _found(self, engine: Engine) -> None:
         """Bring the fleet into an empty store."""
@@ -116,7 +117,7 @@ class Console:
         if self.engine is None:
             raise Busy("The console is not ready yet; try again shortly")
         context = verbs.Context(
-            self.folder / STORE, self.settings, self.engine.store, str(request["actor"]), self.engine
+            self.folder / STORE, self.settings, self.engine.store, str(request["actor"]), self.engine, self.drills
         )
         return asdict(verbs.carry_out(context, request["verb"], request["arguments"]))
 

@@ -554,6 +554,11 @@ class Core(Machine):
                 )
                 self._rescue(task, Reason.SERVICE_OFFLINE, task.attempt)
 
+    def _note_drill(self, action: m.NoteDrill) -> m.Outcome:
+        self._business(action.business)
+        self._audit(action.verb, "drill", action.drill, action.business, action.site, after=action.given)
+        return m.Outcome(changed=[action.drill])
+
     def _business(self, name: str) -> Business:
         business = self.state.businesses.get(name)
         if business is None:
@@ -578,6 +583,7 @@ _COMMANDS: dict[type, str] = {
     m.AddSite: "_add_site",
     m.AddService: "_add_service",
     m.SetService: "_set_service",
+    m.NoteDrill: "_note_drill",
 }
 
 

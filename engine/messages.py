@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .ledger import AssetSeen, TaskRow
+from .ledger import AssetSeen, Detail, TaskRow
 from .lifecycle import Kind
 from .recurrence import Rule
 
@@ -192,9 +192,21 @@ class SetService:
     reason: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class NoteDrill:
+    """Leave in the audit trail that a drill is started or ended (`verb`), with what was given. Changes nothing else."""
+
+    verb: str
+    drill: str
+    business: str
+    site: str | None
+    given: Detail
+
+
 Action = (
     Submit | RefreshWidget | Stop | Delete | Restore | Edit | PlaceHolds | LiftHolds | CreateSchedule | EditSchedule
     | RemoveSchedule | RunNow | AddBusiness | AddSite | AddService | SetService
+    | NoteDrill
 )  # fmt: skip
 
 

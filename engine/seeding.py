@@ -4,16 +4,18 @@ The clock jumps from one instant at which something happens to the next. Episode
 and task types are held, surges come, processors slow down. What the store holds in the end is no different from what
 the same fleet would have left behind in life.
 
-Two processes share the work, each with a core of the machine to itself: one lives and tells, batch by batch; the other
-writes what it is told. A life depends on fleet, span, pace and seed alone, so the same four make the same history.
+Businesses share nothing but the ledger, so each is lived by a core of its own, in as many processes as the machine has
+cores; this one binds what they tell into batches and writes them. A history depends on fleet, span, pace and seed
+alone: the same four make the same rows, however many cores there are.
 """
 
 from __future__ import annotations
 
 import gc
+import os
 import signal
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -21,22 +23,24 @@ from random import Random
 
 from . import messages as m
 from . import rollups
-from .batch import in_bulk
+from .batch import bound, in_bulk
 from .clock import DAY, HOUR, MINUTE, SECOND, Reading
 from .columns import Bulk
 from .core import Core
 from .errors import DrainboardError
 from .fleet import Fleet
-from .ledger import AssetSeen, Rows, TaskRow
+from .ledger import AssetSeen, Rows, TaskRow, business_of
 from .lifecycle import Kind
 from .outbox import Outbox
 from .simulated import Simulated
 from .store import Store
 
-BATCH_EVENTS = 12_000
+BATCH_EVENTS = 20_000  #: about so many in a batch
+EVENTS_PER_TASK = 5
+FEWEST_CHAPTERS = 20  #: so that progress shows
 STEP = SECOND // 2  #: executors are stepped twice a second in life, too
 FOUNDER = "fleet"
-ROLL_EVERY = 10  #: batches between two roll-ups
+ROLL_EVERY = 8  #: batches between two roll-ups
 
 Progress = Callable[[float, str], None]
 Episode = tuple[int, Callable[[], list[m.Command]]]  #: when, and what
@@ -52,49 +56,63 @@ class Span:
     pace: float
     seed: int
 
+    def ends(self) -> list[int]:
+        """Cut the span into chapters: where each ends."""
+        days = (self.until - self.start) / DAY
+        events = self.fleet.tasks_per_day() * days * self.pace * EVENTS_PER_TASK
+        n = max(FEWEST_CHAPTERS, round(events / BATCH_EVENTS))
+        return [self.start + (self.until - self.start) * (i + 1) // n for i in range(n)]
+
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
-    """One batch of a history as told from process to process; the last one also brings the tasks that still live."""
+    """What happened in a part of a span; the last one also brings the tasks that still live."""
 
-    number: int
-    now: int
     bulk: Bulk
-    tasks: int  #: submitted so far
-    live: list[TaskRow] | None = None
+    tasks: int  #: submitted in it
+    live: list[TaskRow]
 
 
 class Life:
-    """Lives a span; `chapters` tells it."""
+    """One business living through a span; `chapters` tells it."""
 
-    def __init__(self, span: Span) -> None:
-        self._fleet, self._start, self._until = span.fleet, span.start, span.until
-        self._chance = Random(span.seed)
+    def __init__(self, span: Span, number: int) -> None:
+        self._span, self._number = span, number
+        business = span.fleet.businesses[number - 1]
+        self._fleet = replace(span.fleet, businesses=(business,))
+        self._start = span.start
+        seed = span.seed * len(span.fleet.businesses) + number
+        self._chance = Random(seed)
         self._core = Core()
-        self._world = Simulated(span.fleet, span.seed, span.pace, tells_progress=False)
+        self._world = Simulated(self._fleet, seed, span.pace, tells_progress=False)
         self._outbox = Outbox(0)
-        self._first_seen: dict[tuple[str, str, str], AssetSeen] = {}
-        self._last_seen: dict[tuple[str, str, str], AssetSeen] = {}
+        self._first_seen: dict[tuple[str, str], AssetSeen] = {}
+        self._last_seen: dict[tuple[str, str], AssetSeen] = {}
         self._requests = 0
-        self._tasks = 0
 
     def chapters(self) -> Iterator[Chapter]:
-        """Live through the whole span, batch by batch."""
-        self._step(self._start, [self._command(FOUNDER, action) for action in self._fleet.founding()])
+        """Live through the whole span."""
+        self._step(self._start, [self._command(FOUNDER, action) for action in self._founding()])
         episodes = self._episodes()
-        now = self._start
-        while True:
-            due = episodes[-1][0] if episodes else self._until
-            for moment in (self._world.next_event(), self._core.next_timer()):
-                if moment is not None and moment < due:
-                    due = moment
-            now = max(now, due) + STEP
-            if now >= self._until:
-                break
-            self._step(now, episodes.pop()[1]() if episodes and episodes[-1][0] <= now else [])
-            if self._outbox.open.events >= BATCH_EVENTS:
-                yield self._chapter()
-        yield self._chapter(last=True)
+        now, until = self._start, self._span.until
+        for end in self._span.ends():
+            while True:
+                due = episodes[-1][0] if episodes else until
+                for moment in (self._world.next_event(), self._core.next_timer()):
+                    if moment is not None and moment < due:
+                        due = moment
+                due = max(now, due) + STEP
+                if due >= end:
+                    break
+                now = due
+                self._step(now, episodes.pop()[1]() if episodes and episodes[-1][0] <= now else [])
+            yield self._chapter(last=end == until)
+
+    def _founding(self) -> Iterator[m.Action]:
+        """Found the businesses before this one, too, so that it gets its number; their lives tell of them."""
+        for business in self._span.fleet.businesses[: self._number - 1]:
+            yield m.AddBusiness(business.name)
+        yield from self._fleet.founding()
 
     def _step(self, now: int, commands: list[m.Command]) -> None:
         batch = self._outbox.open
@@ -105,22 +123,21 @@ class Life:
             self._world.settle(batch.now)
             batch.orders.clear()
 
-    def _chapter(self, last: bool = False) -> Chapter:
+    def _chapter(self, last: bool) -> Chapter:
         batch = self._outbox.seal()
-        assert batch is not None
-        self._outbox.settle(batch)
-        rows = batch.rows
-        self._tasks += sum(event.event == "submit" for event in rows.task_event)
+        rows = self._outbox.settle(batch).rows if batch else Rows()
+        rows.service_event = [row for row in rows.service_event if business_of(row.event_id) == self._number]
+        rows.audit = [row for row in rows.audit if business_of(row.audit_id) == self._number]
         for seen in rows.asset:  # an asset is seen many times: only the first and the last count
-            asset = (seen.business, seen.site, seen.target)
-            self._first_seen.setdefault(asset, seen)
-            self._last_seen[asset] = seen
+            self._first_seen.setdefault((seen.site, seen.target), seen)
+            self._last_seen[seen.site, seen.target] = seen
         rows.asset = []
+        tasks = sum(event.event == "submit" for event in rows.task_event)
         bulk = dict(in_bulk(rows))
         if last and self._first_seen:
             sights = [in_bulk(Rows(asset=list(sight.values()))) for sight in (self._first_seen, self._last_seen)]
             bulk["asset"] = [block for sight in sights for block in sight["asset"]]
-        return Chapter(batch.number, batch.now, bulk, self._tasks, self._live_rows() if last else None)
+        return Chapter(bulk, tasks, self._live_rows() if last else [])
 
     def _live_rows(self) -> list[TaskRow]:
         queues = self._core.queues
@@ -133,7 +150,7 @@ class Life:
 
     def _command(self, actor: str, action: m.Action) -> m.Command:
         self._requests += 1
-        return m.Command(f"seeding-{self._requests}", actor, action)
+        return m.Command(f"seeding-{self._number}-{self._requests}", actor, action)
 
     # --- episodes, last first
 
@@ -141,7 +158,7 @@ class Life:
         """Draw what goes wrong in this history: about one thing a day and site, in working hours or the night runs."""
         chance, episodes = self._chance, []
         day = self._start
-        while day < self._until:
+        while day < self._span.until:
             for business in self._fleet.businesses:
                 kind = chance.choice(("host", "host", "user hold", "type hold", "surge", "processors"))
                 at = day + int(chance.uniform(1, 22) * HOUR)
@@ -169,7 +186,7 @@ class Life:
                         (at + lasts, self._quietly(self._world.slow_processors, business.name, 1.0)),
                     ]
             day += DAY
-        return sorted((e for e in episodes if e[0] < self._until), key=lambda episode: -episode[0])
+        return sorted((e for e in episodes if e[0] < self._span.until), key=lambda episode: -episode[0])
 
     @staticmethod
     def _quietly(change: Callable[..., None], *arguments: object) -> Callable[[], list[m.Command]]:
@@ -211,47 +228,57 @@ def seed(
     """
     natural = fleet.tasks_per_day() * days
     span = Span(fleet, now - days * DAY, now, tasks / natural if tasks else 1.0, seed)
-    written = 0
+    ends = span.ends()
+    written, live = 0, []
     with Store.open(folder) as store:
         rollups.prepare(store)
-        for chapter in _told(span, stopped):
-            store.commit(chapter.number, chapter.now, Rows(), chapter.bulk)
-            written = chapter.tasks
-            if chapter.live is not None:
-                progress(0.98, "Publishing")
-                store.publish_live(chapter.live, store.batch)
-            if chapter.live is not None or chapter.number % ROLL_EVERY == 0:
+        for n, (end, chapters) in enumerate(zip(ends, _told(span, stopped), strict=False), 1):
+            bulk = bound([chapter.bulk for chapter in chapters])
+            if bulk:
+                store.commit(store.batch + 1, end, Rows(), bulk)
+            written += sum(chapter.tasks for chapter in chapters)
+            live += [row for chapter in chapters for row in chapter.live]
+            if n == len(ends):
+                store.publish_live(live, store.batch)
+            if n % ROLL_EVERY == 0 or n == len(ends):
                 rollups.advance(store)
-            progress(0.97 * (chapter.now - span.start) / (span.until - span.start), f"{written:,} tasks so far")
+            progress(n / len(ends), f"{written:,} tasks so far")
         store.keep_clock(now)
     return written
 
 
-def _told(span: Span, stopped: Callable[[], bool]) -> Iterator[Chapter]:
-    """Let another process live the span, and hear its chapters to the last one, or until stopped."""
+def _told(span: Span, stopped: Callable[[], bool]) -> Iterator[Sequence[Chapter]]:
+    """Let other processes live the span; yield the chapters of all businesses, by number, until stopped."""
+    numbers = range(1, len(span.fleet.businesses) + 1)
+    groups = [numbers[i :: os.cpu_count() or 1] for i in range(min(len(numbers), os.cpu_count() or 1))]
     context = get_context("spawn")  # a fork would take over what other threads hold
-    here, there = context.Pipe(duplex=False)
-    teller = context.Process(target=_tell, args=(there, span), name="drainboard-teller", daemon=True)
-    teller.start()
-    there.close()
+    pipes, tellers = [], []
+    for group in groups:
+        here, there = context.Pipe(duplex=False)
+        pipes.append(here)
+        tellers.append(context.Process(target=_tell, args=(there, span, group), daemon=True))
+        tellers[-1].start()
+        there.close()
     try:
-        while not stopped():
-            if here.poll(0.2):
-                chapter: Chapter = here.recv()
-                yield chapter
-                if chapter.live is not None:
-                    return
+        for _ in span.ends():
+            told: dict[int, Chapter] = {}
+            for here in pipes:
+                while not here.poll(0.2):
+                    if stopped():
+                        return
+                told |= here.recv()
+            yield [told[number] for number in numbers]
     except EOFError:
-        teller.join(5)
-        raise DrainboardError(f"The history's process ended before the history did ({teller.exitcode})") from None
+        raise DrainboardError("A process that lived the history ended before the history did") from None
     finally:
-        teller.terminate()
-        teller.join()
+        for teller in tellers:
+            teller.terminate()
+            teller.join()
 
 
-def _tell(there: Connection, span: Span) -> None:
-    """Live a span and send its chapters; the pipe's end is the reader's, and with it this process's."""
+def _tell(there: Connection, span: Span, numbers: Sequence[int]) -> None:
+    """Live some businesses through a span and send what happened, chapter by chapter."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; who asked for the history decides
     gc.disable()  # no garbage in circles is made here, and looking for it among millions of rows takes long
-    for chapter in Life(span).chapters():
-        there.send(chapter)
+    for chapters in zip(*(Life(span, number).chapters() for number in numbers), strict=True):
+        there.send(dict(zip(numbers, chapters, strict=True)))

@@ -56,7 +56,7 @@ class Simulated:
 
     def __init__(self, fleet: Fleet, seed: int, pace: float = 1.0, *, tells_progress: bool = True) -> None:
         self._fleet, self._pace, self._tells_progress = fleet, pace, tells_progress
-        self._chance = Random(seed)
+        self._seed, self._chance = seed, Random(seed)
         self._lock = threading.Lock()
         self._orders: list[m.Order] = []
         self._agenda: list[tuple[int, int, Callable[[int, Any, list[Input]], None], Any]] = []
@@ -65,9 +65,9 @@ class Simulated:
         self._born = 0
         self._beat = 0  #: when it was last told who is alive
         self._runs: dict[int, Run] = {}  #: by lease
-        self._silent: set[tuple[str, str]] = set()
+        self._silent: dict[tuple[str, str], int | None] = {}  #: hosts that are lost, and until when, if that is set
         self._unheard: list[m.Order] = []  #: for hosts that are silent
-        self._slow: dict[str, float] = {}
+        self._slow: dict[str, tuple[float, int | None]] = {}  #: how many times as long, and until when, if that is set
         self._hang_next: dict[Place, int] = {}
         self._sites: dict[Place, Site] = {(b.name, s.name): s for b in fleet.businesses for s in b.sites}
         self._businesses: dict[str, Business] = {b.name: b for b in fleet.businesses}
@@ -135,21 +135,26 @@ class Simulated:
 
     # --- drills
 
-    def lose_host(self, business: str, service: str) -> None:
+    def lose_host(self, business: str, service: str, until: int | None = None) -> None:
         """Let a host fall silent: no heartbeat, no report; orders don't reach it."""
         with self._lock:
-            self._silent.add((business, service))
+            self._silent[business, service] = until
+            if until is not None:
+                self._plan(until, self._return_lost, (business, service))
 
     def return_host(self, business: str, service: str) -> None:
         """Let a silent host come back: it tells what ended meanwhile and takes up the orders that waited for it."""
         with self._lock:
-            self._silent.discard((business, service))
-            waiting, self._unheard = self._unheard, []
-            self._orders = [*waiting, *self._orders]
-            for run in self._runs.values():
-                if run.ends is not None and run.ends <= self._now:
-                    run.ends = self._now + 1
-                    self._plan(run.ends, self._end, run)
+            self._bring_back((business, service))
+
+    def _bring_back(self, host: tuple[str, str]) -> None:
+        self._silent.pop(host, None)
+        waiting, self._unheard = self._unheard, []
+        self._orders = [*waiting, *self._orders]
+        for run in self._runs.values():
+            if run.ends is not None and run.ends <= self._now:
+                run.ends = self._now + 1
+                self._plan(run.ends, self._end, run)
 
     def hang_target(self, business: str, site: str) -> None:
         """Let the next collecting task of a site meet a target that never answers."""
@@ -165,10 +170,24 @@ class Simulated:
             owner = self._person(place)
             return m.Submit([self._new(place, kind, owner) for _ in range(tasks)])
 
-    def slow_processors(self, business: str, factor: float) -> None:
+    def slow_processors(self, business: str, factor: float, until: int | None = None) -> None:
         """Let a business's processors take so many times as long from now on; 1 ends it."""
         with self._lock:
-            self._slow[business] = factor
+            self._slow[business] = (factor, until)
+            if factor == 1:
+                del self._slow[business]
+            elif until is not None:
+                self._plan(until, self._quicken, business)
+
+    def lost_hosts(self) -> dict[tuple[str, str], int | None]:
+        """Tell which hosts (business, name) are silent, and until when, where that is set."""
+        with self._lock:
+            return dict(self._silent)
+
+    def slow_businesses(self) -> dict[str, int | None]:
+        """Tell whose processors are slow, and until when, where that is set."""
+        with self._lock:
+            return {business: until for business, (_, until) in self._slow.items()}
 
     # --- orders
 
@@ -206,7 +225,7 @@ class Simulated:
         else:
             widget = self._widgets.get((*place, order.target or "")) if mix.kind is Kind.QUERY else None
             length = (widget.process if widget else mix.process).draw(chance) / self._pace
-            length *= self._slow.get(order.business, 1.0)
+            length *= self._slow.get(order.business, (1.0, None))[0]
         run = self._runs[order.lease] = Run(order, self._now, None, None)
         if collects and self._hangs(mix, place):
             patience = chance.uniform(2.2, 4.5) * HOUR / self._pace
@@ -277,6 +296,14 @@ class Simulated:
             del self._runs[run.order.lease]
             told.append(run.report)
 
+    def _return_lost(self, at: int, host: tuple[str, str], told: list[Input]) -> None:
+        if self._silent.get(host) == at:  # else it is back already, or was lost anew for another while
+            self._bring_back(host)
+
+    def _quicken(self, at: int, business: str, told: list[Input]) -> None:
+        if self._slow.get(business, (1.0, None))[1] == at:  # else that is over already, or began anew
+            del self._slow[business]
+
     def _arrive(self, at: int, subject: tuple[Place, Mix], told: list[Input]) -> None:
         """Let somebody submit."""
         place, mix = subject
@@ -323,7 +350,7 @@ class Simulated:
     # --- people
 
     def _command(self, actor: str, action: m.Action) -> m.Command:
-        return m.Command(f"simulated-{self._born}-{next(self._serial)}", actor, action)
+        return m.Command(f"simulated-{self._born}-{self._seed}-{next(self._serial)}", actor, action)
 
     def _person(self, place: Place) -> str:
         people, activity = self._people[place]

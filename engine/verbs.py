@@ -19,6 +19,7 @@ from . import health, history, imports, messages, rollups, verify
 from .clock import Reading
 from .columns import Bulk
 from .core import Core
+from .drills import Drills
 from .errors import InvalidImport, NotFound, Refused, StoreError
 from .ledger import Audit, Rows
 from .lifecycle import Kind
@@ -31,13 +32,14 @@ from .store import Store
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Where a verb works and for whom. `engine` is None where no console runs on the store."""
+    """Where a verb works and for whom. `engine` and `drills` are None where no console runs on the store."""
 
     folder: Path  #: the store's
     settings: Settings
     store: Store
     actor: str
     engine: Engine | None = None
+    drills: Drills | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +219,21 @@ def _at_rest(context: Context) -> Iterator[tuple[Core, Outbox, dict[str, Iterabl
         context.store.commit(batch.number, max(batch.now, context.store.clock), batch.rows, bulk)
 
 
+# --- drill
+
+
+def drill(context: Context, do: str, name: str = "", given: dict[str, Any] | None = None) -> Reply:
+    """Start or end a drill, or list those that go on."""
+    if context.drills is None:
+        raise Refused("A drill needs a running console")
+    if do == "list":
+        ongoing = context.drills.ongoing()
+        text = "\n".join(map(str, ongoing)) or "No drill goes on."
+        return Reply(0, text, {"ongoing": [asdict(one) for one in ongoing]})
+    act = context.drills.start if do == "start" else context.drills.end
+    return Reply(0, act(name, given or {}, context.actor), {"drill": name})
+
+
 # --- by name
 
 
@@ -233,4 +250,5 @@ _VERBS: dict[str, Callable[..., Reply]] = {
     "verify": check_store,
     "backup": back_up,
     "import": import_log,
+    "drill": drill,
 }

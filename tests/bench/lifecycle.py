@@ -2,7 +2,7 @@
 
 A child runs the engine with everything in force (audit, wait split, rollups, checkpoints, three holds) and an executor
 that answers each order at once. It submits in hundreds, then singly, then at ten a second, and is killed with SIGKILL;
-the parent reopens the store and counts again.
+the parent reopens the store and counts again. `--peer` races the queue to beat in the same run, where it is installed.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from engine.lifecycle import Kind
 from engine.runtime import Engine
 from engine.settings import Settings
 from engine.store import Store
+from tests.bench import peers
 from tests.bench.common import report
 
 OWNERS = 100
@@ -152,6 +153,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tasks", type=int, default=200_000)
     parser.add_argument("--singly", type=int, default=10_000)
+    parser.add_argument("--peer", action="store_true", help="race pgqueuer on PostgreSQL, else Dramatiq on Redis, too")
+    parser.add_argument(
+        "--peer-python", default=os.environ.get("DRAINBOARD_PEER_PYTHON", sys.executable), metavar="PATH",
+        help="the interpreter that has the peer (DRAINBOARD_PEER_PYTHON)",
+    )  # fmt: skip
     parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.run:
@@ -168,6 +174,8 @@ def main() -> None:
         submitted, finished, opened = recount(folder)
     rate, cpu = measured["hundreds"]["tasks_per_s"], measured["hundreds"]["cpu_ms_per_task"]
     whole = submitted == measured["acknowledged"]
+    if options.peer:
+        measured["peer"] = peers.beside(options.peer_python, rate, cpu)
     report(
         "lifecycle", rate, "tasks/s", 10_000, rate >= 10_000 and cpu <= 0.1 and whole, **measured,
         submitted=submitted, finished=finished, nothing_lost=whole, reopened_s=round(opened, 3),
