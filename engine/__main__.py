@@ -7,7 +7,6 @@ data folder, a verb asks it through its socket; verbs that need the store to the
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import logging
 import os
@@ -205,7 +204,6 @@ def _run(folder: Path, _: argparse.Namespace) -> verbs.Reply:
     try:
         console.start(wait=True)
         logging.getLogger("drainboard").info("Running on %s; SIGTERM or Ctrl-C stops in order", folder)
-        gc.freeze()
         while not stop.wait(1.0):
             pass
     except StoreInUse as error:

@@ -216,6 +216,7 @@ class Engine:
             for answer in answers:
                 answer.set_exception(Busy("The engine stopped before this was durable; nothing was changed"))
         self.store.close()
+        gc.unfreeze()
 
     # --- the engine thread
 
