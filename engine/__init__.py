@@ -8,6 +8,7 @@ Words and rules first, all of them pure:
     lifecycle     statuses, the transition table, outcomes, tabs, the two vocabularies
     ledger        the rows that are the truth, and how ids are made
 
+    roles         who may do what, and where: the one table of rights
     recurrence    when a schedule occurs, and how to say it
     messages      commands, reports, orders, outcomes
     fleet         businesses, sites, services, users, mixes; loads and validates fleet.toml

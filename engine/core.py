@@ -19,6 +19,7 @@ from .errors import Invalid, NotFound, Refused
 from .ledger import Audit, Detail, QueueShift, ScheduleEvent, ServiceEvent, TaskEvent, TaskRow, make_id, new_row
 from .lifecycle import SYSTEM_KINDS, Kind, Reason, Status
 from .machine import ENGINE, Machine, Policy, Step
+from .roles import Right, may, require
 from .state import Business, Schedule, State, spec_to_detail
 from .task import COLLECT, EDITABLE, Task
 
@@ -131,6 +132,18 @@ class Core(Machine):
         assert self._request is not None
         return self._request.actor
 
+    def _may(self, right: Right, business: str | None, site: str | None) -> bool:
+        assert self._request is not None
+        return may(self._request.grants, right, business, site)
+
+    def _require(self, right: Right, business: str | None, site: str | None) -> None:
+        assert self._request is not None
+        require(self._request.grants, right, business, site)
+
+    def _own(self, place: Task | TaskRow | None) -> bool:
+        """Tell whether the actor may touch a task; one that he may not touch is to him as if it were not there."""
+        return place is not None and self._may(Right.OPERATE, place.business, place.site)
+
     def _audit(
         self, action: str, object_kind: str, object_id: object, business: str | None, site: str | None = None, *,
         outcome: str = "changed", before: Detail | None = None, after: Detail | None = None, reason: str | None = None,
@@ -149,7 +162,7 @@ class Core(Machine):
 
     def _submit_all(self, action: m.Submit) -> m.Outcome:
         for new in action.tasks:
-            self._check_new(new)
+            self._check_new(new, Right.OPERATE)
         created: list[int] = []
         for new in action.tasks:
             business = self.state.businesses[new.business]
@@ -158,7 +171,8 @@ class Core(Machine):
             self._audit("submit", "task", task.id, task.business, task.site)
         return m.Outcome(changed=created)
 
-    def _check_new(self, new: m.NewTask) -> None:
+    def _check_new(self, new: m.NewTask, right: Right) -> None:
+        self._require(right, new.business, new.site)
         business = self.state.businesses.get(new.business)
         if business is None:
             raise NotFound.named("business", new.business, self.state.businesses)
@@ -185,6 +199,7 @@ class Core(Machine):
             raise Invalid(f"{requested} has the role {service.role}, which can't run a task of type {kind}")
 
     def _refresh_widget(self, action: m.RefreshWidget) -> m.Outcome:
+        self._require(Right.SEE, action.business, action.site)
         waiting = self.state.widgets.get((action.business, action.site, action.widget))
         if waiting:
             first = min(waiting)
@@ -194,7 +209,7 @@ class Core(Machine):
             action.business, action.site, Kind.QUERY, "Query", SYSTEM_OWNER, "System", action.widget, "widget",
             created_by="System",
         )
-        self._check_new(new)
+        self._check_new(new, Right.SEE)
         task = self._submit(new, self.state.businesses[action.business], "system", widget=action.widget)
         return m.Outcome(changed=[task.id])
 
@@ -203,7 +218,10 @@ class Core(Machine):
         skipped: list[tuple[int | str, str]] = []
         for task_id in dict.fromkeys(action.tasks):
             task = self.state.tasks.get(task_id)
-            why = "not found, or already finished" if task is None else self._stop_one(task, action.reason)
+            if task is not None and self._own(task):
+                why = self._stop_one(task, action.reason)
+            else:
+                task, why = None, "not found, or already finished"
             self._tell("stop", task_id, task, why, action.reason, changed, skipped)
         return m.Outcome(changed=changed, skipped=skipped)
 
@@ -225,6 +243,8 @@ class Core(Machine):
         skipped: list[tuple[int | str, str]] = []
         for task_id in dict.fromkeys(action.tasks):
             task, row = self.state.tasks.get(task_id), action.finished.get(task_id)
+            if not self._own(task or row):
+                task = row = None
             if task is not None:
                 why = self._delete_one(task)
             elif row is None or row.hidden:
@@ -259,6 +279,8 @@ class Core(Machine):
         skipped: list[tuple[int | str, str]] = []
         for task_id in dict.fromkeys(action.tasks):
             task, row = self.state.deleted.get(task_id), action.finished.get(task_id)
+            if not self._own(task or row):
+                task = row = None
             if task is not None:
                 why = self._restore_one(task)
             elif row is None or not row.hidden:
@@ -301,7 +323,7 @@ class Core(Machine):
 
     def _edit(self, action: m.Edit) -> m.Outcome:
         task = self.state.tasks.get(action.task)
-        if task is None:
+        if task is None or not self._own(task):
             raise NotFound("The task is not found, or already finished")
         if task.status is not Status.NEW:
             raise Refused(f"Only New tasks can be edited; this one is {task.status}")
@@ -346,6 +368,7 @@ class Core(Machine):
             )
 
     def _place_holds(self, action: m.PlaceHolds) -> m.Outcome:
+        self._require(Right.HOLD, action.business, action.site)
         now = self._step.now
         from_at = max(now, action.from_at or now)
         if action.until_at is not None and action.until_at <= from_at:
@@ -394,7 +417,7 @@ class Core(Machine):
         skipped: list[tuple[int | str, str]] = []
         for hold_id in dict.fromkeys(action.holds):
             hold = self.state.holds.get(hold_id)
-            if hold is None:
+            if hold is None or not self._may(Right.HOLD, hold.business, hold.site):
                 skipped.append((hold_id, "already ended"))
                 self._audit("lift", "hold", hold_id, None, outcome="already ended", before={"hold_id": hold_id})
                 continue
@@ -444,14 +467,14 @@ class Core(Machine):
             spec.business, spec.site, spec.kind, spec.name, spec.owner, self._actor, spec.target, spec.target_kind,
             spec.scope, spec.requested_service, spec.priority, None, spec.longest_wait_s,
         )
-        self._check_new(new)
+        self._check_new(new, Right.SCHEDULE)
         task = self._submit(new, self.state.businesses[spec.business], self._actor, schedule_id=action.schedule)
         self._audit("run_now", "schedule", action.schedule, spec.business, spec.site, after={"task_id": task.id})
         return m.Outcome(changed=[task.id])
 
     def _schedule(self, schedule_id: int) -> Schedule:
         schedule = self.state.schedules.get(schedule_id)
-        if schedule is None:
+        if schedule is None or not self._may(Right.SCHEDULE, schedule.spec.business, schedule.spec.site):
             raise NotFound("There is no such schedule, or it was removed")
         return schedule
 
@@ -464,7 +487,8 @@ class Core(Machine):
             m.NewTask(
                 spec.business, spec.site, spec.kind, spec.name, spec.owner, "Schedule", priority=spec.priority,
                 requested_service=spec.requested_service, longest_wait_s=spec.longest_wait_s,
-            )
+            ),
+            Right.SCHEDULE,
         )
 
     def _schedule_event(
@@ -479,6 +503,7 @@ class Core(Machine):
         )
 
     def _add_business(self, action: m.AddBusiness) -> m.Outcome:
+        self._require(Right.FOUND, None, None)
         if not action.name or action.name in self.state.businesses:
             raise Refused(f"There is a business “{action.name}” already" if action.name else "A business needs a name")
         number = 1 + max((b.no for b in self.state.businesses.values()), default=0)
@@ -487,6 +512,7 @@ class Core(Machine):
         return m.Outcome(changed=[action.name])
 
     def _add_site(self, action: m.AddSite) -> m.Outcome:
+        self._require(Right.SERVE, action.business, None)
         business = self._business(action.business)
         if not action.name or action.name in business.sites:
             raise Refused(f"There is a site “{action.name}” already" if action.name else "A site needs a name")
@@ -496,6 +522,7 @@ class Core(Machine):
         return m.Outcome(changed=[action.name])
 
     def _add_service(self, action: m.AddService) -> m.Outcome:
+        self._require(Right.SERVE, action.business, action.site)
         business = self._business(action.business)
         if (action.business, action.name) in self.queues.services:
             raise Refused(f"There is a service “{action.name}” in {action.business} already")
@@ -525,6 +552,7 @@ class Core(Machine):
 
     def _set_service(self, action: m.SetService) -> m.Outcome:
         service = self.queues.services.get((action.business, action.service))
+        self._require(Right.SERVE, action.business, service.site if service else None)
         if service is None:
             names = [name for business, name in self.queues.services if business == action.business]
             raise NotFound.named("service", action.service, names)
@@ -555,6 +583,7 @@ class Core(Machine):
                 self._rescue(task, Reason.SERVICE_OFFLINE, task.attempt)
 
     def _note_drill(self, action: m.NoteDrill) -> m.Outcome:
+        self._require(Right.DRILL, None, None)
         self._business(action.business)
         self._audit(action.verb, "drill", action.drill, action.business, action.site, after=action.given)
         return m.Outcome(changed=[action.drill])

@@ -25,6 +25,10 @@ class IllegalTransition(Refused):
         super().__init__(f"“{event}” is not possible for a task that is {status}", event=event, status=status)
 
 
+class NotAllowed(Refused):
+    """You may not do this; nothing was changed."""
+
+
 class NotFound(Refused):
     """There is no such thing."""
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from .ledger import AssetSeen, Detail, TaskRow
 from .lifecycle import Kind
 from .recurrence import Rule
+from .roles import EVERYTHING, Grants
 
 # --- commands: what a person, a schedule's owner, the API or the fleet file asks for
 
@@ -211,11 +212,12 @@ Action = (
 
 
 class Command(NamedTuple):
-    """An action with who asks for it. The same `request_id` within ten minutes gets the same outcome."""
+    """An action with who asks for it, and what he may. The same `request_id` within ten minutes gets the same outcome."""
 
     request_id: str
     actor: str
     action: Action
+    grants: Grants = EVERYTHING
 
 
 class Outcome(NamedTuple):
