@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from engine import imports, rollups, verify
+from engine import findings, imports, numbering, occurrences, rollups, turns, verify
 from engine import messages as m
 from engine.clock import HOUR, MINUTE, SECOND, Reading
 from engine.lifecycle import EVENTS, Kind
@@ -348,12 +348,13 @@ LEDGER = (
         "started on a lost service", "services",
         """update service_event set event = 'lost' where event_id = (
                select min(event_id) from service_event where event = 'online' and service like 'processor%')""",
+        others="wait split",
     ),
     spoilt(
         "started on a service of another sort", "services",
         """update service_event set detail = json_merge_patch(detail, {'role': 'audit_service'}::json)
            where event = 'service_added' and service = 'explorer-berlin-1' and business = 'acme'""",
-        others="slots",
+        others="slots, wait split",
     ),
     spoilt(
         "more left than came", "depths",
@@ -570,8 +571,11 @@ def test_progress_is_told_step_by_step_to_the_end(store: Store) -> None:
 
 
 def test_small_spans_find_what_one_large_one_does(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, size in (("TASKS_AT_ONCE", 317), ("EVENTS_AT_ONCE", 1_997), ("FIRES_AT_ONCE", 7), ("NOMINAL_AT_ONCE", 3)):
-        monkeypatch.setattr(verify, name, size)
+    monkeypatch.setattr(findings, "TASKS_AT_ONCE", 317)
+    monkeypatch.setattr(numbering, "EVENTS_AT_ONCE", 1_997)
+    monkeypatch.setattr(turns, "EVENTS_AT_ONCE", 499)
+    monkeypatch.setattr(occurrences, "FIRES_AT_ONCE", 7)
+    monkeypatch.setattr(occurrences, "NOMINAL_AT_ONCE", 3)
     assert verify.check(store) == []
     plant(store, *LEDGER[0].sql, *DERIVED[3].sql)
     assert names(store) == {"chain", "event ids", "task rows"}
