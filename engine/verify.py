@@ -12,7 +12,7 @@ as of one batch, the last durable one when the check began; a console may go on 
     leases             each stage has the lease and the service of its claim, from its first event to its last
     attempts           attempts count lost services, anew for each stage
     one service        a task waits in one queue or runs on one service, never in two places
-    wait split         the parts of each wait add up to it; those under holds and console are what these lasted
+    wait split         the parts of each wait add up to it, and each is as long as its cause was in force
     holds              holds are placed, begun and ended in this order; nothing starts or fires under one
     task rows          the row of each finished task says what its events say
     live rows          the rows published for unfinished tasks say what their events said by then
@@ -20,15 +20,17 @@ as of one batch, the last durable one when the check began; a console may go on 
     slots              no service runs more than its slots
     exclusive scans    no explorer runs two scans
     services           what starts, starts on a service of the right sort that is online, as requested
+    dispatch order     nobody starts before one who goes before him, is not held and waits for the same service
     depths             no queue has ever held less than nothing, whatever its tasks waited for
     schedules          every nominal time is settled once, with its task where one was fired
+    one waiting run    no schedule fires while a run of it waits; none is kept from firing by a run that does not
     rollups            the charts' tables are what the ledger makes of them
     peaks              so are the highest depths
     wait histogram     and the counts of waits
     audit ids          audit rows are numbered without a gap
 
-Imports keep their own time and know no services, so order in time, slots, services, holds and exclusivity are not asked
-of them.
+Imports keep their own time and know no services, so order in time, turns, slots, services, holds and exclusivity are
+not asked of them.
 """
 
 from __future__ import annotations
