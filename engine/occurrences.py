@@ -185,15 +185,16 @@ _WAITING_RUNS = f"""
         where batch <= $upto and (outcome = 'fired' or reason = 'still_waiting')
     ), walked as (
         select *, max(until) over before > event_id as another_waits, arg_max(task_id, until) over before as which
-        from (select schedule_id, task_id, event_id, event, until from waiting
-              union all select schedule_id, null, event_id, 'kept', 0 from fires where not fired)
+        from (select schedule_id, task_id, kind, event_id, event, until from waiting
+              union all select schedule_id, null, null, event_id, 'kept', 0 from fires where not fired)
         window before as (partition by schedule_id order by event_id rows between unbounded preceding and 1 preceding)
     )
-    select 'one waiting run' as "check", batch, business, site, format('schedule {{}}', schedule_id) as thing, task_id,
-           format('fired for {{}}, while run #{{}} of it waited', nominal_at, which & {(1 << NUMBER_BITS) - 1}) as what
+    select 'one waiting run' as "check", batch, business, site, format('schedule {{}}', schedule_id) as thing, kind,
+           task_id, format('fired for {{}}, while run #{{}} of it waited', nominal_at,
+                           which & {(1 << NUMBER_BITS) - 1}) as what
     from fires join walked using (schedule_id, task_id) where event = 'submit' and another_waits
     union all
-    select 'one waiting run', batch, business, site, format('schedule {{}}', schedule_id), null,
+    select 'one waiting run', batch, business, site, format('schedule {{}}', schedule_id), null, null,
            format('skipped for {{}} as if a run of it waited; none did', nominal_at)
     from fires join walked using (schedule_id, event_id) where event = 'kept' and not coalesce(another_waits, false)
 """
