@@ -23,20 +23,6 @@ NOMINAL_AT_ONCE = 1_000
 FOREVER = 2**62  #: later than any event
 
 
-@dataclass(frozen=True, slots=True)
-class _Version:
-    """One version of a schedule, in force from its event until the next one's (None: still)."""
-
-    rule: Rule
-    since: int
-    until: int | None
-
-
-def one_waiting_run(ledger: Ledger) -> Iterator[Wrong]:
-    """See that a schedule fired only when no run of it waited, and was kept from firing only when one did."""
-    return ledger.wrongs(_WAITING_RUNS)
-
-
 def schedules(ledger: Ledger) -> Iterator[Wrong]:
     """Compare fired rows with the runs submitted, then walk each schedule's nominal times beside its rows."""
     yield from ledger.wrongs(_FIRED)
@@ -69,6 +55,20 @@ def schedules(ledger: Ledger) -> Iterator[Wrong]:
                   'fired, but there is no such schedule' as what
            from schedule_fire where batch <= $upto and schedule_id not in (select schedule_id from schedule_event)"""
     )
+
+
+def one_waiting_run(ledger: Ledger) -> Iterator[Wrong]:
+    """See that a schedule fired only when no run of it waited, and was kept from firing only when one did."""
+    return ledger.wrongs(_WAITING_RUNS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Version:
+    """One version of a schedule, in force from its event until the next one's (None: still)."""
+
+    rule: Rule
+    since: int
+    until: int | None
 
 
 def _last_tick(ledger: Ledger) -> int:
