@@ -145,10 +145,14 @@ def differences(store: Store) -> pl.DataFrame:
         for table, whole in _wholes(rolled).items():
             stored = f"select columns(lambda c: c <> 'batch') from {table}"
             cursor.execute(f"create or replace temp table recomputed as {whole}").fetchall()
-            sides = (
-                f"select 'stored' as side, * from ({stored} except all from recomputed) "
-                f"union all select 'recomputed', * from (from recomputed except all {stored})"
-            )
+            # Both sides cancel each other out; a row that is there more often on one side is told as often.
+            sides = f"""
+                select if(surplus > 0, 'stored', 'recomputed') as side, columns(lambda c: c <> 'surplus')
+                from (select * exclude (times), sum(times)::bigint as surplus
+                      from (select *, 1 as times from ({stored})
+                            union all by name select *, -1 as times from recomputed)
+                      group by all having surplus <> 0), unnest(range(abs(surplus)))
+            """
             frame: pl.DataFrame = cursor.sql(sides).pl()
             found.append(frame.select(pl.lit(table).alias("table"), pl.all()))
         cursor.execute("drop table recomputed").fetchall()
@@ -320,12 +324,12 @@ def _floor(width: int, column: str) -> str:
 def _buckets(where: str, upto: int, width: int, *, base: str, again: str) -> str:
     """Rows of all levels for the buckets in a span of the ledger; `base` are the rows that stood before it.
 
-    Peaks are taken over all instants at all levels, which is the bulk of the work: there each key is one small number.
+    Sums are taken over all buckets and peaks over all instants, at all levels, which is the bulk of the work: there
+    each key is one small number.
     """
     sums = {"dq": "depth", "hq": "held", "dp": "process_depth", "hp": "process_held", "dr": "running"}
     levelled = ", ".join(
-        f"(sum({delta}) over (partition by m.level, m.business, m.site, m.kind order by m.bucket) "
-        f"+ coalesce(b.{name}, 0))::bigint as {name}"
+        f"(sum({delta}) over (partition by place order by m.bucket) + coalesce(b.{name}, 0))::bigint as {name}"
         for delta, name in sums.items()
     )
     bucket = _floor(width, "occurred_at")
@@ -333,16 +337,12 @@ def _buckets(where: str, upto: int, width: int, *, base: str, again: str) -> str
         with change as materialized ({_changes(where, upto, again)}),
         moved as materialized (
             select {_LEVEL} as level, {bucket} as bucket, business, site, kind,
-                   {", ".join(f"sum({name}) as {name}" for name in (*sums, *_COUNTED))}
+                   {", ".join(f"sum({name})::bigint as {name}" for name in (*sums, *_COUNTED))}
             from change
             group by grouping sets
                 ((bucket, business, site, kind), (bucket, business, site), (bucket, business), (bucket))
         ),
         base as materialized ({base}),
-        ends as (
-            select m.* exclude (dq, hq, dp, hp, dr), {levelled}, coalesce(b.depth, 0) as stood, dq
-            from moved m left join base b on {_same("m", "b")}
-        ),
         place as materialized (
             select business, site, kind,
                    4 * dense_rank() over (order by business, site, kind) as of_kind,
@@ -356,6 +356,15 @@ def _buckets(where: str, upto: int, width: int, *, base: str, again: str) -> str
             union select 'business', business, null, null, of_business from place
             union select 'all', null, null, null, 3
         ),
+        numbered as (
+            select place, bucket, {", ".join((*sums, *_COUNTED))} from moved m join named n on {_same("n", "m")}
+        ),
+        stood as (select place, b.* from base b join named n on {_same("n", "b")}),
+        ends as (
+            select place, m.bucket, {", ".join(f"m.{name}" for name in _COUNTED)}, {levelled},
+                   coalesce(b.depth, 0) as stood, dq
+            from numbered m left join stood b using (place)
+        ),
         -- The default frame takes all rows of one instant together: that nets them.
         risen as (
             select place, occurred_at, sum(dq) over (partition by place order by occurred_at) as risen
@@ -368,15 +377,15 @@ def _buckets(where: str, upto: int, width: int, *, base: str, again: str) -> str
             select place, {bucket} as bucket, max(risen) as risen, min(occurred_at) as first_at
             from risen group by all
         )
-        select e.bucket, e.level, e.business, e.site, e.kind,
+        select e.bucket, n.level, n.business, n.site, n.kind,
                {", ".join(f"e.{name}::bigint as {name}" for name in _COUNTED)},
                {", ".join(f"e.{name}" for name in _LEVELLED)},
                greatest(p.risen + e.stood, case when p.first_at > e.bucket or p.place is null then e.depth - e.dq end)
                    ::bigint as highest,
                {upto}::bigint as batch
         from ends e
-        join named n on {_same("n", "e")}
-        left join peak p on p.bucket = e.bucket and p.place = n.place
+        join named n using (place)
+        left join peak p on p.bucket = e.bucket and p.place = e.place
     """
 
 

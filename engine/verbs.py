@@ -81,7 +81,7 @@ def check_store(context: Context) -> Reply:
     """Check that the ledger is legal and that all the rest follows from it."""
     if context.engine is not None:
         rollups.advance(context.store)
-    findings = verify.check(context.store)
+    findings = verify.check(context.store, fair_share=bool(context.settings["fair_share"]))
     if not findings:
         batch = context.store.batch
         return Reply(0, f"Verified: nothing wrong up to batch {batch}.", {"batch": batch, "findings": []})
