@@ -33,6 +33,7 @@ from .schema import TYPES
 HEAD = "head.json"
 KEY = "chain.key"
 NO_LINK = "00" * 32  #: what the first batch is chained to
+BLOCK = 16_384  #: rows that the chain goes by: a batch of millions can be written and checked piece by piece
 
 Query = Callable[[str], pa.Table]
 """Runs a query on the store and gives its rows as Arrow columns."""
@@ -41,7 +42,10 @@ Query = Callable[[str], pa.Table]
 
 
 def link(key: bytes, before: str, batch: int, now: int, parts: Iterable[tuple[Canonical, int, int]]) -> str:
-    """Chain a batch to the one before: `parts` are each ledger table's rows and where the batch starts and stops."""
+    """Chain a batch to the one before: `parts` are each ledger table's rows and where the batch starts and stops.
+
+    A table's rows may come in several parts, whole blocks each but for the last.
+    """
     mac = hmac.new(key, bytes.fromhex(before), sha256)
     mac.update(b"batch %d at %d\n" % (batch, now))
     for rows, start, stop in parts:
@@ -80,15 +84,17 @@ class Canonical:
                 self._numbers.append(_numbers(column))
 
     def feed(self, mac: hmac.HMAC, start: int, stop: int) -> None:
-        """Add rows start to stop."""
-        mac.update(b"%s %d\n" % (self._table, stop - start))
-        if start == stop:
-            return
-        for values in self._numbers:
-            mac.update(values[start:stop])
-        for lengths, offsets, data in self._texts:
-            mac.update(lengths[start:stop])
-            mac.update(data[offsets[start] : offsets[stop]])
+        """Add rows start to stop, block by block; that there are none counts, too."""
+        for first in range(start, max(stop, start + 1), BLOCK):
+            last = min(first + BLOCK, stop)
+            mac.update(b"%s %d\n" % (self._table, last - first))
+            if first == last:
+                return
+            for values in self._numbers:
+                mac.update(values[first:last])
+            for lengths, offsets, data in self._texts:
+                mac.update(lengths[first:last])
+                mac.update(data[offsets[first] : offsets[last]])
 
 
 _NULL = -(2**63)  #: stands for an absent number; no column can hold it
@@ -107,7 +113,12 @@ def _text_parts(column: pa.Array) -> tuple[Any, Any, memoryview]:
     offsets = np.frombuffer(offset_buffer, np.int32)[column.offset : column.offset + len(column) + 1]
     lengths = np.diff(offsets)
     if column.null_count:
-        lengths[column.is_null().to_numpy(zero_copy_only=False)] = -1
+        absent = column.is_null().to_numpy(zero_copy_only=False)
+        if lengths[absent].any():  # whoever made the column left bytes under what is absent; they are no part of it
+            lengths[absent] = 0
+            offsets = np.concatenate([[0], np.cumsum(lengths)])
+            data_buffer = column.drop_null().buffers()[2]
+        lengths[absent] = -1
     return lengths, offsets, memoryview(data_buffer or b"")
 
 

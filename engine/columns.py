@@ -24,6 +24,17 @@ _AT_A_TIME = 256  #: rows turned into columns at a time: they still lie in the p
 _ARROW = {"VARCHAR": pa.string(), "BOOLEAN": pa.bool_(), "DOUBLE": pa.float64()}
 
 
+def plain_schema(table: str) -> pa.Schema:
+    """Name the plain columns of a table."""
+    plain = _ARROW | {"JSON": pa.string()}
+    return pa.schema([(name, plain.get(kind, pa.int64())) for name, kind in TYPES[table].items()])
+
+
+def columns_of(block: pa.Table) -> dict[str, pa.Array]:
+    """Take a table apart, each column in one piece."""
+    return {name: column.combine_chunks() for name, column in zip(block.column_names, block.columns, strict=True)}
+
+
 def plain_columns(table: str, rows: Sequence[Any]) -> dict[str, pa.Array]:
     """Turn rows into plain columns: int64, string, bool, double. Details become JSON text."""
     types = TYPES[table]

@@ -26,10 +26,18 @@ import polars as pl
 import pyarrow as pa
 
 from . import chain
-from .batch import Batch, prepare
+from .batch import Batch, Bulk, prepare
 from .chain import Broken, Head
 from .clock import SECOND
-from .columns import json_text, ledger_rows, plain_columns, plain_select, stored_columns
+from .columns import (
+    columns_of,
+    json_text,
+    ledger_rows,
+    plain_columns,
+    plain_schema,
+    plain_select,
+    stored_columns,
+)
 from .errors import CommitFailed, StoreDamaged, StoreError, StoreFull, StoreInUse
 from .ledger import (
     NUMBER_BITS,
@@ -149,8 +157,8 @@ class Store:
 
     # --- writing
 
-    def commit(self, batch: int, now: int, rows: Rows) -> None:
-        """Make one batch durable, whole or not at all.
+    def commit(self, batch: int, now: int, rows: Rows, bulk: Bulk | None = None) -> None:
+        """Make one batch durable, whole or not at all; a table's rows come in `rows` or, if they are many, in bulk.
 
         CommitFailed: nothing of it was written; the same batch may be tried again. A batch that is already durable is
         taken as done. Batches are numbered without a gap.
@@ -160,7 +168,7 @@ class Store:
                 return
             if batch != self.batch + 1:
                 raise StoreError(f"Batch {batch} can't follow batch {self.batch}: batches are numbered without a gap.")
-            prepared = prepare(self._key, self._link, batch, now, rows, self._restored)
+            prepared = prepare(self._key, self._link, batch, now, rows, bulk or {}, self._restored)
             try:
                 self._insert(prepared)
             except duckdb.Error as error:
@@ -180,7 +188,10 @@ class Store:
         con = self._con
         for table, content in batch.tables.items():
             self._hand_over(table, content)
-        counts = json_text({table: content.num_rows for table, content in batch.tables.items()})
+        for table in batch.bulk:  # prepared out here, or a roll-back would take what is prepared away
+            nothing = columns_of(plain_schema(table).empty_table())
+            self._hand_over(table, stored_columns(table, nothing, batch.number))
+        counts = {table: content.num_rows for table, content in batch.tables.items()}
         try:
             with whole(con):
                 if batch.superseded:
@@ -191,9 +202,14 @@ class Store:
                     ).fetchall()
                 for table in batch.tables:
                     con.execute(f"execute append_{table}").fetchall()
+                for table, blocks in batch.bulk.items():
+                    for block in blocks:
+                        self._hand_over(table, stored_columns(table, columns_of(block), batch.number))
+                        con.execute(f"execute append_{table}").fetchall()
+                        counts[table] = counts.get(table, 0) + block.num_rows
                 con.execute(
                     "insert into batch values (?, make_timestamp(?), ?, ?)",
-                    [batch.number, batch.now, counts, batch.link],
+                    [batch.number, batch.now, json_text(counts), batch.link],
                 ).fetchall()
         finally:
             for incoming in self._incoming.values():
@@ -314,10 +330,16 @@ class Store:
         return head.batch
 
     def keep_clock(self, now: int) -> None:
-        """Note the engine's clock beside the store, so that a restart knows since when the console was down."""
-        with self._write:
-            self._clock = max(self._clock, now)
-            self._write_head()
+        """Note the engine's clock beside the store, so that a restart knows since when the console was down.
+
+        Not while a commit is under way, which may take long and notes it itself: who beats must not wait for it.
+        """
+        if self._write.acquire(blocking=False):
+            try:
+                self._clock = max(self._clock, now)
+                self._write_head()
+            finally:
+                self._write.release()
 
     # --- reading
 

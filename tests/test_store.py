@@ -18,10 +18,12 @@ from typing import Any
 
 import duckdb
 import polars as pl
+import pyarrow as pa
 import pytest
 
-from engine.chain import HEAD, KEY
+from engine.chain import BLOCK, HEAD, KEY
 from engine.clock import HOUR, MINUTE, SECOND
+from engine.columns import plain_columns, plain_schema
 from engine.errors import StoreDamaged, StoreError, StoreFull, StoreInUse
 from engine.ledger import LEDGER_TABLES, ROW_TYPES, AssetSeen, Audit, QueueShift, Rows, TaskEvent, TaskRow, make_id
 from engine.schema import TYPES, migrate
@@ -231,6 +233,52 @@ def test_a_durable_batch_is_not_written_twice(store: Store) -> None:
 def test_a_gap_in_batch_numbers_is_refused(store: Store) -> None:
     with pytest.raises(StoreError, match="without a gap"):
         store.commit(2, NOW, Rows(audit=[audit(1)]))
+
+
+def test_rows_that_come_in_bulk_make_the_same_store_and_chain_as_rows_at_once(tmp_path: Path) -> None:
+    n = BLOCK * 2 + 5
+    rows = Rows(task_event=[event(i, i, "submit", "New", detail={"n": i}) for i in range(n)], audit=[audit(1)])
+    columns = pa.table(plain_columns("task_event", rows.task_event), plain_schema("task_event"))
+    blocks = [columns.slice(start, BLOCK) for start in range(0, n, BLOCK)]
+    links = []
+    for name in ("at once", "in bulk"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / KEY).write_text("ab" * 32)
+        with Store.open(folder) as store:
+            if name == "in bulk":
+                store.commit(1, NOW, Rows(audit=rows.audit), {"task_event": blocks})
+            else:
+                store.commit(1, NOW, rows)
+            assert store.broken_link() is None
+            assert store.rows("task_event") == rows.task_event
+            links.append(store.read("select link, row_counts::varchar from batch").row(0)[0])
+    assert len(set(links)) == 1
+
+
+def test_a_bulk_that_breaks_off_leaves_nothing_and_can_be_tried_again(store: Store) -> None:
+    commit(store, audit=[audit(1)])
+    rows = [event(i, i, "submit", "New") for i in range(20)]
+    columns = pa.table(plain_columns("task_event", rows), plain_schema("task_event"))
+    blocks = [columns.slice(0, 10), columns.slice(10, 10)]
+
+    class Unreadable:
+        """Reads well for the chain, and breaks off when the rows are written."""
+
+        times = 0
+
+        def __iter__(self) -> Iterator[pa.Table]:
+            self.times += 1
+            yield blocks[0]
+            if self.times > 1:
+                raise OSError
+            yield blocks[1]
+
+    with pytest.raises(OSError):
+        store.commit(2, NOW, Rows(audit=[audit(2)]), {"task_event": Unreadable()})
+    assert store.read("select (select count(*) from task_event) + (select count(*) from audit)").item() == 1
+    store.commit(2, NOW, Rows(audit=[audit(2)]), {"task_event": [columns]})
+    assert (store.rows("task_event"), store.broken_link()) == (rows, None)
 
 
 def test_an_empty_batch_is_a_batch(store: Store) -> None:
