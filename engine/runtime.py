@@ -28,6 +28,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from . import messages as m
 from . import rollups
+from .batch import Bulk
 from .clock import SECOND, EngineClock, Reading
 from .core import Core, Input, answers_from
 from .errors import Busy, CommitFailed, DrainboardError, StoreFull
@@ -81,7 +82,7 @@ class Import:
     business: str
     events: int
     tasks: int
-    make: Callable[[Business], Rows]  #: from the business as it stood when the batch got its place
+    make: Callable[[Business], tuple[Rows, Bulk]]  #: from the business as it stood when the batch got its place
     done: Future[int] = field(default_factory=Future)  #: resolves to the batch that holds it
 
 
@@ -94,6 +95,7 @@ class _Sealed:
     live: list[TaskRow] | None
     load: Import | None = None
     base: Business | None = None
+    bulk: Bulk | None = None
 
 
 @dataclass(slots=True)
@@ -302,7 +304,7 @@ class Engine:
         self._to_write.put(sealed)
 
     def _seal_import(self, load: Import) -> None:
-        """Give an import a batch of its own; its ids are reserved now, its rows are made by the writer."""
+        """Give an import a batch of its own; its ids are reserved now, its rows are numbered by the writer."""
         business = self.core.state.businesses.get(load.business)
         if business is None:
             load.done.set_exception(DrainboardError(f"There is no business “{load.business}”"))
@@ -378,8 +380,9 @@ class Engine:
         try:
             while (sealed := self._to_write.get()) is not None:
                 if sealed.load is not None and sealed.base is not None:
-                    sealed.batch.rows.extend(sealed.load.make(sealed.base))
-                if not self._commit(sealed.batch):
+                    rows, sealed.bulk = sealed.load.make(sealed.base)
+                    sealed.batch.rows.extend(rows)
+                if not self._commit(sealed.batch, sealed.bulk):
                     return
                 if sealed.live is not None:
                     self._publish(sealed)
@@ -389,11 +392,11 @@ class Engine:
             log.exception("The writer stopped: an error it can't go on from. What was acknowledged is safe.")
             self._trouble = "the writer stopped after an error; see the log"
 
-    def _commit(self, batch: Batch) -> bool:
+    def _commit(self, batch: Batch, bulk: Bulk | None) -> bool:
         """Commit until it holds; False when the engine closes before it does. Commands are refused meanwhile."""
         while batch.rows:
             try:
-                self.store.commit(batch.number, batch.now, batch.rows)
+                self.store.commit(batch.number, batch.now, batch.rows, bulk)
                 if self._trouble is not None:
                     log.warning("Commits work again, from batch %d on", batch.number)
                 self._trouble = None

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from . import health, history, imports, joblogs, messages, rollups, verify
+from . import health, history, imports, messages, rollups, verify
+from .batch import Bulk
 from .clock import Reading
 from .core import Core
 from .errors import InvalidImport, NotFound, Refused, StoreError
@@ -137,36 +138,30 @@ def import_log(
     fingerprint = imports.digest(path)
     if not force and _has(context.store, "audit", "action = 'import' and object_id = ?", fingerprint):
         raise InvalidImport(f"{path.name} was imported before; --force imports it again")
-    parsed = imports.load(path, format, zone=zone, column_map=column_map, not_after=now(), skip_bad=skip_bad)
-    _found(context, business, site, zone)
-    request = f"import-{uuid4()}"
-    source = f"import:{path.name}"
+    place = imports.Place(business, site, kind, f"import:{path.name}")
+    options: dict[str, Any] = {"zone": zone, "column_map": column_map, "not_after": now(), "skip_bad": skip_bad}
+    with imports.load(path, format, place, **options) as log:
+        _found(context, business, site, zone)
+        request = f"import-{uuid4()}"
 
-    def make(base: Business) -> Rows:
-        rows = imports.to_rows(
-            parsed, business=business, site=site, kind=kind, business_no=base.no, first_event=base.events + 1,
-            first_task=base.tasks + 1, imported_at=now(), source=source,
-        )
-        rows.audit.append(
-            Audit(
+        def make(base: Business) -> tuple[Rows, Bulk]:
+            told = {"file": path.name, "format": format, "tasks": log.tasks, "left_out": len(log.bad)}
+            audit = Audit(
                 make_id(base.no, base.audits + 1), now(), business, site, context.actor, "import",
-                "file", fingerprint, "changed", None,
-                {"file": path.name, "format": format, "tasks": len(parsed.jobs), "left_out": len(parsed.bad)},
-                None, request,
+                "file", fingerprint, "changed", None, told, None, request,
             )
-        )
-        return rows
+            return Rows(audit=[audit]), log.numbered(base.no, base.events + 1, base.tasks + 1)
 
-    batch = _load(context, business, parsed, kind, make)
+        batch = _load(context, business, log, make)
     rollups.advance(context.store)
-    told = [f"{len(parsed.jobs):,} tasks imported into {business} / {site}"]
-    told += [f"{n:,} {what} left out" for what, n in parsed.left_out.items() if n]
-    if parsed.bad:
-        told.append(f"{len(parsed.bad):,} bad rows left out:")
-        told += [f"  line {row.line}: {row.reason}" for row in parsed.bad[: imports.BAD_ROWS_SHOWN]]
+    told = [f"{log.tasks:,} tasks imported into {business} / {site}"]
+    told += [f"{n:,} {what} left out" for what, n in log.left_out.items() if n]
+    if log.bad:
+        told.append(f"{len(log.bad):,} bad rows left out:")
+        told += [f"  line {row.line}: {row.reason}" for row in log.bad[: imports.BAD_ROWS_SHOWN]]
     data = {
-        "batch": batch, "tasks": len(parsed.jobs), "left_out": dict(parsed.left_out),
-        "bad": [{"line": row.line, "reason": row.reason} for row in parsed.bad],
+        "batch": batch, "tasks": log.tasks, "left_out": dict(log.left_out),
+        "bad": [{"line": row.line, "reason": row.reason} for row in log.bad],
     }
     return Reply(0, "\n".join(told), data)
 
@@ -186,7 +181,7 @@ def _found(context: Context, business: str, site: str, zone: str) -> None:
     if context.engine is not None:
         outcomes = [context.engine.do(command).result(30) for command in commands]
     elif commands:
-        with _at_rest(context) as (core, outbox):
+        with _at_rest(context) as (core, outbox, _):
             step = core.obey(Reading(now(), 0, context.store.clock), commands)
             outbox.add(step)
             outcomes = [outcome for _, outcome in step.outcomes]
@@ -198,26 +193,28 @@ def _found(context: Context, business: str, site: str, zone: str) -> None:
 
 
 def _load(
-    context: Context, business: str, parsed: joblogs.Parsed, kind: str, make: Callable[[Business], Rows]
+    context: Context, business: str, log: imports.Staged, make: Callable[[Business], tuple[Rows, Bulk]]
 ) -> int:
     if context.engine is not None:
-        load = Import(business, imports.count_events(parsed, kind), len(parsed.jobs), make)
-        return context.engine.load(load)
-    with _at_rest(context) as (core, outbox):
-        outbox.open.rows.extend(make(core.state.businesses[business]))
+        return context.engine.load(Import(business, log.events, log.tasks, make))
+    with _at_rest(context) as (core, outbox, bulk):
+        rows, tables = make(core.state.businesses[business])
+        outbox.open.rows.extend(rows)
         outbox.open.now = core.state.last
+        bulk.update(tables)
     return context.store.batch
 
 
 @contextmanager
-def _at_rest(context: Context) -> Iterator[tuple[Core, Outbox]]:
-    """Rebuild the core of a store that no engine runs; commit what the caller put into the outbox."""
+def _at_rest(context: Context) -> Iterator[tuple[Core, Outbox, dict[str, Iterable[Any]]]]:
+    """Rebuild the core of a store that no engine runs; commit what the caller put into the outbox and the bulk."""
     core = rebuild(context.store.recover(), policy_of(context.settings))
     outbox = Outbox(context.store.batch)
-    yield core, outbox
+    bulk: dict[str, Iterable[Any]] = {}
+    yield core, outbox, bulk
     batch = outbox.seal()
     if batch is not None and batch.rows:
-        context.store.commit(batch.number, max(batch.now, context.store.clock), batch.rows)
+        context.store.commit(batch.number, max(batch.now, context.store.clock), batch.rows, bulk)
 
 
 # --- by name

@@ -12,9 +12,10 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from engine import history, imports, rollups
+from engine import history, imports, joblogs, rollups
 from engine import messages as m
 from engine.clock import DAY, HOUR, MINUTE, SECOND
+from engine.ledger import Rows
 from engine.lifecycle import Kind
 from engine.store import Store
 
@@ -56,14 +57,12 @@ def eventful(life: Life) -> None:
     life.do(m.Submit([task]), m.RefreshWidget("Acme", "Berlin", "Open ports"))
 
 
-def commit_log(life: Life, parsed: imports.Parsed, kind: str) -> None:
+def commit_log(life: Life, parsed: joblogs.Parsed, kind: str) -> None:
     """Put a log into the site Log as the console does."""
     business = life.core.state.businesses["Acme"]
-    rows = imports.to_rows(
-        parsed, business="Acme", site="Log", kind=kind, business_no=business.no, first_event=business.next_event(),
-        first_task=business.next_task(), imported_at=life.now, source="log",
-    )  # fmt: skip
-    life.store.commit(life.store.batch + 1, life.now, rows)
+    log = imports.LogRows(parsed, imports.Place("Acme", "Log", kind, "log"), life.now)
+    rows = imports.numbered(log.tables(), business.no, business.events + 1, business.tasks + 1)
+    life.store.commit(life.store.batch + 1, life.now, Rows(), rows)
 
 
 # --- at rest as in life
@@ -250,10 +249,10 @@ def test_an_imported_log_does_not_tell_what_is_usual(life: Life) -> None:
     life.snapshot()
     end = life.now
     jobs = [
-        imports.Job(n, str(n), "job", "carl", None, end - DAY, end - DAY, end, imports.State.COMPLETED, target="db-7")
+        joblogs.Job(n, str(n), "job", "carl", None, end - DAY, end - DAY, end, joblogs.State.COMPLETED, target="db-7")
         for n in range(50)
     ]
-    commit_log(life, imports.Parsed(jobs), "audit")
+    commit_log(life, joblogs.Parsed(jobs), "audit")
     wanted = pl.DataFrame({"business": ["Acme"], "kind": ["audit"], "target": ["db-7"]})
     usual = history.usual_durations(life.store, life.now, wanted)
     assert usual["runs"].to_list() == [1, 1]
@@ -295,7 +294,7 @@ def test_a_real_log_amounts_to_what_others_counted_in_it(life: Life, name: str, 
     truth = json.loads(reference.read_text())[name]
     life.do(m.AddSite("Acme", "Log", archive=True))
     life.snapshot()
-    commit_log(life, imports.load(path, format), "scan")
+    commit_log(life, joblogs.parse(path, format), "scan")
     rollups.advance(life.store)
     facts = history.trace_facts(life.store, "Acme", "Log")
     assert facts.tasks == truth["rows"]

@@ -12,16 +12,19 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import joblogs
+from engine.batch import Bulk
+from engine.chain import BLOCK
 from engine.clock import DAY, MINUTE, SECOND
 from engine.errors import InvalidImport
-from engine.imports import Limits, digest, load, stage_in_child, to_rows
+from engine.imports import Limits, LogRows, Place, Staged, digest, load, numbered
 from engine.joblogs import BadRow, Job, Parsed, State, parse
-from engine.ledger import Rows, ServiceEvent, TaskRow, make_id, number_of
+from engine.ledger import Rows, ServiceEvent, TaskEvent, TaskRow, make_id, number_of
 from engine.lifecycle import NEXT, TERMINAL, Kind, Status
 from engine.state import State as LiveState
 from engine.state import apply
@@ -43,12 +46,24 @@ def trace(name: str) -> tuple[Path, str, dict[str, Any]]:
     return path, format, json.loads(facts.read_text())[name]
 
 
-def rows_of(parsed: Parsed, kind: str = "scan", **changed: Any) -> Rows:
-    told: dict[str, Any] = {
-        "business": "Acme", "site": "Archive", "kind": kind, "business_no": BUSINESS_NO, "first_event": FIRST_EVENT,
-        "first_task": FIRST_TASK, "imported_at": LATER, "source": "log",
-    }  # fmt: skip
-    return to_rows(parsed, **(told | changed))
+def place(kind: str = "scan") -> Place:
+    return Place("Acme", "Archive", kind, "log")
+
+
+def as_rows(tables: Bulk) -> Rows:
+    """What the store would be handed, numbered, as the ledger's rows."""
+    given = numbered(tables, BUSINESS_NO, FIRST_EVENT, FIRST_TASK)
+    columns = {table: pa.concat_tables(blocks).to_pydict() for table, blocks in given.items()}
+    details = columns["task_event"]["detail"]
+    columns["task_event"]["detail"] = [None if text is None else json.loads(text) for text in details]
+    return Rows(
+        task_event=[TaskEvent(*row) for row in zip(*columns["task_event"].values(), strict=True)],
+        task_done=[TaskRow(*row) for row in zip(*columns["task_done"].values(), strict=True)],
+    )
+
+
+def rows_of(parsed: Parsed, kind: str = "scan", imported_at: int = LATER) -> Rows:
+    return as_rows(LogRows(parsed, place(kind), imported_at).tables())
 
 
 def utc(text: str) -> int:
@@ -116,7 +131,8 @@ def test_the_rows_of_a_real_log_have_its_waits_and_its_peaks(name: str) -> None:
 
 def test_the_same_log_makes_the_same_rows_twice() -> None:
     path, format, _ = trace("phillips")
-    assert rows_of(parse(path, format)) == rows_of(load(path, format))
+    with load(path, format, place(), not_after=LATER) as staged:
+        assert rows_of(parse(path, format)) == as_rows(staged.rows)
 
 
 # --- from jobs to rows
@@ -711,24 +727,29 @@ def test_whatever_a_file_holds_each_row_is_a_job_or_bad_or_counted(format: str, 
         assert accounted == len(rows)
 
 
+def read(path: Path, format: str, **told: Any) -> Staged:
+    with load(path, format, place(), not_after=LATER, **told) as staged:
+        return staged
+
+
 def test_load_refuses_bad_rows_and_lists_the_first_twenty(tmp_path: Path) -> None:
     path = swf_file(tmp_path, swf(0), *(swf(n, run=-5) for n in range(1, 31)))
     with pytest.raises(InvalidImport) as refusal:
-        load(path, "swf")
+        read(path, "swf")
     said = str(refusal.value).splitlines()
     assert said[0] == "log has 30 bad rows; nothing was imported:"
     assert said[1] == "  line 3: negative run time (-5)"
     assert said[20:] == ["  line 22: negative run time (-5)", "  and 10 more"]
-    taken = load(path, "swf", skip_bad=True)
-    assert (len(taken.jobs), len(taken.bad)) == (1, 30)
+    taken = read(path, "swf", skip_bad=True)
+    assert (taken.tasks, len(taken.bad)) == (1, 30)
 
 
 def test_load_refuses_a_log_without_a_job(tmp_path: Path) -> None:
     with pytest.raises(InvalidImport, match="holds no job"):
-        load(swf_file(tmp_path, swf(1, run=-5)), "swf", skip_bad=True)
+        read(swf_file(tmp_path, swf(1, run=-5)), "swf", skip_bad=True)
 
 
-def test_the_child_reads_what_this_process_would_read(tmp_path: Path) -> None:
+def test_the_child_makes_the_rows_that_this_process_would_make(tmp_path: Path) -> None:
     path = written(
         tmp_path,
         "nr,submitted,ended,state,kind,name,target,error",
@@ -739,24 +760,36 @@ def test_the_child_reads_what_this_process_would_read(tmp_path: Path) -> None:
     )
     told: dict[str, Any] = {"zone": "Europe/Stockholm", "column_map": {"id": "nr"}, "not_after": LATER}
     here = parse(path, "csv", **told)
-    assert stage_in_child(path, "csv", **told) == here
-    assert (len(here.jobs), len(here.bad), here.left_out) == (2, 1, {"empty rows": 1})
+    with load(path, "csv", place(), skip_bad=True, **told) as staged:
+        assert as_rows(staged.rows) == rows_of(here)
+        assert (staged.tasks, staged.events) == (2, len(rows_of(here).task_event))
+        assert (staged.bad, staged.left_out) == (here.bad, {"empty rows": 1})
+    assert len(here.bad) == 1
+
+
+def test_a_log_longer_than_a_block_is_staged_in_blocks_and_numbered_across_them(tmp_path: Path) -> None:
+    path = swf_file(tmp_path, *(swf(n, submit=n % 977, user=n % 7) for n in range(BLOCK // 6 + 100)))
+    with load(path, "swf", place(), not_after=LATER) as staged:
+        assert [block.num_rows for block in staged.rows["task_event"]] == [BLOCK, staged.events - BLOCK]
+        rows = as_rows(staged.rows)
+    assert rows == rows_of(parse(path, "swf"))
+    assert_legal(rows)
 
 
 def test_a_refusal_in_the_child_is_told_in_its_own_words(tmp_path: Path) -> None:
     with pytest.raises(InvalidImport, match=r"^log has no “; UnixStartTime:”"):
-        load(written(tmp_path, swf()), "swf")
+        read(written(tmp_path, swf()), "swf")
 
 
 def test_a_child_that_is_ended_early_is_a_refusal(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_bytes(b"no job\n" * 2_000_000)
     with pytest.raises(InvalidImport, match="took longer than"):
-        stage_in_child(path, "swf", limits=Limits(wall_s=0.05))
+        read(path, "swf", limits=Limits(wall_s=0.05))
     with pytest.raises(InvalidImport, match="ended by SIGXCPU"):
-        stage_in_child(path, "swf", limits=Limits(cpu_s=1))
+        read(path, "swf", limits=Limits(cpu_s=1))
     with pytest.raises(InvalidImport, match="needs more than 1 MB of memory"):
-        stage_in_child(path, "swf", limits=Limits(memory_bytes=1 << 20))
+        read(path, "swf", limits=Limits(memory_bytes=1 << 20))
 
 
 def test_the_digest_knows_the_same_log_again(tmp_path: Path) -> None:

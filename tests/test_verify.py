@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from engine import chain, imports, rollups, verify
+from engine import chain, imports, joblogs, rollups, verify
 from engine import messages as m
 from engine.clock import HOUR, MINUTE, SECOND, Reading
+from engine.ledger import Rows
 from engine.lifecycle import EVENTS, Kind
 from engine.recurrence import Rule
 from engine.store import Store
@@ -121,7 +122,7 @@ def test_an_import_keeps_the_store_clean(store: Store, tmp_path: Path) -> None:
         "8,2020-01-01 00:09:30,,2020-01-01 00:45:00,failed,cid,connector\n"
         "9,2020-01-01 00:09:40,2020-01-01 00:30:00,2020-01-01 00:46:00,completed,cid,outlier\n"
     )
-    parsed = imports.parse(log, "csv")
+    parsed = joblogs.parse(log, "csv")
     assert not parsed.bad
     last = store.read("select max(event_id), max(task_id) from task_event where business = 'acme'").row(0)
     first_event, first_task = ((number & (1 << 40) - 1) + 1 for number in last)
@@ -132,11 +133,8 @@ def test_an_import_keeps_the_store_clean(store: Store, tmp_path: Path) -> None:
     ).item()
     first_event = max(first_event, (later & (1 << 40) - 1) + 1)
     now = store.read("select epoch_us(max(committed_at)) from batch").item()
-    rows = imports.to_rows(
-        parsed, business="acme", site="berlin", kind="scan", business_no=1, first_event=first_event,
-        first_task=first_task, imported_at=now, source="import:jobs.csv",
-    )  # fmt: skip
-    store.commit(store.batch + 1, now, rows)
+    rows = imports.LogRows(parsed, imports.Place("acme", "berlin", "scan", "import:jobs.csv"), now)
+    store.commit(store.batch + 1, now, Rows(), imports.numbered(rows.tables(), 1, first_event, first_task))
     assert verify.check(store) == []
     rollups.advance(store)
     assert verify.check(store) == []
