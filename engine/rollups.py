@@ -21,6 +21,8 @@ rolled up yet off the ledger by the very same SQL: `depth_series` does both.
 from __future__ import annotations
 
 import math
+import threading
+from collections.abc import Iterator
 
 import polars as pl
 
@@ -30,6 +32,7 @@ from .schema import describe
 from .store import Cursor, Store
 
 QUARTER = 15 * MINUTE
+PIECE = 250_000  #: events that are rolled up at a time
 ALL = 2**62  #: later than any batch
 LEVELS = ("kind", "site", "business", "all")
 BIN_WIDTH = 1.02
@@ -91,6 +94,9 @@ _COLUMNS = {
 }
 
 
+_ADVANCING = threading.Lock()  #: two at a time, an import's and the publication's, would take in the same batches
+
+
 def prepare(store: Store) -> None:
     """Create the derived tables where they are missing; call once after opening a store."""
     with store.transaction() as cursor:
@@ -101,8 +107,8 @@ def prepare(store: Store) -> None:
 
 def advance(store: Store) -> int:
     """Take in what was committed since the last call; return the batch that the rollups now stand for."""
-    upto = store.batch
-    with store.transaction() as cursor:
+    with _ADVANCING, store.transaction() as cursor:
+        upto = store.batch
         rolled, frontier = _state(cursor)
         if upto <= rolled:
             return rolled
@@ -112,7 +118,8 @@ def advance(store: Store) -> int:
         ).fetchall()
         latest = frontier
         for start, end, last in _spans(cursor, news, frontier):
-            _rebuild(cursor, start, end, upto)
+            for begin, until in _pieces(cursor, start, end):
+                _rebuild(cursor, begin, until, upto)
             latest = max(latest, last - last % MINUTE)
         _advance_histogram(cursor, rolled, upto)
         cursor.execute(
@@ -426,6 +433,25 @@ def _spans(cursor: Cursor, news: str, frontier: int) -> list[tuple[int, int | No
             return [(start, None, max(row[2] for row in found))]
         spans.append((start, end if late else None, last))
     return spans
+
+
+def _pieces(cursor: Cursor, start: int, end: int | None) -> Iterator[tuple[int, int | None]]:
+    """Cut a span at quarters into pieces of so many events that computing one takes little memory."""
+    (events,) = cursor.execute(f"select count(*) from task_event where {_during(start, end)}").fetchall()[0]
+    if events > PIECE:
+        quarters = cursor.execute(
+            f"""
+            select epoch_us({_floor(QUARTER, "occurred_at")}) as quarter, count(*) from task_event
+            where {_during(start, end)} group by quarter order by quarter
+            """
+        ).fetchall()
+        gathered = 0
+        for quarter, n in quarters:
+            if gathered and gathered + n > PIECE:
+                yield start, quarter
+                start, gathered = quarter, 0
+            gathered += n
+    yield start, end
 
 
 def _rebuild(cursor: Cursor, start: int, end: int | None, upto: int) -> None:
