@@ -15,9 +15,10 @@ import hmac
 import json
 import os
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import pairwise
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -164,12 +165,13 @@ def broken_link(query: Query, key: bytes, head: Head, from_batch: int, rows_at_o
     before = NO_LINK if from_batch <= 1 else batches[from_batch - 2].link
     todo = batches[max(from_batch, 1) - 1 :]
     while todo:
-        size, n = 0, 0
-        while n < len(todo) and (n == 0 or size < rows_at_once):
-            size += _rows_in(todo[n].counts)
+        size, n = _rows_in(todo[0].counts), 1
+        while n < len(todo) and (size := size + _rows_in(todo[n].counts)) <= rows_at_once:
             n += 1
         part, todo = todo[:n], todo[n:]
-        for batch, computed in zip(part, links(query, key, part, before), strict=True):
+        long = n == 1 and _rows_in(part[0].counts) > rows_at_once
+        found = [_long_link(query, key, part[0], before)] if long else links(query, key, part, before)
+        for batch, computed in zip(part, found, strict=True):
             if batch.link != computed:
                 return Broken(batch.number, f"the rows of batch {batch.number} are not those that were committed")
         before = part[-1].link
@@ -203,6 +205,31 @@ def links(query: Query, key: bytes, batches: Sequence[Stored], before: str) -> l
         found.append(link(key, before, batch.number, batch.now, parts))
         before = batch.link
     return found
+
+
+PAGE = 8 * BLOCK  #: rows that are read at a time of a batch too long to be read at once
+
+
+def _long_link(query: Query, key: bytes, batch: Stored, before: str) -> str:
+    """Compute the link of a batch of millions, an import, with few of its rows in memory."""
+    return link(key, before, batch.number, batch.now, _pages(query, batch.number))
+
+
+def _pages(query: Query, batch: int) -> Iterator[tuple[Canonical, int, int]]:
+    for table in LEDGER_TABLES:
+        an_id, here = order_by(table), f"from {table} where batch = {batch}"
+        ends = []
+        if table != "queue_shift":  # which has no id to cut by, and is never long
+            numbered = f"select {an_id} as an_id, row_number() over (order by {an_id}) as n {here}"
+            ends = query(f"select an_id from ({numbered}) where n % {PAGE} = 0 order by n").column(0).to_pylist()
+        # The pages are all rows, whatever their ids: one that was put in twice or lost its id must not slip through.
+        for after, upto in pairwise([None, *ends, None]):
+            beyond = "true" if after is None else f"({an_id} <= {after}) is not true"
+            within = "true" if upto is None else f"{an_id} <= {upto}"
+            rows = query(f"select {plain_select(table)} {here} and {beyond} and {within} order by {an_id}")
+            columns = [column.combine_chunks() for column in rows.combine_chunks().columns]
+            if rows.num_rows or after is None:
+                yield Canonical(table, columns), 0, rows.num_rows
 
 
 def _rows_in(counts: str) -> int:
