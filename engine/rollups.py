@@ -35,6 +35,7 @@ QUARTER = 15 * MINUTE
 PIECE = 250_000  #: events that are rolled up at a time
 ALL = 2**62  #: later than any batch
 LEVELS = ("kind", "site", "business", "all")
+KEYS = {level: ("business", "site", "kind")[: 3 - n] for n, level in enumerate(LEVELS)}
 BIN_WIDTH = 1.02
 SHORTEST_WAIT_S = 0.001  #: shorter waits all fall into bin 0
 
@@ -178,14 +179,23 @@ def depth_series(
     `bucket` is a whole number of minutes, `start_at` the start of a minute. Up to date with the last commit: what is
     not rolled up yet is read off the ledger.
     """
+    wanted = {"business": business, "site": site, "kind": kind}
+    asked = pl.DataFrame({name: pl.Series([wanted[name]], dtype=pl.String) for name in KEYS.get(level, ())})
+    return depths(store, level, asked, start_at, end_at, bucket).drop(asked.columns)
+
+
+def depths(
+    store: Store, level: str, asked: pl.DataFrame, start_at: int, end_at: int, bucket: int = MINUTE
+) -> pl.DataFrame:
+    """Give such a series for each of some keys at once: `asked` has the level's columns, which go before the others."""
     if level not in LEVELS or bucket % MINUTE or start_at % MINUTE or bucket <= 0:
         raise ValueError(f"level is one of {LEVELS}; start and bucket are whole minutes")
     places = max(-((start_at - end_at) // bucket), 0)
     end_at = start_at + places * bucket
-    wanted = {"business": business, "site": site, "kind": kind}
-    keys = [name for name in ("business", "site", "kind")[: 3 - LEVELS.index(level)] if wanted[name] is not None]
-    params = {name: wanted[name] for name in keys}
-    of_key = " and ".join(["true", *(f"{name} = ${name}" for name in keys)])
+    names = KEYS[level]
+    # One key is looked up as such; several are picked out of all, which costs no more than two.
+    params = asked.row(0, named=True) if asked.height == 1 else {}
+    of_key = " and ".join(["true", *(f"{name} = ${name}" for name in params)])
     of_level = f"level = '{level}' and {of_key}"
     with store.transaction() as cursor:
         rolled, _ = _state(cursor)
@@ -222,23 +232,30 @@ def depth_series(
         place = f"floor((epoch_us(bucket) - {start_at}) / {bucket})::bigint"
         folded = cursor.sql(
             f"""
-            select greatest({place}, -1) as place, min(epoch_us(bucket)) as first_at,
+            select {"".join(f"{name}, " for name in names)}
+                   greatest({place}, -1) as place, min(epoch_us(bucket)) as first_at,
                    {", ".join(f"sum({name})::bigint as {name}" for name in _COUNTED)},
                    {", ".join(f"arg_max({name}, bucket) as {name}" for name in _LEVELLED)},
                    max(highest) as highest
-            from ({line}) group by 1
+            from ({line}) group by {"".join(f"{name}, " for name in names)} place
             """,
             params=params,
         ).pl()
-    return _carried(folded, start_at, places, bucket)
+    return _carried(folded, asked, start_at, places, bucket)
 
 
-def _carried(folded: pl.DataFrame, start_at: int, places: int, bucket: int) -> pl.DataFrame:
-    """Spread sparse rows over a full grid; place -1 is what stood before it."""
+def _carried(folded: pl.DataFrame, asked: pl.DataFrame, start_at: int, places: int, bucket: int) -> pl.DataFrame:
+    """Spread sparse rows over a full grid for each key; place -1 is what stood before it."""
     grid = pl.DataFrame({"place": pl.int_range(-1, places, eager=True)})
-    full = grid.join(folded, on="place", how="left", maintain_order="left").with_columns(
+    if asked.width:
+        grid = asked.join(grid, how="cross", maintain_order="left_right")
+    full = grid.join(folded, on=grid.columns, how="left", nulls_equal=True, maintain_order="left").with_columns(
         *(pl.col(name).fill_null(0) for name in _COUNTED),
-        *(pl.col(name).forward_fill().fill_null(0) for name in _LEVELLED),
+        # What stood before is known, if only as nothing, so that no key goes on with the depths of the one before it.
+        *(
+            pl.when(pl.col("place") == -1).then(pl.col(name).fill_null(0)).otherwise(name).forward_fill()
+            for name in _LEVELLED
+        ),
         (start_at + pl.col("place") * bucket).alias("bucket_us"),
     )
     brought = pl.col("depth").shift(1, fill_value=0)
@@ -249,7 +266,7 @@ def _carried(folded: pl.DataFrame, start_at: int, places: int, bucket: int) -> p
             pl.from_epoch("bucket_us", time_unit="us").alias("bucket"),
         )
         .filter(pl.col("place") >= 0)
-        .select("bucket", *_COUNTED, *_LEVELLED, "highest")
+        .select(*asked.columns, "bucket", *_COUNTED, *_LEVELLED, "highest")
     )
 
 
