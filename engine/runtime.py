@@ -213,6 +213,8 @@ class Engine:
         for answers in self._answers.values():
             for answer in answers:
                 answer.set_exception(Busy("The engine stopped before this was durable; nothing was changed"))
+        for load in self._imports:
+            self._turn_away(load)
         self.store.close()
 
     # --- the engine thread
