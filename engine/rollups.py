@@ -33,6 +33,7 @@ from .store import Cursor, Store
 
 QUARTER = 15 * MINUTE
 PIECE = 250_000  #: events that are rolled up at a time
+STRETCH = 250_000  #: events that a read adds up anew at most, for what came late and is not rolled up yet
 ALL = 2**62  #: later than any batch
 LEVELS = ("kind", "site", "business", "all")
 KEYS = {level: ("business", "site", "kind")[: 3 - n] for n, level in enumerate(LEVELS)}
@@ -177,7 +178,8 @@ def depth_series(
     """Give a row for each bucket that begins in [start_at, end_at): counts, depths carried forward, the exact highest.
 
     `bucket` is a whole number of minutes, `start_at` the start of a minute. Up to date with the last commit: what is
-    not rolled up yet is read off the ledger.
+    not rolled up yet is read off the ledger. Only where that would mean to add up a long stretch of it anew, after the
+    import of a log, what came late is left out until it is rolled up, some seconds later.
     """
     wanted = {"business": business, "site": site, "kind": kind}
     asked = pl.DataFrame({name: pl.Series([wanted[name]], dtype=pl.String) for name in KEYS.get(level, ())})
@@ -198,7 +200,7 @@ def depths(
     of_key = " and ".join(["true", *(f"{name} = ${name}" for name in params)])
     of_level = f"level = '{level}' and {of_key}"
     with store.transaction() as cursor:
-        rolled, _ = _state(cursor)
+        rolled, frontier = _state(cursor)
         # From this minute on the stored rows don't know all that happened.
         (open_from,) = cursor.execute(
             f"""select epoch_us(date_trunc('minute', min(occurred_at))) from (
@@ -206,6 +208,11 @@ def depths(
                 union all select occurred_at from queue_shift where batch > {rolled} and {of_key})""",
             params,
         ).fetchall()[0]
+        if open_from is not None and open_from < frontier:
+            during = _during(open_from, end_at)
+            (events,) = cursor.execute(f"select count(*) from task_event where {during}").fetchall()[0]
+            if events > STRETCH:
+                open_from = frontier
         stored_to = end_at if open_from is None else min(open_from, end_at)
         base_to = min(start_at, stored_to)
         sources = [_stored_before(base_to, of_level)]
