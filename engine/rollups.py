@@ -21,6 +21,8 @@ rolled up yet off the ledger by the very same SQL: `depth_series` does both.
 from __future__ import annotations
 
 import math
+import threading
+from collections.abc import Iterator
 
 import polars as pl
 
@@ -30,8 +32,11 @@ from .schema import describe
 from .store import Cursor, Store
 
 QUARTER = 15 * MINUTE
+PIECE = 250_000  #: events that are rolled up at a time
+STRETCH = 250_000  #: events that a read adds up anew at most, for what came late and is not rolled up yet
 ALL = 2**62  #: later than any batch
 LEVELS = ("kind", "site", "business", "all")
+KEYS = {level: ("business", "site", "kind")[: 3 - n] for n, level in enumerate(LEVELS)}
 BIN_WIDTH = 1.02
 SHORTEST_WAIT_S = 0.001  #: shorter waits all fall into bin 0
 
@@ -91,6 +96,9 @@ _COLUMNS = {
 }
 
 
+_ADVANCING = threading.Lock()  #: two at a time, an import's and the publication's, would take in the same batches
+
+
 def prepare(store: Store) -> None:
     """Create the derived tables where they are missing; call once after opening a store."""
     with store.transaction() as cursor:
@@ -101,8 +109,8 @@ def prepare(store: Store) -> None:
 
 def advance(store: Store) -> int:
     """Take in what was committed since the last call; return the batch that the rollups now stand for."""
-    upto = store.batch
-    with store.transaction() as cursor:
+    with _ADVANCING, store.transaction() as cursor:
+        upto = store.batch
         rolled, frontier = _state(cursor)
         if upto <= rolled:
             return rolled
@@ -112,7 +120,8 @@ def advance(store: Store) -> int:
         ).fetchall()
         latest = frontier
         for start, end, last in _spans(cursor, news, frontier):
-            _rebuild(cursor, start, end, upto)
+            for begin, until in _pieces(cursor, start, end):
+                _rebuild(cursor, begin, until, upto)
             latest = max(latest, last - last % MINUTE)
         _advance_histogram(cursor, rolled, upto)
         cursor.execute(
@@ -173,19 +182,29 @@ def depth_series(
     """Give a row for each bucket that begins in [start_at, end_at): counts, depths carried forward, the exact highest.
 
     `bucket` is a whole number of minutes, `start_at` the start of a minute. Up to date with the last commit: what is
-    not rolled up yet is read off the ledger.
+    not rolled up yet is read off the ledger. Only where that would mean to add up a long stretch of it anew, after the
+    import of a log, what came late is left out until it is rolled up, some seconds later.
     """
+    wanted = {"business": business, "site": site, "kind": kind}
+    asked = pl.DataFrame({name: pl.Series([wanted[name]], dtype=pl.String) for name in KEYS.get(level, ())})
+    return depths(store, level, asked, start_at, end_at, bucket).drop(asked.columns)
+
+
+def depths(
+    store: Store, level: str, asked: pl.DataFrame, start_at: int, end_at: int, bucket: int = MINUTE
+) -> pl.DataFrame:
+    """Give such a series for each of some keys at once: `asked` has the level's columns, which go before the others."""
     if level not in LEVELS or bucket % MINUTE or start_at % MINUTE or bucket <= 0:
         raise ValueError(f"level is one of {LEVELS}; start and bucket are whole minutes")
     places = max(-((start_at - end_at) // bucket), 0)
     end_at = start_at + places * bucket
-    wanted = {"business": business, "site": site, "kind": kind}
-    keys = [name for name in ("business", "site", "kind")[: 3 - LEVELS.index(level)] if wanted[name] is not None]
-    params = {name: wanted[name] for name in keys}
-    of_key = " and ".join(["true", *(f"{name} = ${name}" for name in keys)])
+    names = KEYS[level]
+    # One key is looked up as such; several are picked out of all, which costs no more than two.
+    params = asked.row(0, named=True) if asked.height == 1 else {}
+    of_key = " and ".join(["true", *(f"{name} = ${name}" for name in params)])
     of_level = f"level = '{level}' and {of_key}"
     with store.transaction() as cursor:
-        rolled, _ = _state(cursor)
+        rolled, frontier = _state(cursor)
         # From this minute on the stored rows don't know all that happened.
         (open_from,) = cursor.execute(
             f"""select epoch_us(date_trunc('minute', min(occurred_at))) from (
@@ -193,6 +212,11 @@ def depth_series(
                 union all select occurred_at from queue_shift where batch > {rolled} and {of_key})""",
             params,
         ).fetchall()[0]
+        if open_from is not None and open_from < frontier:
+            during = _during(open_from, end_at)
+            (events,) = cursor.execute(f"select count(*) from task_event where {during}").fetchall()[0]
+            if events > STRETCH:
+                open_from = frontier
         stored_to = end_at if open_from is None else min(open_from, end_at)
         base_to = min(start_at, stored_to)
         sources = [_stored_before(base_to, of_level)]
@@ -219,23 +243,30 @@ def depth_series(
         place = f"floor((epoch_us(bucket) - {start_at}) / {bucket})::bigint"
         folded = cursor.sql(
             f"""
-            select greatest({place}, -1) as place, min(epoch_us(bucket)) as first_at,
+            select {"".join(f"{name}, " for name in names)}
+                   greatest({place}, -1) as place, min(epoch_us(bucket)) as first_at,
                    {", ".join(f"sum({name})::bigint as {name}" for name in _COUNTED)},
                    {", ".join(f"arg_max({name}, bucket) as {name}" for name in _LEVELLED)},
                    max(highest) as highest
-            from ({line}) group by 1
+            from ({line}) group by {"".join(f"{name}, " for name in names)} place
             """,
             params=params,
         ).pl()
-    return _carried(folded, start_at, places, bucket)
+    return _carried(folded, asked, start_at, places, bucket)
 
 
-def _carried(folded: pl.DataFrame, start_at: int, places: int, bucket: int) -> pl.DataFrame:
-    """Spread sparse rows over a full grid; place -1 is what stood before it."""
+def _carried(folded: pl.DataFrame, asked: pl.DataFrame, start_at: int, places: int, bucket: int) -> pl.DataFrame:
+    """Spread sparse rows over a full grid for each key; place -1 is what stood before it."""
     grid = pl.DataFrame({"place": pl.int_range(-1, places, eager=True)})
-    full = grid.join(folded, on="place", how="left", maintain_order="left").with_columns(
+    if asked.width:
+        grid = asked.join(grid, how="cross", maintain_order="left_right")
+    full = grid.join(folded, on=grid.columns, how="left", nulls_equal=True, maintain_order="left").with_columns(
         *(pl.col(name).fill_null(0) for name in _COUNTED),
-        *(pl.col(name).forward_fill().fill_null(0) for name in _LEVELLED),
+        # What stood before is known, if only as nothing, so that no key goes on with the depths of the one before it.
+        *(
+            pl.when(pl.col("place") == -1).then(pl.col(name).fill_null(0)).otherwise(name).forward_fill()
+            for name in _LEVELLED
+        ),
         (start_at + pl.col("place") * bucket).alias("bucket_us"),
     )
     brought = pl.col("depth").shift(1, fill_value=0)
@@ -246,7 +277,7 @@ def _carried(folded: pl.DataFrame, start_at: int, places: int, bucket: int) -> p
             pl.from_epoch("bucket_us", time_unit="us").alias("bucket"),
         )
         .filter(pl.col("place") >= 0)
-        .select("bucket", *_COUNTED, *_LEVELLED, "highest")
+        .select(*asked.columns, "bucket", *_COUNTED, *_LEVELLED, "highest")
     )
 
 
@@ -435,6 +466,25 @@ def _spans(cursor: Cursor, news: str, frontier: int) -> list[tuple[int, int | No
             return [(start, None, max(row[2] for row in found))]
         spans.append((start, end if late else None, last))
     return spans
+
+
+def _pieces(cursor: Cursor, start: int, end: int | None) -> Iterator[tuple[int, int | None]]:
+    """Cut a span at quarters into pieces of so many events that computing one takes little memory."""
+    (events,) = cursor.execute(f"select count(*) from task_event where {_during(start, end)}").fetchall()[0]
+    if events > PIECE:
+        quarters = cursor.execute(
+            f"""
+            select epoch_us({_floor(QUARTER, "occurred_at")}) as quarter, count(*) from task_event
+            where {_during(start, end)} group by quarter order by quarter
+            """
+        ).fetchall()
+        gathered = 0
+        for quarter, n in quarters:
+            if gathered and gathered + n > PIECE:
+                yield start, quarter
+                start, gathered = quarter, 0
+            gathered += n
+    yield start, end
 
 
 def _rebuild(cursor: Cursor, start: int, end: int | None, upto: int) -> None:

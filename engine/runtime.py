@@ -29,10 +29,10 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from . import messages as m
 from . import rollups
+from .batch import Bulk
 from .clock import SECOND, EngineClock, Reading
-from .columns import Bulk
 from .core import Core, Input, answers_from
-from .errors import Busy, CommitFailed, DrainboardError, StoreFull
+from .errors import Busy, CommitFailed, DrainboardError, StoreError, StoreFull
 from .ledger import Rows, TaskRow
 from .machine import Policy
 from .outbox import Batch, Outbox
@@ -215,6 +215,8 @@ class Engine:
         for answers in self._answers.values():
             for answer in answers:
                 answer.set_exception(Busy("The engine stopped before this was durable; nothing was changed"))
+        for load in self._imports:
+            self._turn_away(load)
         self.store.close()
         gc.unfreeze()
 
@@ -479,7 +481,10 @@ class Engine:
         self._publish_wanted = True
         rollups.advance(self.store)
         if self.pulse.inbox == 0 and self.outbox.in_flight is None:
-            self.store.checkpoint()
+            try:
+                self.store.checkpoint()
+            except StoreError as error:  # a read that began before the roll-up keeps what it replaced: no harm
+                log.warning("%s. The next one will do it.", error)
 
     def _watch(self) -> None:
         """Start a new scheduler when the old one has not beaten for long: its own state would still say running."""

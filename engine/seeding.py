@@ -23,9 +23,8 @@ from random import Random
 
 from . import messages as m
 from . import rollups
-from .batch import bound, in_bulk
+from .batch import Bulk, bound, in_bulk
 from .clock import DAY, HOUR, MINUTE, SECOND, Reading
-from .columns import Bulk
 from .core import Core
 from .errors import DrainboardError
 from .fleet import Fleet

@@ -26,11 +26,10 @@ import polars as pl
 import pyarrow as pa
 
 from . import chain
-from .batch import Batch, prepare
+from .batch import Batch, Bulk, prepare
 from .chain import Broken, Head
 from .clock import SECOND
 from .columns import (
-    Bulk,
     columns_of,
     json_text,
     ledger_rows,
@@ -191,7 +190,9 @@ class Store:
         for table, content in batch.tables.items():
             self._hand_over(table, content)
         for table in batch.bulk:  # prepared out here, or a roll-back would take what is prepared away
-            self._hand_over(table, stored_columns(table, columns_of(plain_schema(table).empty_table()), batch.number))
+            nothing = columns_of(plain_schema(table).empty_table())
+            self._hand_over(table, stored_columns(table, nothing, batch.number))
+        counts = {table: content.num_rows for table, content in batch.tables.items()}
         try:
             with whole(con):
                 if batch.superseded:

@@ -16,8 +16,8 @@ from typing import Any
 from uuid import uuid4
 
 from . import health, history, imports, messages, rollups, verify
+from .batch import Bulk
 from .clock import Reading
-from .columns import Bulk
 from .core import Core
 from .drills import Drills
 from .errors import InvalidImport, NotFound, Refused, StoreError
