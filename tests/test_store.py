@@ -342,6 +342,38 @@ def test_a_batch_that_could_not_be_written_can_be_tried_again(tmp_path: Path) ->
         assert store.read("select count(*) from audit").item() == 1020
 
 
+def test_commits_go_on_beside_a_checkpoint_and_a_kill_loses_none_of_them(tmp_path: Path) -> None:
+    child = run_child(
+        """
+        import threading
+        store = Store.open(folder)
+        shrunk, stop = [], threading.Event()
+        def checkpoints():
+            while not stop.is_set():
+                before = store.wal_bytes()
+                store.checkpoint(beside_commits=True)
+                shrunk.append(store.wal_bytes() < before)
+        beside = threading.Thread(target=checkpoints)
+        beside.start()
+        for batch in range(1, 121):
+            store.commit(batch, batch, audits(batch * 1000, 200))
+        stop.set()
+        beside.join()
+        print(sum(shrunk), flush=True)
+        os.kill(os.getpid(), 9)
+        """,
+        tmp_path,
+    )
+    out, err = child.communicate(timeout=120)
+    assert child.returncode == -9, err
+    assert int(out) >= 5
+    with Store.open(tmp_path) as store:
+        assert store.batch == 120
+        assert store.read("select count(*), count(distinct audit_id) from audit").row(0) == (24_000, 24_000)
+        assert store.read("select count(*) from schema_version").item() == 1
+        assert store.broken_link() is None
+
+
 def test_a_commit_whose_checkpoint_failed_is_durable_and_readers_go_on(tmp_path: Path) -> None:
     """DuckDB invalidates the whole database then; it has to be closed and opened again under everybody's feet."""
     child = run_child(
