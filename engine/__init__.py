@@ -29,6 +29,14 @@ Then the world:
     batch         the rows of one commit made ready to be written
     store         DuckDB: connections, lock, group commit, recovery
     rollups       derived tables, and how they are computed from the ledger
+    findings      what every check shares: the ledger as of one batch, and how what is wrong is told
+    numbering     are batches, events and audit rows whole, numbered and in time?
+    spells        from when to when: holds, the console down, services at work, as SQL
+    legality      do the steps of tasks, the life of holds and the work of services keep to the rules?
+    waits         does every wait add up, each cause with its very microseconds?
+    turns         did everybody start in his turn?
+    occurrences   is every nominal time of a schedule settled once, and at most one run waiting?
+    derived       do task rows, live rows and rollups say what the ledger says?
     verify        is the ledger legal, and does all the rest follow from it?
     seeding       history at full speed, on a virtual clock
     health        frames in, the four signals out. Pure

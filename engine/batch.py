@@ -6,14 +6,18 @@ the same batch it is always the same, so that a commit that failed can be tried 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 
-from .chain import Canonical, in_order, link
-from .columns import BLOCK, Bulk, columns_of, plain_columns, stored_columns
+from .chain import BLOCK, Canonical, in_order, link
+from .columns import columns_of, plain_columns, stored_columns
 from .ledger import LEDGER_TABLES, ROW_TYPES, AssetSeen, Rows
+
+Bulk = Mapping[str, Iterable[pa.Table]]
+"""Rows of a batch that are too many to hold: by table, blocks of plain columns in the order that the chain goes by, as
+long as the chain's blocks but for the last. They are asked for more than once, and once more for each further try."""
 
 VERSIONED = frozenset({"hide", "unhide", "restore"})  #: these events append a further version of a task's row
 

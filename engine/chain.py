@@ -15,9 +15,10 @@ import hmac
 import json
 import os
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import pairwise
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from .columns import BLOCK, plain_select
+from .columns import plain_select
 from .errors import StoreDamaged
 from .ledger import LEDGER_TABLES
 from .schema import TYPES
@@ -33,6 +34,7 @@ from .schema import TYPES
 HEAD = "head.json"
 KEY = "chain.key"
 NO_LINK = "00" * 32  #: what the first batch is chained to
+BLOCK = 16_384  #: rows that the chain goes by: a batch of millions can be written and checked piece by piece
 
 Query = Callable[[str], pa.Table]
 """Runs a query on the store and gives its rows as Arrow columns."""
@@ -41,7 +43,10 @@ Query = Callable[[str], pa.Table]
 
 
 def link(key: bytes, before: str, batch: int, now: int, parts: Iterable[tuple[Canonical, int, int]]) -> str:
-    """Chain a batch to the one before: `parts` are each ledger table's rows and where the batch starts and stops."""
+    """Chain a batch to the one before: `parts` are each ledger table's rows and where the batch starts and stops.
+
+    A table's rows may come in several parts, whole blocks each but for the last.
+    """
     mac = hmac.new(key, bytes.fromhex(before), sha256)
     mac.update(b"batch %d at %d\n" % (batch, now))
     for rows, start, stop in parts:
@@ -110,7 +115,7 @@ def _text_parts(column: pa.Array) -> tuple[Any, Any, memoryview]:
     lengths = np.diff(offsets)
     if column.null_count:
         absent = column.is_null().to_numpy(zero_copy_only=False)
-        if lengths[absent].any():  # whoever made the array left bytes under what is absent; they are no part of it
+        if lengths[absent].any():  # whoever made the column left bytes under what is absent; they are no part of it
             lengths[absent] = 0
             offsets = np.concatenate([[0], np.cumsum(lengths)])
             data_buffer = column.drop_null().buffers()[2]
@@ -160,12 +165,13 @@ def broken_link(query: Query, key: bytes, head: Head, from_batch: int, rows_at_o
     before = NO_LINK if from_batch <= 1 else batches[from_batch - 2].link
     todo = batches[max(from_batch, 1) - 1 :]
     while todo:
-        size, n = 0, 0
-        while n < len(todo) and (n == 0 or size < rows_at_once):
-            size += _rows_in(todo[n].counts)
+        size, n = _rows_in(todo[0].counts), 1
+        while n < len(todo) and (size := size + _rows_in(todo[n].counts)) <= rows_at_once:
             n += 1
         part, todo = todo[:n], todo[n:]
-        for batch, computed in zip(part, links(query, key, part, before), strict=True):
+        long = n == 1 and _rows_in(part[0].counts) > rows_at_once
+        found = [_long_link(query, key, part[0], before)] if long else links(query, key, part, before)
+        for batch, computed in zip(part, found, strict=True):
             if batch.link != computed:
                 return Broken(batch.number, f"the rows of batch {batch.number} are not those that were committed")
         before = part[-1].link
@@ -199,6 +205,31 @@ def links(query: Query, key: bytes, batches: Sequence[Stored], before: str) -> l
         found.append(link(key, before, batch.number, batch.now, parts))
         before = batch.link
     return found
+
+
+PAGE = 8 * BLOCK  #: rows that are read at a time of a batch too long to be read at once
+
+
+def _long_link(query: Query, key: bytes, batch: Stored, before: str) -> str:
+    """Compute the link of a batch of millions, an import, with few of its rows in memory."""
+    return link(key, before, batch.number, batch.now, _pages(query, batch.number))
+
+
+def _pages(query: Query, batch: int) -> Iterator[tuple[Canonical, int, int]]:
+    for table in LEDGER_TABLES:
+        an_id, here = order_by(table), f"from {table} where batch = {batch}"
+        ends = []
+        if table != "queue_shift":  # which has no id to cut by, and is never long
+            numbered = f"select {an_id} as an_id, row_number() over (order by {an_id}) as n {here}"
+            ends = query(f"select an_id from ({numbered}) where n % {PAGE} = 0 order by n").column(0).to_pylist()
+        # The pages are all rows, whatever their ids: one that was put in twice or lost its id must not slip through.
+        for after, upto in pairwise([None, *ends, None]):
+            beyond = "true" if after is None else f"({an_id} <= {after}) is not true"
+            within = "true" if upto is None else f"{an_id} <= {upto}"
+            rows = query(f"select {plain_select(table)} {here} and {beyond} and {within} order by {an_id}")
+            columns = [column.combine_chunks() for column in rows.combine_chunks().columns]
+            if rows.num_rows or after is None:
+                yield Canonical(table, columns), 0, rows.num_rows
 
 
 def _rows_in(counts: str) -> int:

@@ -9,7 +9,7 @@ of the stored types, so that nothing is copied. Pure.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,13 +24,6 @@ json_text = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_ci
 _ARROW = {"BOOLEAN": pa.bool_(), "DOUBLE": pa.float64()}
 
 
-BLOCK = 65_536  #: rows that the chain, and what comes in bulk, goes by: a batch of millions need not be held at once
-
-Bulk = Mapping[str, Iterable[pa.Table]]
-"""Rows of a batch that are too many to hold: by table, blocks of plain columns in the order that the chain goes by,
-BLOCK rows in each but the last. They are asked for more than once."""
-
-
 def plain_schema(table: str) -> pa.Schema:
     """Name the plain columns of a table: int64, string, bool, double."""
     plain = {"VARCHAR": pa.string(), "JSON": pa.string()} | _ARROW
@@ -38,7 +31,7 @@ def plain_schema(table: str) -> pa.Schema:
 
 
 def columns_of(block: pa.Table) -> dict[str, pa.Array]:
-    """Take a block of plain columns apart."""
+    """Take a table apart, each column in one piece."""
     return {name: column.combine_chunks() for name, column in zip(block.column_names, block.columns, strict=True)}
 
 

@@ -187,7 +187,7 @@ def usual_durations(store: Store, until_at: int, wanted: pl.DataFrame) -> pl.Dat
     """
     return store.read(
         f"""
-        with done as (
+        with done as not materialized (  -- each part reads but what it needs
             select business, site, kind, target, run_s, process_s from task_finished
             where finished_at >= make_timestamp($start_at) and finished_at <= make_timestamp($until_at)
               and status = '{Status.PROCESSED}' and {_OWN} and kind in (select unnest($kinds::varchar[]))
@@ -198,7 +198,7 @@ def usual_durations(store: Store, until_at: int, wanted: pl.DataFrame) -> pl.Dat
         union all
         select business, kind, site, target, count(*), quantile_disc(run_s, 0.95)::double,
                quantile_disc(process_s, 0.95)::double
-        from done where target in (select unnest($targets::varchar[])) group by business, kind, site, target
+        from done where list_contains($targets::varchar[], target) group by business, kind, site, target
         """,
         {
             "start_at": _usual_from(store, until_at),
@@ -446,7 +446,6 @@ class TraceFacts:
     wait_max_s: float | None
     peak_queued: int  #: over the instants of the ledger, changes of one instant netted
     peak_queued_at: int | None  #: when it was first reached
-    peak_by_minute: int  #: the same, as the rollups have it
 
 
 def trace_facts(store: Store, business: str, site: str) -> TraceFacts:
@@ -471,23 +470,41 @@ def trace_facts(store: Store, business: str, site: str) -> TraceFacts:
         """,
         place,
     ).row(0, named=True)
-    peak = store.read(
+    queued, queued_at = _peak(store, business, site)
+    return TraceFacts(
+        whole["tasks"], statuses, owners, whole["first_at"], whole["last_at"], whole["waits"], whole["mean_s"],
+        whole["p50_s"], whole["p95_s"], whole["max_s"], queued, queued_at,
+    )  # fmt: skip
+
+
+def _peak(store: Store, business: str, site: str) -> tuple[int, int | None]:
+    """Find the highest depth that the rollups have, and in the ledger of that one minute the instant of it."""
+    place = {"business": business, "site": site}
+    here = "business = $business and site = $site"
+    minute = store.read(
         f"""
-        select depth, epoch_us(occurred_at) as at_us from (
-            select occurred_at, sum(dq) over (order by occurred_at) as depth from (
-                select occurred_at, sum(dq) as dq from task_event where {here} and dq <> 0 group by occurred_at))
-        order by depth desc, occurred_at limit 1
+        select highest, epoch_us(bucket) as from_us, depth from queue_minute where level = 'site' and {here}
+        order by highest desc, bucket limit 1
         """,
         place,
     )
-    by_minute = store.read(
-        f"select coalesce(max(highest), 0) as highest from queue_minute where level = 'site' and {here}", place
-    ).item()
-    queued, queued_at = peak.row(0) if peak.height else (0, None)
-    return TraceFacts(
-        whole["tasks"], statuses, owners, whole["first_at"], whole["last_at"], whole["waits"], whole["mean_s"],
-        whole["p50_s"], whole["p95_s"], whole["max_s"], int(queued), queued_at, by_minute,
-    )  # fmt: skip
+    if not minute.height or not minute["highest"][0]:
+        return 0, None
+    highest, from_us, left = minute.row(0)
+    # Within the minute the depth is what it leaves behind less what is still to come.
+    (at_us,) = store.read(
+        f"""
+        select min(at_us) from (
+            select epoch_us(occurred_at) as at_us, $left - sum(sum(dq)) over (order by occurred_at desc) + sum(dq) as n
+            from task_event
+            where occurred_at >= make_timestamp({from_us}) and occurred_at < make_timestamp({from_us + MINUTE})
+              and {here} and dq <> 0
+            group by occurred_at)
+        where n = $highest
+        """,
+        place | {"left": left, "highest": highest},
+    ).row(0)
+    return highest, from_us if at_us is None else at_us
 
 
 # --- what the health checks go by
@@ -583,32 +600,41 @@ _DEPTH_SCHEMA = pl.Schema({
 def _depths(store: Store, now: int, live_sites: pl.DataFrame, tasks: pl.DataFrame) -> pl.DataFrame:
     """Follow each live site's queue and each of their businesses' processing over the last day."""
     parts = [pl.DataFrame(schema=_DEPTH_SCHEMA)]
-    added = live_sites.group_by("business", maintain_order=True).agg(pl.col("added_at").min())
-    places = [*live_sites.select("business", "site", "added_at").rows()]
-    places += [(business, None, added_at) for business, added_at in added.rows()]
-    for business, site, added_at in places:
-        start = max(now - LOOK_BACK, int(pl.Series([added_at]).dt.epoch("us")[0]))
-        series = depth(store, start, now, business=business, site=site, bucket=MINUTE)
-        if site is None:
-            series = series.with_columns(queued=pl.col("process_depth") - pl.col("process_held"))
-        instants = [min(at + MINUTE, now) for at in series["bucket"].dt.epoch("us")]
-        stage = PROCESS if site is None else COLLECT
-        # Nobody's age is asked where nobody waits: most places, most of the time.
-        waits = series.height > 0 and series["queued"][-1] > 0
-        ages = (
-            oldest_wait(store, instants, business=business, site=site, stage=stage, tasks=tasks)
-            if waits
-            else [None] * series.height
+    if not live_sites.height:
+        return parts[0]
+    start = now - LOOK_BACK
+    start -= start % MINUTE
+    businesses = live_sites.group_by("business", maintain_order=True).agg(pl.col("added_at").min())
+    for level, places, waiting, held in (
+        ("site", live_sites.select("business", "site", "added_at"), "depth", "held"),
+        ("business", businesses, "process_depth", "process_held"),
+    ):
+        keys = list(rollups.KEYS[level])
+        found = (
+            rollups.depths(store, level, places.select(keys), start, now)
+            .join(places, on=keys, how="left", maintain_order="left")
+            .filter(pl.col("bucket") >= pl.col("added_at").dt.truncate("1m"))
+            .with_columns(queued=pl.col(waiting) - pl.col(held))
         )
-        parts.append(
-            series.select(
-                business=pl.lit(business, pl.String),
-                site=pl.lit(site, pl.String),
-                at=pl.Series(instants, dtype=pl.Int64).cast(pl.Datetime("us")),
-                queued="queued",
-                oldest_s=pl.Series(ages, dtype=pl.Float64),
+        stage = COLLECT if level == "site" else PROCESS
+        for series in found.partition_by(keys, maintain_order=True):
+            business, site = series["business"][0], series["site"][0] if level == "site" else None
+            instants = [min(at + MINUTE, now) for at in series["bucket"].dt.epoch("us")]
+            # Nobody's age is asked where nobody waits: most places, most of the time.
+            ages = (
+                oldest_wait(store, instants, business=business, site=site, stage=stage, tasks=tasks)
+                if series["queued"][-1] > 0
+                else [None] * series.height
             )
-        )
+            parts.append(
+                series.select(
+                    business=pl.lit(business, pl.String),
+                    site=pl.lit(site, pl.String),
+                    at=pl.Series(instants, dtype=pl.Int64).cast(pl.Datetime("us")),
+                    queued="queued",
+                    oldest_s=pl.Series(ages, dtype=pl.Float64),
+                )
+            )
     return pl.concat(parts)
 
 

@@ -28,7 +28,9 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .columns import BLOCK, Bulk, plain_schema
+from .batch import Bulk
+from .chain import BLOCK
+from .columns import json_text, plain_schema
 from .errors import InvalidImport
 from .joblogs import BadRow, Parsed, State, parse
 from .ledger import TaskEvent, TaskRow, make_id, number_of
@@ -216,7 +218,6 @@ _JOB = {
     "submit_at": pl.Int64, "start_at": pl.Int64, "end_at": pl.Int64, "state": pl.String, "error": pl.String,
     "kind": pl.String, "target": pl.String,
 }  # fmt: skip
-_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
 class LogRows:
@@ -349,7 +350,7 @@ def _details(source: str) -> pl.Expr:
     """Tell what the live core tells: facts at submission, the wait of what leaves the queue, the error at the end."""
     facts = pl.concat_str(
         pl.lit('{"name":'), _json("name"), pl.lit(',"initiator":'), _json("owner"),
-        pl.lit(f',"source":{_encode(source)}'), _part("scope"), _part("target"), pl.lit("}"),
+        pl.lit(f',"source":{json_text(source)}'), _part("scope"), _part("target"), pl.lit("}"),
     )  # fmt: skip
     event, tells, waited = pl.col("event"), pl.col("tells"), pl.col("occurred_at") - pl.col("submit_at")
     unknown = f'"waited":{{"{Cause.UNKNOWN}":'
@@ -372,7 +373,7 @@ def _json(column: str) -> pl.Expr:
 
 
 def _quote(texts: pl.Series) -> pl.Series:
-    return pl.Series([None if text is None else _encode(text) for text in texts], dtype=pl.String)
+    return pl.Series([None if text is None else json_text(text) for text in texts], dtype=pl.String)
 
 
 def _part(column: str) -> pl.Expr:

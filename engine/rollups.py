@@ -21,6 +21,8 @@ rolled up yet off the ledger by the very same SQL: `depth_series` does both.
 from __future__ import annotations
 
 import math
+import threading
+from collections.abc import Iterator
 
 import polars as pl
 
@@ -30,8 +32,11 @@ from .schema import describe
 from .store import Cursor, Store
 
 QUARTER = 15 * MINUTE
+PIECE = 250_000  #: events that are rolled up at a time
+STRETCH = 250_000  #: events that a read adds up anew at most, for what came late and is not rolled up yet
 ALL = 2**62  #: later than any batch
 LEVELS = ("kind", "site", "business", "all")
+KEYS = {level: ("business", "site", "kind")[: 3 - n] for n, level in enumerate(LEVELS)}
 BIN_WIDTH = 1.02
 SHORTEST_WAIT_S = 0.001  #: shorter waits all fall into bin 0
 
@@ -91,6 +96,9 @@ _COLUMNS = {
 }
 
 
+_ADVANCING = threading.Lock()  #: two at a time, an import's and the publication's, would take in the same batches
+
+
 def prepare(store: Store) -> None:
     """Create the derived tables where they are missing; call once after opening a store."""
     with store.transaction() as cursor:
@@ -101,8 +109,8 @@ def prepare(store: Store) -> None:
 
 def advance(store: Store) -> int:
     """Take in what was committed since the last call; return the batch that the rollups now stand for."""
-    upto = store.batch
-    with store.transaction() as cursor:
+    with _ADVANCING, store.transaction() as cursor:
+        upto = store.batch
         rolled, frontier = _state(cursor)
         if upto <= rolled:
             return rolled
@@ -112,7 +120,8 @@ def advance(store: Store) -> int:
         ).fetchall()
         latest = frontier
         for start, end, last in _spans(cursor, news, frontier):
-            _rebuild(cursor, start, end, upto)
+            for begin, until in _pieces(cursor, start, end):
+                _rebuild(cursor, begin, until, upto)
             latest = max(latest, last - last % MINUTE)
         _advance_histogram(cursor, rolled, upto)
         cursor.execute(
@@ -145,10 +154,14 @@ def differences(store: Store) -> pl.DataFrame:
         for table, whole in _wholes(rolled).items():
             stored = f"select columns(lambda c: c <> 'batch') from {table}"
             cursor.execute(f"create or replace temp table recomputed as {whole}").fetchall()
-            sides = (
-                f"select 'stored' as side, * from ({stored} except all from recomputed) "
-                f"union all select 'recomputed', * from (from recomputed except all {stored})"
-            )
+            # Both sides cancel each other out; a row that is there more often on one side is told as often.
+            sides = f"""
+                select if(surplus > 0, 'stored', 'recomputed') as side, columns(lambda c: c <> 'surplus')
+                from (select * exclude (times), sum(times)::bigint as surplus
+                      from (select *, 1 as times from ({stored})
+                            union all by name select *, -1 as times from recomputed)
+                      group by all having surplus <> 0), unnest(range(abs(surplus)))
+            """
             frame: pl.DataFrame = cursor.sql(sides).pl()
             found.append(frame.select(pl.lit(table).alias("table"), pl.all()))
         cursor.execute("drop table recomputed").fetchall()
@@ -169,19 +182,29 @@ def depth_series(
     """Give a row for each bucket that begins in [start_at, end_at): counts, depths carried forward, the exact highest.
 
     `bucket` is a whole number of minutes, `start_at` the start of a minute. Up to date with the last commit: what is
-    not rolled up yet is read off the ledger.
+    not rolled up yet is read off the ledger. Only where that would mean to add up a long stretch of it anew, after the
+    import of a log, what came late is left out until it is rolled up, some seconds later.
     """
+    wanted = {"business": business, "site": site, "kind": kind}
+    asked = pl.DataFrame({name: pl.Series([wanted[name]], dtype=pl.String) for name in KEYS.get(level, ())})
+    return depths(store, level, asked, start_at, end_at, bucket).drop(asked.columns)
+
+
+def depths(
+    store: Store, level: str, asked: pl.DataFrame, start_at: int, end_at: int, bucket: int = MINUTE
+) -> pl.DataFrame:
+    """Give such a series for each of some keys at once: `asked` has the level's columns, which go before the others."""
     if level not in LEVELS or bucket % MINUTE or start_at % MINUTE or bucket <= 0:
         raise ValueError(f"level is one of {LEVELS}; start and bucket are whole minutes")
     places = max(-((start_at - end_at) // bucket), 0)
     end_at = start_at + places * bucket
-    wanted = {"business": business, "site": site, "kind": kind}
-    keys = [name for name in ("business", "site", "kind")[: 3 - LEVELS.index(level)] if wanted[name] is not None]
-    params = {name: wanted[name] for name in keys}
-    of_key = " and ".join(["true", *(f"{name} = ${name}" for name in keys)])
+    names = KEYS[level]
+    # One key is looked up as such; several are picked out of all, which costs no more than two.
+    params = asked.row(0, named=True) if asked.height == 1 else {}
+    of_key = " and ".join(["true", *(f"{name} = ${name}" for name in params)])
     of_level = f"level = '{level}' and {of_key}"
     with store.transaction() as cursor:
-        rolled, _ = _state(cursor)
+        rolled, frontier = _state(cursor)
         # From this minute on the stored rows don't know all that happened.
         (open_from,) = cursor.execute(
             f"""select epoch_us(date_trunc('minute', min(occurred_at))) from (
@@ -189,6 +212,11 @@ def depth_series(
                 union all select occurred_at from queue_shift where batch > {rolled} and {of_key})""",
             params,
         ).fetchall()[0]
+        if open_from is not None and open_from < frontier:
+            during = _during(open_from, end_at)
+            (events,) = cursor.execute(f"select count(*) from task_event where {during}").fetchall()[0]
+            if events > STRETCH:
+                open_from = frontier
         stored_to = end_at if open_from is None else min(open_from, end_at)
         base_to = min(start_at, stored_to)
         sources = [_stored_before(base_to, of_level)]
@@ -215,23 +243,30 @@ def depth_series(
         place = f"floor((epoch_us(bucket) - {start_at}) / {bucket})::bigint"
         folded = cursor.sql(
             f"""
-            select greatest({place}, -1) as place, min(epoch_us(bucket)) as first_at,
+            select {"".join(f"{name}, " for name in names)}
+                   greatest({place}, -1) as place, min(epoch_us(bucket)) as first_at,
                    {", ".join(f"sum({name})::bigint as {name}" for name in _COUNTED)},
                    {", ".join(f"arg_max({name}, bucket) as {name}" for name in _LEVELLED)},
                    max(highest) as highest
-            from ({line}) group by 1
+            from ({line}) group by {"".join(f"{name}, " for name in names)} place
             """,
             params=params,
         ).pl()
-    return _carried(folded, start_at, places, bucket)
+    return _carried(folded, asked, start_at, places, bucket)
 
 
-def _carried(folded: pl.DataFrame, start_at: int, places: int, bucket: int) -> pl.DataFrame:
-    """Spread sparse rows over a full grid; place -1 is what stood before it."""
+def _carried(folded: pl.DataFrame, asked: pl.DataFrame, start_at: int, places: int, bucket: int) -> pl.DataFrame:
+    """Spread sparse rows over a full grid for each key; place -1 is what stood before it."""
     grid = pl.DataFrame({"place": pl.int_range(-1, places, eager=True)})
-    full = grid.join(folded, on="place", how="left", maintain_order="left").with_columns(
+    if asked.width:
+        grid = asked.join(grid, how="cross", maintain_order="left_right")
+    full = grid.join(folded, on=grid.columns, how="left", nulls_equal=True, maintain_order="left").with_columns(
         *(pl.col(name).fill_null(0) for name in _COUNTED),
-        *(pl.col(name).forward_fill().fill_null(0) for name in _LEVELLED),
+        # What stood before is known, if only as nothing, so that no key goes on with the depths of the one before it.
+        *(
+            pl.when(pl.col("place") == -1).then(pl.col(name).fill_null(0)).otherwise(name).forward_fill()
+            for name in _LEVELLED
+        ),
         (start_at + pl.col("place") * bucket).alias("bucket_us"),
     )
     brought = pl.col("depth").shift(1, fill_value=0)
@@ -242,7 +277,7 @@ def _carried(folded: pl.DataFrame, start_at: int, places: int, bucket: int) -> p
             pl.from_epoch("bucket_us", time_unit="us").alias("bucket"),
         )
         .filter(pl.col("place") >= 0)
-        .select("bucket", *_COUNTED, *_LEVELLED, "highest")
+        .select(*asked.columns, "bucket", *_COUNTED, *_LEVELLED, "highest")
     )
 
 
@@ -320,12 +355,12 @@ def _floor(width: int, column: str) -> str:
 def _buckets(where: str, upto: int, width: int, *, base: str, again: str) -> str:
     """Rows of all levels for the buckets in a span of the ledger; `base` are the rows that stood before it.
 
-    Peaks are taken over all instants at all levels, which is the bulk of the work: there each key is one small number.
+    Sums are taken over all buckets and peaks over all instants, at all levels, which is the bulk of the work: there
+    each key is one small number.
     """
     sums = {"dq": "depth", "hq": "held", "dp": "process_depth", "hp": "process_held", "dr": "running"}
     levelled = ", ".join(
-        f"(sum({delta}) over (partition by m.level, m.business, m.site, m.kind order by m.bucket) "
-        f"+ coalesce(b.{name}, 0))::bigint as {name}"
+        f"(sum({delta}) over (partition by place order by m.bucket) + coalesce(b.{name}, 0))::bigint as {name}"
         for delta, name in sums.items()
     )
     bucket = _floor(width, "occurred_at")
@@ -333,16 +368,12 @@ def _buckets(where: str, upto: int, width: int, *, base: str, again: str) -> str
         with change as materialized ({_changes(where, upto, again)}),
         moved as materialized (
             select {_LEVEL} as level, {bucket} as bucket, business, site, kind,
-                   {", ".join(f"sum({name}) as {name}" for name in (*sums, *_COUNTED))}
+                   {", ".join(f"sum({name})::bigint as {name}" for name in (*sums, *_COUNTED))}
             from change
             group by grouping sets
                 ((bucket, business, site, kind), (bucket, business, site), (bucket, business), (bucket))
         ),
         base as materialized ({base}),
-        ends as (
-            select m.* exclude (dq, hq, dp, hp, dr), {levelled}, coalesce(b.depth, 0) as stood, dq
-            from moved m left join base b on {_same("m", "b")}
-        ),
         place as materialized (
             select business, site, kind,
                    4 * dense_rank() over (order by business, site, kind) as of_kind,
@@ -356,6 +387,15 @@ def _buckets(where: str, upto: int, width: int, *, base: str, again: str) -> str
             union select 'business', business, null, null, of_business from place
             union select 'all', null, null, null, 3
         ),
+        numbered as (
+            select place, bucket, {", ".join((*sums, *_COUNTED))} from moved m join named n on {_same("n", "m")}
+        ),
+        stood as (select place, b.* from base b join named n on {_same("n", "b")}),
+        ends as (
+            select place, m.bucket, {", ".join(f"m.{name}" for name in _COUNTED)}, {levelled},
+                   coalesce(b.depth, 0) as stood, dq
+            from numbered m left join stood b using (place)
+        ),
         -- The default frame takes all rows of one instant together: that nets them.
         risen as (
             select place, occurred_at, sum(dq) over (partition by place order by occurred_at) as risen
@@ -368,15 +408,15 @@ def _buckets(where: str, upto: int, width: int, *, base: str, again: str) -> str
             select place, {bucket} as bucket, max(risen) as risen, min(occurred_at) as first_at
             from risen group by all
         )
-        select e.bucket, e.level, e.business, e.site, e.kind,
+        select e.bucket, n.level, n.business, n.site, n.kind,
                {", ".join(f"e.{name}::bigint as {name}" for name in _COUNTED)},
                {", ".join(f"e.{name}" for name in _LEVELLED)},
                greatest(p.risen + e.stood, case when p.first_at > e.bucket or p.place is null then e.depth - e.dq end)
                    ::bigint as highest,
                {upto}::bigint as batch
         from ends e
-        join named n on {_same("n", "e")}
-        left join peak p on p.bucket = e.bucket and p.place = n.place
+        join named n using (place)
+        left join peak p on p.bucket = e.bucket and p.place = e.place
     """
 
 
@@ -426,6 +466,25 @@ def _spans(cursor: Cursor, news: str, frontier: int) -> list[tuple[int, int | No
             return [(start, None, max(row[2] for row in found))]
         spans.append((start, end if late else None, last))
     return spans
+
+
+def _pieces(cursor: Cursor, start: int, end: int | None) -> Iterator[tuple[int, int | None]]:
+    """Cut a span at quarters into pieces of so many events that computing one takes little memory."""
+    (events,) = cursor.execute(f"select count(*) from task_event where {_during(start, end)}").fetchall()[0]
+    if events > PIECE:
+        quarters = cursor.execute(
+            f"""
+            select epoch_us({_floor(QUARTER, "occurred_at")}) as quarter, count(*) from task_event
+            where {_during(start, end)} group by quarter order by quarter
+            """
+        ).fetchall()
+        gathered = 0
+        for quarter, n in quarters:
+            if gathered and gathered + n > PIECE:
+                yield start, quarter
+                start, gathered = quarter, 0
+            gathered += n
+    yield start, end
 
 
 def _rebuild(cursor: Cursor, start: int, end: int | None, upto: int) -> None:

@@ -29,17 +29,17 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from . import messages as m
 from . import rollups
+from .batch import Bulk
 from .clock import SECOND, EngineClock, Reading
-from .columns import Bulk
 from .core import Core, Input, answers_from
-from .errors import Busy, CommitFailed, DrainboardError, StoreFull
+from .errors import Busy, CommitFailed, DrainboardError, StoreError, StoreFull
 from .ledger import Rows, TaskRow
 from .machine import Policy
 from .outbox import Batch, Outbox
 from .settings import Settings
 from .snapshot import Capture, Publisher, Snapshot
 from .state import Business, Row, replay
-from .store import Recovered, Store
+from .store import LONG_LOG, Recovered, Store
 
 log = logging.getLogger("drainboard")
 
@@ -215,6 +215,8 @@ class Engine:
         for answers in self._answers.values():
             for answer in answers:
                 answer.set_exception(Busy("The engine stopped before this was durable; nothing was changed"))
+        for load in self._imports:
+            self._turn_away(load)
         self.store.close()
         gc.unfreeze()
 
@@ -444,6 +446,7 @@ class Engine:
         for executor in self.executors.values():
             scheduler.add_job(self._step_executor, "interval", [executor], seconds=0.5, id=f"step {executor.name}")
         scheduler.add_job(self._beat, "interval", seconds=1, id="beat")
+        scheduler.add_job(self._shorten_log, "interval", seconds=3, id="shorten log")
         scheduler.add_job(self._keep_house, "interval", seconds=self.settings.int("publish_s"), id="publish")
         scheduler.start()
         self._scheduler = scheduler
@@ -479,7 +482,18 @@ class Engine:
         self._publish_wanted = True
         rollups.advance(self.store)
         if self.pulse.inbox == 0 and self.outbox.in_flight is None:
-            self.store.checkpoint()
+            self._checkpoint(beside_commits=False)
+
+    def _shorten_log(self) -> None:
+        """Move a long log into the file before DuckDB does it within a commit, which would have to wait."""
+        if not self._closing.is_set() and self.store.wal_bytes() >= LONG_LOG:
+            self._checkpoint(beside_commits=True)
+
+    def _checkpoint(self, beside_commits: bool) -> None:
+        try:
+            self.store.checkpoint(beside_commits=beside_commits)
+        except StoreError as error:  # a read that began before the roll-up keeps what it replaced: no harm
+            log.warning("%s. The next one will do it.", error)
 
     def _watch(self) -> None:
         """Start a new scheduler when the old one has not beaten for long: its own state would still say running."""

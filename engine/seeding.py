@@ -23,9 +23,8 @@ from random import Random
 
 from . import messages as m
 from . import rollups
-from .batch import bound, in_bulk
+from .batch import Bulk, bound, in_bulk
 from .clock import DAY, HOUR, MINUTE, SECOND, Reading
-from .columns import Bulk
 from .core import Core
 from .errors import DrainboardError
 from .fleet import Fleet
@@ -40,7 +39,7 @@ EVENTS_PER_TASK = 5
 FEWEST_CHAPTERS = 20  #: so that progress shows
 STEP = SECOND // 2  #: executors are stepped twice a second in life, too
 FOUNDER = "fleet"
-ROLL_EVERY = 8  #: batches between two roll-ups
+ROLL_EVERY = 25  #: chapters between two roll-ups
 
 Progress = Callable[[float, str], None]
 Episode = tuple[int, Callable[[], list[m.Command]]]  #: when, and what
@@ -230,7 +229,7 @@ def seed(
     span = Span(fleet, now - days * DAY, now, tasks / natural if tasks else 1.0, seed)
     ends = span.ends()
     written, live = 0, []
-    with Store.open(folder) as store:
+    with Store.open(folder, threads=1) as store:  # the other cores live
         rollups.prepare(store)
         for n, (end, chapters) in enumerate(zip(ends, _told(span, stopped), strict=False), 1):
             bulk = bound([chapter.bulk for chapter in chapters])

@@ -16,8 +16,8 @@ from typing import Any
 from uuid import uuid4
 
 from . import health, history, imports, messages, rollups, verify
+from .batch import Bulk
 from .clock import Reading
-from .columns import Bulk
 from .core import Core
 from .drills import Drills
 from .errors import InvalidImport, NotFound, Refused, StoreError
@@ -81,7 +81,7 @@ def check_store(context: Context) -> Reply:
     """Check that the ledger is legal and that all the rest follows from it."""
     if context.engine is not None:
         rollups.advance(context.store)
-    findings = verify.check(context.store)
+    findings = verify.check(context.store, fair_share=bool(context.settings["fair_share"]))
     if not findings:
         batch = context.store.batch
         return Reply(0, f"Verified: nothing wrong up to batch {batch}.", {"batch": batch, "findings": []})

@@ -12,21 +12,27 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import joblogs
+from engine import joblogs, rollups, verbs, verify
+from engine import messages as m
+from engine.batch import Batch, Bulk
+from engine.chain import BLOCK
 from engine.clock import DAY, MINUTE, SECOND
-from engine.columns import BLOCK, Bulk
 from engine.errors import InvalidImport
 from engine.imports import Limits, LogRows, Place, Staged, digest, load, numbered
 from engine.joblogs import BadRow, Job, Parsed, State, parse
 from engine.ledger import Rows, ServiceEvent, TaskEvent, TaskRow, make_id, number_of
 from engine.lifecycle import NEXT, TERMINAL, Kind, Status
+from engine.runtime import Engine
+from engine.settings import Settings
 from engine.state import State as LiveState
 from engine.state import apply
+from engine.store import Store
 
 SHARED = Path(__file__).resolve().parents[1] / ".." / "shared"
 TRACES = {
@@ -794,3 +800,78 @@ def test_a_child_that_is_ended_early_is_a_refusal(tmp_path: Path) -> None:
 def test_the_digest_knows_the_same_log_again(tmp_path: Path) -> None:
     first, copy = written(tmp_path, "a", name="one"), written(tmp_path, "a", name="two")
     assert digest(first) == digest(copy) != digest(written(tmp_path, "b", name="three"))
+
+
+# --- into a store
+
+
+def some_jobs(folder: Path, n: int = 300) -> Path:
+    return swf_file(folder, *(swf(k, submit=k, wait=k % 7, status=(1, 1, 0, 5)[k % 4], user=k % 5) for k in range(n)))
+
+
+def import_into(context: verbs.Context, path: Path, **told: Any) -> verbs.Reply:
+    reply = verbs.import_log(context, str(path), "swf", "Acme", "Archive", **told)
+    assert verify.check(context.store) == []
+    return reply
+
+
+def imported(store: Store) -> Rows:
+    return Rows(task_event=store.rows("task_event", "actor = 'import'"), task_done=store.rows("task_done"))
+
+
+def test_a_log_gets_into_a_store_at_rest_and_into_one_that_an_engine_runs_with_the_same_rows(tmp_path: Path) -> None:
+    path = some_jobs(tmp_path)
+    with Store.open(tmp_path / "rest") as store:
+        rollups.prepare(store)
+        reply = import_into(verbs.Context(tmp_path / "rest", Settings(), store, "cli:ann"), path)
+        assert (reply.exit, reply.data["tasks"]) == (0, 300)
+        at_rest = imported(store)
+    engine = Engine(tmp_path / "live", Settings()).start()
+    try:
+        import_into(verbs.Context(tmp_path / "live", Settings(), engine.store, "cli:ann", engine), path)
+        assert imported(engine.store) == at_rest
+        assert len(at_rest.task_done) == 300
+        # what comes after has the ids that follow
+        engine.do(m.Command("site", "ann", m.AddSite("Acme", "Berlin"))).result(30)
+        new = m.NewTask("Acme", "Berlin", Kind.AUDIT, "Audit", "ann", "ann")
+        outcome = engine.do(m.Command("later", "ann", m.Submit([new]))).result(30)
+        assert [number_of(int(task)) for task in outcome.changed] == [301]
+        assert verify.check(engine.store) == []
+    finally:
+        engine.close()
+
+
+def test_the_same_file_is_refused_the_second_time_unless_forced(tmp_path: Path) -> None:
+    path = some_jobs(tmp_path, 10)
+    with Store.open(tmp_path / "store") as store:
+        rollups.prepare(store)
+        context = verbs.Context(tmp_path / "store", Settings(), store, "cli:ann")
+        import_into(context, path)
+        with pytest.raises(InvalidImport, match="was imported before; --force imports it again"):
+            import_into(context, path)
+        import_into(context, path, force=True)
+        assert store.read("select count(*), count(distinct task_id) from task").row(0) == (20, 20)
+        assert len(store.rows("audit", "action = 'import'")) == 2
+
+
+def test_an_import_whose_commit_fails_is_tried_again_under_its_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Engine(tmp_path / "store", Settings()).start()
+    try:
+        insert, tried = engine.store._insert, []
+
+        def insert_at_the_second_try(batch: Batch) -> None:
+            tried.append(batch.number)
+            if batch.bulk and tried.count(batch.number) == 1:
+                list(batch.bulk["task_event"])
+                raise duckdb.IOException("no space left on device")
+            insert(batch)
+
+        monkeypatch.setattr(engine.store, "_insert", insert_at_the_second_try)
+        context = verbs.Context(tmp_path / "store", Settings(), engine.store, "cli:ann", engine)
+        reply = import_into(context, some_jobs(tmp_path, 50))
+        assert tried.count(reply.data["batch"]) == 2
+        assert len(imported(engine.store).task_done) == 50
+    finally:
+        engine.close()

@@ -200,6 +200,28 @@ def test_an_import_into_the_past_moves_its_own_minutes_only(store: Store, ledger
     assert [row["batch"] for row in whole] == [1, 2, 2, 2, 1, 2]
 
 
+def test_a_read_does_not_add_up_a_long_stretch_anew_for_a_log_that_is_not_rolled_up_yet(
+    store: Store, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for task in range(10):
+        ledger.submit(NOON + task * MINUTE, task)
+    ledger.commit()
+    rollups.advance(store)
+    before = depth_series(store, "all", NOON - HOUR, NOON + HOUR)
+    ledger.submit(NOON - HOUR, 20, site="archive")
+    ledger.claim(NOON - HOUR // 2, 20, site="archive")
+    ledger.fail(NOON - HOUR // 2, 20, site="archive")
+    ledger.submit(NOON + 10 * MINUTE, 21)
+    ledger.commit()
+    assert depth_series(store, "all", NOON - HOUR, NOON + HOUR)["arrived"].sum() == 12
+    monkeypatch.setattr(rollups, "STRETCH", 5)
+    unrolled = depth_series(store, "all", NOON - HOUR, NOON + HOUR)
+    assert unrolled["arrived"].sum() == 11  # what is new is there, what is late is not
+    assert unrolled.head(70).equals(before.head(70))
+    rollups.advance(store)
+    assert depth_series(store, "all", NOON - HOUR, NOON + HOUR)["arrived"].sum() == 12
+
+
 def test_late_events_that_leave_another_depth_raise_all_that_follows(store: Store, ledger: Ledger) -> None:
     ledger.submit(NOON + 2 * MINUTE, 1)
     ledger.claim(NOON + 40 * MINUTE + 1, 1)
@@ -387,8 +409,11 @@ def random_steps(ledger: Ledger, draw: random.Random, clock: int) -> int:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_rolled_up_bit_by_bit_equals_recomputed_equals_counted_by_hand(store: Store, ledger: Ledger, seed: int) -> None:
+def test_rolled_up_bit_by_bit_equals_recomputed_equals_counted_by_hand(
+    store: Store, ledger: Ledger, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     draw = random.Random(seed)
+    monkeypatch.setattr(rollups, "PIECE", (rollups.PIECE, 5, 30)[seed % 3])
     clock = NOON
     for _ in range(25):
         clock = random_steps(ledger, draw, clock)

@@ -21,9 +21,10 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from engine.chain import HEAD, KEY
+from engine import chain
+from engine.chain import BLOCK, HEAD, KEY
 from engine.clock import HOUR, MINUTE, SECOND
-from engine.columns import BLOCK, plain_columns, plain_schema
+from engine.columns import plain_columns, plain_schema
 from engine.errors import StoreDamaged, StoreError, StoreFull, StoreInUse
 from engine.ledger import LEDGER_TABLES, ROW_TYPES, AssetSeen, Audit, QueueShift, Rows, TaskEvent, TaskRow, make_id
 from engine.schema import TYPES, migrate
@@ -251,6 +252,7 @@ def test_rows_that_come_in_bulk_make_the_same_store_and_chain_as_rows_at_once(tm
             else:
                 store.commit(1, NOW, rows)
             assert store.broken_link() is None
+            assert store.broken_link(rows_at_once=1) is None
             assert store.rows("task_event") == rows.task_event
             links.append(store.read("select link, row_counts::varchar from batch").row(0)[0])
     assert len(set(links)) == 1
@@ -338,6 +340,38 @@ def test_a_batch_that_could_not_be_written_can_be_tried_again(tmp_path: Path) ->
     assert (before, after) == ("10 1", "1020 3 None")
     with Store.open(tmp_path) as store:
         assert store.read("select count(*) from audit").item() == 1020
+
+
+def test_commits_go_on_beside_a_checkpoint_and_a_kill_loses_none_of_them(tmp_path: Path) -> None:
+    child = run_child(
+        """
+        import threading
+        store = Store.open(folder)
+        shrunk, stop = [], threading.Event()
+        def checkpoints():
+            while not stop.is_set():
+                before = store.wal_bytes()
+                store.checkpoint(beside_commits=True)
+                shrunk.append(store.wal_bytes() < before)
+        beside = threading.Thread(target=checkpoints)
+        beside.start()
+        for batch in range(1, 121):
+            store.commit(batch, batch, audits(batch * 1000, 200))
+        stop.set()
+        beside.join()
+        print(sum(shrunk), flush=True)
+        os.kill(os.getpid(), 9)
+        """,
+        tmp_path,
+    )
+    out, err = child.communicate(timeout=120)
+    assert child.returncode == -9, err
+    assert int(out) >= 5
+    with Store.open(tmp_path) as store:
+        assert store.batch == 120
+        assert store.read("select count(*), count(distinct audit_id) from audit").row(0) == (24_000, 24_000)
+        assert store.read("select count(*) from schema_version").item() == 1
+        assert store.broken_link() is None
 
 
 def test_a_commit_whose_checkpoint_failed_is_durable_and_readers_go_on(tmp_path: Path) -> None:
@@ -589,6 +623,31 @@ def test_the_chain_finds_what_was_changed(chained: Store, change: str, batch: in
     assert broken is not None
     assert broken.batch == batch
     assert chained.broken_link(rows_at_once=1) == broken
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "delete from task_event where event_id & 1023 = {page}",
+        "insert into task_event select * from task_event where event_id & 1023 = {page}",
+        "update task_event set event_id = null where event_id & 1023 = {page} + 1",
+        "update task_event set owner = 'eve' where event_id & 1023 = 2 * {page}",
+    ],
+)
+def test_a_long_batch_is_checked_page_by_page_and_no_page_lets_a_change_through(
+    store: Store, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chain, "BLOCK", 10)
+    monkeypatch.setattr(chain, "PAGE", 20)
+    commit(store, task_event=[event(i, i, "submit", "New") for i in range(1, 101)], audit=[audit(1)])
+    commit(store, task_event=[event(i, i, "submit", "New") for i in range(101, 146)])
+    assert store.broken_link(rows_at_once=30) is None
+    with store.transaction() as cursor:
+        cursor.execute(change.format(page=20)).fetchall()
+    for rows_at_once in (30, 1000):
+        broken = store.broken_link(rows_at_once=rows_at_once)
+        assert broken is not None
+        assert broken.batch == 1
 
 
 def test_absent_and_empty_and_shifted_texts_make_different_links(tmp_path: Path) -> None:

@@ -5,20 +5,20 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from engine import chain, imports, joblogs, rollups, verify
+from engine import chain, findings, imports, joblogs, numbering, occurrences, rollups, turns, verify
 from engine import messages as m
 from engine.clock import HOUR, MINUTE, SECOND, Reading
 from engine.ledger import Rows
 from engine.lifecycle import EVENTS, Kind
 from engine.recurrence import Rule
 from engine.store import Store
-from tests.driving import Drive, lived
+from tests.driving import POLICY, Drive, lived
 
 
 @pytest.fixture(scope="module")
@@ -202,6 +202,20 @@ def test_a_schedule_that_is_edited_and_removed_owes_nothing_more(tmp_path: Path)
     drive.store.close()
 
 
+def test_with_fair_share_owners_take_turns_and_only_priorities_are_asked_for(tmp_path: Path) -> None:
+    drive = Drive(tmp_path / "data", policy=replace(POLICY, fair_share=True))
+    drive.found()
+    owners = ("ann",) * 6 + ("bob",) * 3
+    audits = [m.NewTask("acme", "berlin", Kind.AUDIT, "Audit", owner, owner) for owner in owners]
+    drive.do(m.Submit(audits))
+    for _ in range(60):
+        drive.tick(10 * SECOND)
+    drive.commit()
+    assert verify.check(drive.store, fair_share=True) == []
+    assert names(drive.store) == {"dispatch order"}
+    drive.store.close()
+
+
 # --- what is spoilt
 
 
@@ -231,6 +245,17 @@ _PROCESSED = "(select min(task_id) from task_done where status = 'Processed' and
 
 def _first(event: str, more: str = "true") -> str:
     return f"event_id = (select min(event_id) from task_event where event = '{event}' and {more})"
+
+
+def _passed(more: str, place: str = "(u.business, u.site) = (t.business, t.site)") -> str:
+    """Find a task `u` that waited, never held, while a task `t` of the same place started."""
+    return f"""(select min(u.task_id) from task_event u
+        join task_event j on j.task_id = u.task_id and j.event_id < u.event_id and (j.dq > 0 or j.dp > 0)
+        join task_event t on t.event_id > j.event_id and t.event_id < u.event_id and {place}
+        where u.event in ('claim', 'process') and t.event in ('claim', 'process') and {more}
+          and (u.detail -> '$.waited.hold') is null and j.event in ('submit', 'hand_over')
+          and (u.event = 'process') = (j.event = 'hand_over') and (j.detail ->> '$.requested_service') is null
+          and u.task_id not in (select task_id from task_event where event = 'edit'))"""
 
 
 _WAITED = "(detail -> '$.waited.capacity')::bigint > 1000"
@@ -321,6 +346,69 @@ LEDGER = (
         others="task rows, live rows, widget refreshes",
     ),
     spoilt(
+        "wait for a lost service called a lack of capacity", "wait split",
+        """update task_event set detail = json_merge_patch(detail, {'waited': {
+               'capacity': coalesce((detail -> '$.waited.capacity')::bigint, 0)
+                           + (detail -> '$.waited.offline')::bigint, 'offline': null}}::json)
+           where event_id = (select min(event_id) from task_event where event = 'claim' and kind = 'audit'
+                             and (detail -> '$.waited.offline')::bigint > 1000)""",
+        others="task rows, live rows",
+    ),
+    spoilt(
+        "wait for another scan called a lack of capacity", "wait split",
+        """update task_event set detail = json_merge_patch(detail, {'waited': {
+               'capacity': (detail -> '$.waited.exclusive')::bigint, 'exclusive': null}}::json)
+           where event_id = (select min(event_id) from task_event where event = 'claim'
+                             and (detail -> '$.waited.exclusive')::bigint > 1000)""",
+        others="task rows, live rows",
+    ),
+    spoilt(
+        "wait of a task that asked for a service that was there", "wait split",
+        """update task_event set detail = json_merge_patch(detail, {'requested_service': 'nowhere'}::json)
+           where event = 'submit' and kind = 'audit' and task_id = (
+               select min(task_id) from task_event where event = 'claim' and kind = 'audit'
+               and (detail -> '$.waited.capacity')::bigint > 1000)""",
+        others="services, task rows, live rows",
+    ),
+    spoilt(
+        "passed over by a lower priority", "dispatch order",
+        f"""update task_event set detail = json_merge_patch(detail, {{'priority': 99}}::json)
+            where event = 'submit' and task_id = {_passed("u.kind = 'scan' and t.kind = 'scan'")}""",
+        others="task rows, live rows",
+    ),
+    spoilt(
+        "import passed over by a connector at the zone", "dispatch order",
+        f"""update task_event set detail = json_merge_patch(detail, {{'priority': 99}}::json)
+            where event = 'submit' and task_id = {
+    _passed("u.kind = 'import' and t.kind = 'connector' and t.service like 'zone%'")
+}""",
+        others="task rows, live rows",
+    ),
+    spoilt(
+        "passed over at the processors", "dispatch order",
+        f"""update task_event set detail = json_merge_patch(detail, {{'priority': 99}}::json)
+            where event = 'submit' and task_id = {
+    _passed("u.event = 'process' and t.kind = 'query' and t.event = 'claim'", "u.business = t.business")
+}""",
+        others="task rows, live rows",
+    ),
+    spoilt(
+        "fired while a run waited", "one waiting run",
+        """update task_event set detail = json_merge_patch(detail, {'schedule_id': (
+               select min(schedule_id) from schedule_fire where outcome = 'fired' and business = 'acme')}::json)
+           where event = 'submit' and task_id = (
+               select min(u.task_id) from task_event u join task_event j using (task_id)
+               join schedule_fire f on f.event_id between j.event_id and u.event_id
+               where u.event = 'claim' and j.event = 'submit' and j.actor <> 'schedule' and u.business = 'acme'
+                 and f.outcome = 'fired' and f.schedule_id = (
+                     select min(schedule_id) from schedule_fire where outcome = 'fired' and business = 'acme'))""",
+        others="task rows, live rows, wait split, holds",
+    ),
+    spoilt(
+        "kept from firing by a run that did not wait", "one waiting run",
+        "update schedule_fire set reason = 'still_waiting' where outcome = 'skipped' and reason = 'hold'",
+    ),
+    spoilt(
         "started under a hold", "holds",
         """update hold_event set target_kind = 'kind', target = (select arg_max(kind, event_id) from task_event
                where event = 'claim' and business = 'acme' and occurred_at between
@@ -345,12 +433,13 @@ LEDGER = (
         "started on a lost service", "services",
         """update service_event set event = 'lost' where event_id = (
                select min(event_id) from service_event where event = 'online' and service like 'processor%')""",
+        others="wait split",
     ),
     spoilt(
         "started on a service of another sort", "services",
         """update service_event set detail = json_merge_patch(detail, {'role': 'audit_service'}::json)
            where event = 'service_added' and service = 'explorer-berlin-1' and business = 'acme'""",
-        others="slots",
+        others="slots, wait split",
     ),
     spoilt(
         "more left than came", "depths",
@@ -463,8 +552,35 @@ def two_scans(store: Store) -> list[str]:
     return [f"update task_event set service = '{service}' where lease = {lease}"]
 
 
+def swapped(store: Store) -> list[str]:
+    """Let two tasks of one line change places from the first one's start on, as if the later one had gone first."""
+    frame = store.read(
+        """with line as (
+                select s.task_id, s.event_id as joined, c.event_id as started, s.business, s.site, s.kind, s.owner,
+                       s.detail ->> '$.priority' as priority
+                from task_event s join task_event c using (task_id)
+                where s.event = 'submit' and s.dq = 1 and c.event = 'claim' and s.kind <> 'query'
+                  and (s.detail ->> '$.requested_service') is null
+                  and (s.detail ->> '$.schedule_id') is null and (c.detail -> '$.waited.hold') is null
+                  and s.task_id not in (select task_id from task_event where event in ('edit', 'rescue', 'suspended')))
+            select a.task_id, b.task_id, a.started from line a join line b
+            on (a.business, a.site, a.kind, a.owner) = (b.business, b.site, b.kind, b.owner)
+               and a.priority is not distinct from b.priority
+               and a.joined < b.joined and b.joined < a.started and a.started < b.started
+            order by a.started limit 1"""
+    )
+    first, second, since = frame.row(0)
+    return [
+        f"update task_event set task_id = {first} + {second} - task_id "
+        f"where task_id in ({first}, {second}) and event_id >= {since}"
+    ]
+
+
 #: One for each check is planted always, the others in the long form.
-SHORT = {*{one.check: one.what for one in reversed((*LEDGER, *DERIVED))}.values(), "doubled occurrence"}
+SHORT = {
+    *{one.check: one.what for one in reversed((*LEDGER, *DERIVED))}.values(), "doubled occurrence",
+    "wait for a lost service called a lack of capacity", "import passed over by a connector at the zone",
+}  # fmt: skip
 FORGED = {"illegal edge", "double claim", "wrong lease", "wait split off by a microsecond", "doubled occurrence"}
 
 
@@ -504,6 +620,16 @@ def test_two_scans_on_one_explorer_are_named(store: Store) -> None:
     found = names(store)
     assert "exclusive scans" in found
     assert found <= {"exclusive scans", "task rows", "live rows", "slots", "services"}
+
+
+def test_a_task_that_started_before_an_earlier_one_of_its_line_is_named(store: Store) -> None:
+    plant(store, *swapped(store))
+    rechain(store)
+    found = verify.check(store)
+    assert {finding.check for finding in found} >= {"dispatch order"}
+    assert {finding.check for finding in found} <= {"dispatch order", "wait split", "task rows", "live rows"}
+    (told,) = [finding for finding in found if finding.check == "dispatch order"]
+    assert "went before " in told.what
 
 
 def test_an_edited_audit_row_is_named_with_its_batch(store: Store) -> None:
@@ -567,8 +693,11 @@ def test_progress_is_told_step_by_step_to_the_end(store: Store) -> None:
 
 
 def test_small_spans_find_what_one_large_one_does(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, size in (("TASKS_AT_ONCE", 317), ("EVENTS_AT_ONCE", 1_997), ("FIRES_AT_ONCE", 7), ("NOMINAL_AT_ONCE", 3)):
-        monkeypatch.setattr(verify, name, size)
+    monkeypatch.setattr(findings, "TASKS_AT_ONCE", 317)
+    monkeypatch.setattr(numbering, "EVENTS_AT_ONCE", 1_997)
+    monkeypatch.setattr(turns, "EVENTS_AT_ONCE", 499)
+    monkeypatch.setattr(occurrences, "FIRES_AT_ONCE", 7)
+    monkeypatch.setattr(occurrences, "NOMINAL_AT_ONCE", 3)
     assert verify.check(store) == []
     plant(store, *LEDGER[0].sql, *DERIVED[3].sql)
     assert names(store) == {"chain", "event ids", "task rows"}

@@ -10,7 +10,6 @@ import resource
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -18,13 +17,10 @@ from engine import messages as m
 from engine.fleet import load_file
 from engine.lifecycle import Kind
 from engine.runtime import Engine
-from engine.seeding import seed
 from engine.settings import Settings
 from engine.simulated import Simulated
 from tests.bench.common import report
-from tests.bench.multiply import multiply
-
-FLEET = Path(__file__).resolve().parents[2] / "data" / "fleet.toml"
+from tests.bench.multiply import FLEET, long_history
 
 
 def run(folder: Path, load: int) -> None:
@@ -59,17 +55,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tasks", type=int, default=1_000_000, help="10 million is what the target speaks of")
     parser.add_argument("--load", type=int, default=20_000, help="tasks submitted before the kill")
+    parser.add_argument("--store", type=Path, help="a folder in which the long history is kept for the next bench")
     parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.run:
         run(options.run, options.load)
         return
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place) / "store"
-        part = min(options.tasks, 100_000)
-        seed(folder, load_file(FLEET), days=14, tasks=part, seed=1, now=time.time_ns() // 1000,
-             progress=lambda *_: None)  # fmt: skip
-        tasks = multiply(folder, max(1, options.tasks // part))
+    with long_history(options.tasks, options.store) as (folder, tasks):
         child(folder, 0)
         orderly = child(folder, options.load)
         killed = child(folder, 0)

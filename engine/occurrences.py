@@ -1,0 +1,200 @@
+"""Is every nominal time of a schedule settled once, with its task where one was fired, and at most one run waiting?
+
+The rows of `schedule_fire` are compared with the runs submitted, and then with the times at which each version of a
+schedule occurs, a schedule at a time: each of these times is in exactly one row, up to the last committed tick.
+
+A run that waits keeps the next one from being fired, at the moment of firing and at no other: rescue, suspension,
+undoing and "run now" may let several wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from .findings import Ledger, Wrong, listed, when
+from .ledger import NUMBER_BITS
+from .lifecycle import SYSTEM_KINDS
+from .recurrence import Rule
+
+FIRES_AT_ONCE = 200_000
+NOMINAL_AT_ONCE = 1_000
+FOREVER = 2**62  #: later than any event
+
+
+def schedules(ledger: Ledger) -> Iterator[Wrong]:
+    """Compare fired rows with the runs submitted, then walk each schedule's nominal times beside its rows."""
+    yield from ledger.wrongs(_FIRED)
+    last_tick = _last_tick(ledger)
+    versions: dict[int, list[_Version]] = {}
+    wheres: dict[int, Wrong] = {}
+    for event in ledger.store.rows("schedule_event", f"batch <= {ledger.upto}", order="event_id"):
+        own = versions.setdefault(event.schedule_id, [])
+        if own and own[-1].until is None:
+            own[-1] = _Version(own[-1].rule, own[-1].since, event.occurred_at)
+        if event.event != "removed":
+            own.append(_Version(Rule.from_dict(event.detail["rule"]), event.occurred_at, None))
+        wheres[event.schedule_id] = {
+            "check": "schedules", "business": event.business, "site": event.site, "thing": f"schedule “{event.name}”"
+        }  # fmt: skip
+    for ids in _in_portions(ledger, versions):
+        frame = ledger.read(
+            "select schedule_id, batch, epoch_us(nominal_at), epoch_us(last_nominal_at), count, epoch_us(occurred_at), "
+            "outcome from schedule_fire where batch <= $upto and schedule_id in ($ids) order by schedule_id, event_id",
+            ids=", ".join(map(str, ids)),
+        )
+        rows: dict[int, list[tuple[Any, ...]]] = {}
+        for schedule_id, *row in frame.iter_rows():
+            rows.setdefault(schedule_id, []).append(tuple(row))
+        for schedule_id in ids:
+            for batch, what in _settled(versions[schedule_id], rows.get(schedule_id, []), last_tick):
+                yield {**wheres[schedule_id], "batch": batch, "what": what}
+    yield from ledger.wrongs(
+        """select 'schedules' as "check", batch, business, site, format('schedule {}', schedule_id) as thing,
+                  'fired, but there is no such schedule' as what
+           from schedule_fire where batch <= $upto and schedule_id not in (select schedule_id from schedule_event)"""
+    )
+
+
+def one_waiting_run(ledger: Ledger) -> Iterator[Wrong]:
+    """See that a schedule fired only when no run of it waited, and was kept from firing only when one did."""
+    return ledger.wrongs(_WAITING_RUNS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Version:
+    """One version of a schedule, in force from its event until the next one's (None: still)."""
+
+    rule: Rule
+    since: int
+    until: int | None
+
+
+def _last_tick(ledger: Ledger) -> int:
+    """Tell up to when time passed for schedules: what was committed while the console was down lies after it."""
+    frame = ledger.read(
+        """select epoch_us(max(committed_at)) from batch where batch <= $upto and batch < coalesce(
+               (select arg_max(if(event = 'console_down', batch, null), event_id) from service_event
+                where event in ('console_down', 'console_up') and batch <= $upto
+                having arg_max(event, event_id) = 'console_down'), $upto + 1)"""
+    )
+    return frame.item() or 0
+
+
+def _in_portions(ledger: Ledger, versions: dict[int, list[_Version]]) -> Iterator[list[int]]:
+    """Group schedules so that not too many rows are read at once."""
+    counts = dict(
+        ledger.read("select schedule_id, count(*) from schedule_fire where batch <= $upto group by 1").iter_rows()
+    )
+    portion: list[int] = []
+    size = 0
+    for schedule_id in versions:
+        portion.append(schedule_id)
+        size += counts.get(schedule_id, 0)
+        if size >= FIRES_AT_ONCE or len(portion) >= 1_000:
+            yield portion
+            portion, size = [], 0
+    if portion:
+        yield portion
+
+
+def _settled(versions: list[_Version], rows: list[tuple[Any, ...]], last_tick: int) -> Iterator[tuple[int | None, str]]:
+    """Compare nominal times with the rows that settle them, in order; say what is missed, doubled or miscounted."""
+    owed: int | None = None
+    place = 0
+    for version in versions:
+        until = last_tick if version.until is None else version.until
+        due = _nominal(version.rule, version.since, until)
+        expected = next(due, None)
+        while place < len(rows) and (version.until is None or rows[place][4] <= until):
+            batch, first, last, count, _, outcome = rows[place]
+            place += 1
+            if not count:
+                if owed != first or first != last or outcome == "queued":
+                    yield batch, f"a queued run is released for {when(first)}, but none was queued for it"
+                owed = None
+                continue
+            if outcome == "queued":
+                owed = last
+            while expected is not None and expected < first:
+                yield batch, f"{when(expected)} was missed: no row settles it"
+                expected = next(due, None)
+            if expected != first:
+                yield batch, f"{when(first)} was settled before, or is no nominal time of the schedule"
+                continue
+            n = 0
+            while expected is not None and expected <= last:
+                n, reached = n + 1, expected
+                expected = next(due, None)
+            if n != count or reached != last:
+                yield batch, f"a row counts {count} nominal times from {when(first)} to {when(last)}, there are {n}"
+        while expected is not None:
+            yield None, f"{when(expected)} was missed: no row settles it"
+            expected = next(due, None)
+    for batch, first, *_ in rows[place:]:
+        yield batch, f"{when(first)} was settled when the schedule was no more"
+
+
+def _nominal(rule: Rule, after: int, until: int) -> Iterator[int]:
+    while True:
+        part = rule.occurrences(after, until, NOMINAL_AT_ONCE)
+        yield from part
+        if len(part) < NOMINAL_AT_ONCE:
+            return
+        after = part[-1]
+
+
+_FIRED = """
+    with runs as (
+        select batch, task_id, business, site, kind, event_id, (detail ->> '$.schedule_id')::bigint as schedule_id
+        from task_event where event = 'submit' and actor = 'schedule' and batch <= $upto
+    ), fires as (
+        select *, row_number() over (partition by task_id order by event_id) as nth
+        from schedule_fire where batch <= $upto
+    )
+    select 'schedules' as "check", f.batch, f.business, f.site, format('schedule {}', f.schedule_id) as thing, r.kind,
+           f.task_id,
+           case when (f.outcome = 'fired') <> (f.task_id is not null)
+                then format('{} for {}, {} a task', f.outcome, nominal_at, if(f.task_id is null, 'without', 'with'))
+                when nth > 1 then format('the run fired for {} was fired before', nominal_at)
+                else format('fired for {}, but its run was not submitted with it', nominal_at) end as what
+    from fires f left join runs r on r.task_id = f.task_id and r.batch = f.batch and r.schedule_id = f.schedule_id
+    where (f.outcome = 'fired') <> (f.task_id is not null) or (f.task_id is not null and (r.task_id is null or nth > 1))
+    union all
+    select 'schedules', r.batch, r.business, r.site, format('schedule {}', r.schedule_id), r.kind, r.task_id,
+           'a run was submitted that stands for no nominal time'
+    from runs r where r.task_id not in (select task_id from fires where task_id is not null)
+"""
+
+#: A run is submitted before the row that tells it was fired, so what it found waiting is asked at its submission.
+_WAITING_RUNS = f"""
+    with runs as (
+        select task_id, (detail ->> '$.schedule_id')::bigint as schedule_id from task_event
+        where event = 'submit' and batch <= $upto and contains(detail::varchar, '"schedule_id"')
+    ), switched as (
+        select schedule_id, task_id, event_id, event, kind,
+               to_status = 'New' or (to_status = 'Processing, queued' and kind in ({listed(SYSTEM_KINDS)})) as waits
+        from task_event join runs using (task_id) where batch <= $upto
+        qualify waits <> lag(waits, 1, false) over (partition by task_id order by event_id)
+    ), waiting as (
+        select *, lead(event_id, 1, {FOREVER}) over (partition by task_id order by event_id) as until
+        from switched qualify waits
+    ), fires as (
+        select *, outcome = 'fired' as fired from schedule_fire
+        where batch <= $upto and (outcome = 'fired' or reason = 'still_waiting')
+    ), walked as (
+        select *, max(until) over before > event_id as another_waits, arg_max(task_id, until) over before as which
+        from (select schedule_id, task_id, kind, event_id, event, until from waiting
+              union all select schedule_id, null, null, event_id, 'kept', 0 from fires where not fired)
+        window before as (partition by schedule_id order by event_id rows between unbounded preceding and 1 preceding)
+    )
+    select 'one waiting run' as "check", batch, business, site, format('schedule {{}}', schedule_id) as thing, kind,
+           task_id, format('fired for {{}}, while run #{{}} of it waited', nominal_at,
+                           which & {(1 << NUMBER_BITS) - 1}) as what
+    from fires join walked using (schedule_id, task_id) where event = 'submit' and another_waits
+    union all
+    select 'one waiting run', batch, business, site, format('schedule {{}}', schedule_id), null, null,
+           format('skipped for {{}} as if a run of it waited; none did', nominal_at)
+    from fires join walked using (schedule_id, event_id) where event = 'kept' and not coalesce(another_waits, false)
+"""
