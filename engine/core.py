@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from . import messages as m
 from .clock import Reading
 from .dispatch import ROLES, SERVES, Hold, Service, lane_of
-from .errors import Invalid, NotFound, Refused
+from .errors import Invalid, NotAllowed, NotFound, Refused
 from .ledger import Audit, Detail, QueueShift, ScheduleEvent, ServiceEvent, TaskEvent, TaskRow, make_id, new_row
 from .lifecycle import SYSTEM_KINDS, Kind, Reason, Status
 from .machine import ENGINE, Machine, Policy, Step
@@ -552,7 +552,8 @@ class Core(Machine):
 
     def _set_service(self, action: m.SetService) -> m.Outcome:
         service = self.queues.services.get((action.business, action.service))
-        self._require(Right.SERVE, action.business, service.site if service else None)
+        if not self._may(Right.SERVE, action.business, service.site if service else None):
+            raise NotAllowed(f"You may not {Right.SERVE} at {action.business}, or not this one; nothing was changed")
         if service is None:
             names = [name for business, name in self.queues.services if business == action.business]
             raise NotFound.named("service", action.service, names)

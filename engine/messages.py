@@ -212,7 +212,7 @@ Action = (
 
 
 class Command(NamedTuple):
-    """An action with who asks for it, and what he may. The same `request_id` within ten minutes gets the same outcome."""
+    """An action, who asks for it, and what he may. The same `request_id` within ten minutes gets the same outcome."""
 
     request_id: str
     actor: str

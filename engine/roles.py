@@ -1,8 +1,8 @@
 """Who may do what, and where: roles, grants, rights, and the one table that joins them. Pure.
 
 An actor has grants, each a role within a scope, and may do what any of them allows. Scope is everything for a platform
-admin, a business for its admin, a site for the others; what belongs to a business as a whole (its processors, its holds)
-lies beyond a site. Nothing is allowed that the table does not name.
+admin, a business for its admin, a site for the others; what belongs to a business as a whole (its processors, its
+holds) lies beyond a site. Nothing is allowed that the table does not name.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def may(grants: Grants, right: Right, business: str | None, site: str | None) ->
 def require(grants: Grants, right: Right, business: str | None, site: str | None) -> None:
     """Raise NotAllowed, naming right and place, unless some grant carries the right there.
 
-    The same words for a place that does not exist: nobody learns what others have.
+    The same words whether the place exists or not: nobody learns what others have. So name only what was asked for.
     """
     if not may(grants, right, business, site):
         where = " / ".join(part for part in (business, site) if part) or "the whole platform"

@@ -26,7 +26,8 @@ ONLY_IN = {
         "time comes from the engine's clock; beside it only ages of threads and the instants of a command line",
     ),
 }
-PURE = ("errors", "lifecycle", "ledger", "recurrence", "messages", "fleet", "task", "dispatch", "state", "machine",
+PURE = ("errors", "lifecycle", "ledger", "roles", "recurrence", "messages", "fleet", "task", "dispatch", "state",
+        "machine",
         "core", "outbox", "snapshot", "schema", "columns", "chain", "batch", "health")  # fmt: skip
 IMPURE_MODULES = {"os", "socket", "subprocess", "threading", "time", "random", "duckdb", "apscheduler", "queue"}
 

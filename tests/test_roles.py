@@ -1,0 +1,215 @@
+"""Every action, every role, own and other places: what the engine lets through, and that it leaves the rest alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import get_args
+
+import pytest
+
+from engine import messages as m
+from engine.clock import SECOND, Reading
+from engine.core import Core
+from engine.errors import NotAllowed
+from engine.ledger import LEDGER_TABLES, TaskRow
+from engine.lifecycle import Kind
+from engine.machine import Step
+from engine.recurrence import Rule
+from engine.roles import EVERYTHING, Grant, Grants, Right, Role, checked, may, require
+
+START = 1_780_000_000 * SECOND
+OWN, NEIGHBOUR, STRANGER = ("acme", "berlin"), ("acme", "oslo"), ("globex", "berlin")
+
+EVERY_NIGHT = Rule.cron_rule("30 2 * * *", "Europe/Berlin")
+
+Place = tuple[str, str]
+
+
+@dataclass
+class World:
+    """Two businesses with two sites each; at each site a task waits, a schedule stands, and a task was deleted."""
+
+    core: Core
+    waiting: dict[Place, int]
+    deleted: dict[Place, int]
+    finished: dict[Place, TaskRow]
+    schedules: dict[Place, int]
+    holds: dict[Place, int]
+    at: int = START
+
+    def ask(self, action: m.Action, grants: Grants = EVERYTHING) -> tuple[m.Outcome, Step]:
+        self.at += SECOND
+        command = m.Command(f"r{self.at}", "ann", action, grants)
+        step = self.core.step(Reading(self.at, self.at - START), [command])
+        ((_, outcome),) = step.outcomes
+        return outcome, step
+
+
+def world() -> World:
+    made = World(Core(), {}, {}, {}, {}, {})
+
+    def do(action: m.Action) -> int:
+        outcome, _ = made.ask(action)
+        assert outcome.refused is None, outcome
+        return int(outcome.changed[0]) if isinstance(outcome.changed[0], int) else 0
+
+    for business in ("acme", "globex"):
+        do(m.AddBusiness(business))
+        do(m.AddService(business, None, "processor", "processor", 1))
+        for site in ("berlin", "oslo"):
+            place = business, site
+            do(m.AddSite(*place, "Europe/Berlin"))
+            do(m.AddService(*place, f"explorer-{site}", "explorer", 2))
+            do(m.SetService(business, f"explorer-{site}", "draining"))
+            made.waiting[place] = do(m.Submit([task(place)]))
+            made.deleted[place] = do(m.Submit([task(place)]))
+            made.finished[place] = made.core.state.tasks[made.deleted[place]].row()._replace(
+                status="Processed", task_id=10_000 + made.deleted[place]
+            )
+            do(m.Delete([made.deleted[place]]))
+            made.schedules[place] = do(m.CreateSchedule(spec(place)))
+            made.holds[place] = do(m.PlaceHolds(business, [m.HoldTarget("user", "bob")], "quiet", site))
+    return made
+
+
+def task(place: Place) -> m.NewTask:
+    return m.NewTask(*place, Kind.SCAN, "Discovery", "ann", "ann")
+
+
+def spec(place: Place, name: str = "Nightly") -> m.ScheduleSpec:
+    return m.ScheduleSpec(name, *place, Kind.SCAN, EVERY_NIGHT, "ann")
+
+
+ADMINS = {Role.PLATFORM_ADMIN, Role.BUSINESS_ADMIN}
+OPERATORS = ADMINS | {Role.SITE_ADMIN}
+PLATFORM = {Role.PLATFORM_ADMIN}
+EVERYBODY = set(Role)
+
+Ask = Callable[[World, Place], m.Action]
+
+CELLS: dict[str, tuple[type, Ask, set[Role]]] = {
+    "submit": (m.Submit, lambda w, p: m.Submit([task(p)]), OPERATORS),
+    "refresh a widget": (m.RefreshWidget, lambda w, p: m.RefreshWidget(*p, "Assets"), EVERYBODY),
+    "stop": (m.Stop, lambda w, p: m.Stop([w.waiting[p]]), OPERATORS),
+    "delete": (m.Delete, lambda w, p: m.Delete([w.waiting[p]]), OPERATORS),
+    "hide": (
+        m.Delete, lambda w, p: m.Delete([w.finished[p].task_id], finished={w.finished[p].task_id: w.finished[p]}),
+        OPERATORS,
+    ),
+    "restore": (m.Restore, lambda w, p: m.Restore([w.deleted[p]]), OPERATORS),
+    "edit": (m.Edit, lambda w, p: m.Edit(w.waiting[p], 1, {"priority": 7}), OPERATORS),
+    "hold at a site": (m.PlaceHolds, lambda w, p: m.PlaceHolds(p[0], [m.HoldTarget("kind", "scan")], "", p[1]), ADMINS),
+    "lift": (m.LiftHolds, lambda w, p: m.LiftHolds([w.holds[p]]), ADMINS),
+    "create a schedule": (m.CreateSchedule, lambda w, p: m.CreateSchedule(spec(p, "Other")), OPERATORS),
+    "edit a schedule": (m.EditSchedule, lambda w, p: m.EditSchedule(w.schedules[p], 1, spec(p, "Late")), OPERATORS),
+    "remove a schedule": (m.RemoveSchedule, lambda w, p: m.RemoveSchedule(w.schedules[p]), OPERATORS),
+    "run a schedule now": (m.RunNow, lambda w, p: m.RunNow(w.schedules[p]), OPERATORS),
+    "add a service": (m.AddService, lambda w, p: m.AddService(*p, "new", "explorer", 1), OPERATORS),
+    "drain a service": (m.SetService, lambda w, p: m.SetService(p[0], f"explorer-{p[1]}", "offline"), OPERATORS),
+}  # fmt: skip
+"""What is done at a site: the action's type, how to ask for it, and who may where he has his role."""
+
+OF_A_BUSINESS: dict[str, tuple[type, Ask, set[Role]]] = {
+    "hold in a business": (m.PlaceHolds, lambda w, p: m.PlaceHolds(p[0], [m.HoldTarget("user", "cid")], ""), ADMINS),
+    "add a site": (m.AddSite, lambda w, p: m.AddSite(p[0], "paris"), ADMINS),
+    "add a processor": (m.AddService, lambda w, p: m.AddService(p[0], None, "new", "processor", 1), ADMINS),
+    "drain a processor": (m.SetService, lambda w, p: m.SetService(p[0], "processor", "draining"), ADMINS),
+}
+OF_THE_PLATFORM: dict[str, tuple[type, Ask, set[Role]]] = {
+    "hold everywhere": (m.PlaceHolds, lambda w, p: m.PlaceHolds(None, [m.HoldTarget("kind", "scan")], ""), PLATFORM),
+    "add a business": (m.AddBusiness, lambda w, p: m.AddBusiness("initech"), PLATFORM),
+    "note a drill": (m.NoteDrill, lambda w, p: m.NoteDrill("start", "surge", *p, {}), PLATFORM),
+}
+
+GRANT = {
+    Role.PLATFORM_ADMIN: Grant(Role.PLATFORM_ADMIN),
+    Role.BUSINESS_ADMIN: Grant(Role.BUSINESS_ADMIN, OWN[0]),
+    Role.SITE_ADMIN: Grant(Role.SITE_ADMIN, *OWN),
+    Role.SITE_USER: Grant(Role.SITE_USER, *OWN),
+}
+
+
+def reaches(role: Role, place: Place) -> bool:
+    """Tell, in words of its own, whether a role at the own site has to do with a place."""
+    if role is Role.PLATFORM_ADMIN:
+        return True
+    return place[0] == OWN[0] if role is Role.BUSINESS_ADMIN else place == OWN
+
+
+@cache
+def table() -> dict[str, tuple[type, Ask, set[Role]]]:
+    return {**CELLS, **OF_A_BUSINESS, **OF_THE_PLATFORM}
+
+
+def test_every_action_has_a_cell() -> None:
+    assert {cell[0] for cell in table().values()} == set(get_args(m.Action))
+
+
+@pytest.mark.parametrize("place", [OWN, NEIGHBOUR, STRANGER], ids=" ".join)
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("name", [*CELLS, *OF_A_BUSINESS, *OF_THE_PLATFORM])
+def test_an_action_goes_through_where_the_role_allows_it_and_changes_nothing_elsewhere(
+    name: str, role: Role, place: Place
+) -> None:
+    _, ask, roles = table()[name]
+    here = world()
+    outcome, step = here.ask(ask(here, place), [GRANT[role]])
+    allowed = role in roles and reaches(role, place)
+    changed = {t: len(getattr(step.rows, t)) for t in LEDGER_TABLES if t != "audit" and getattr(step.rows, t)}
+    if allowed:
+        assert outcome.refused is None
+        assert outcome.changed
+        assert changed or name == "note a drill"
+    else:
+        assert not outcome.changed
+        assert outcome.refused or outcome.skipped
+        assert not changed
+
+
+def test_what_somebody_may_not_touch_is_to_him_as_if_it_were_not_there() -> None:
+    here = world()
+    of_others, absent = here.waiting[STRANGER], 1 << 41
+    grants = [GRANT[Role.BUSINESS_ADMIN]]
+    outcome, _ = here.ask(m.Stop([of_others, absent]), grants)
+    assert [why for _, why in outcome.skipped] == ["not found, or already finished"] * 2
+    refusals = [
+        here.ask(m.SetService(business, "explorer-berlin", "offline"), grants)[0].refused or ""
+        for business in ("globex", "nowhere")
+    ]
+    assert refusals[0] == refusals[1].replace("nowhere", "globex")
+    refusals = [here.ask(m.Submit([task((b, "berlin"))]), grants)[0].refused or "" for b in ("globex", "nowhere")]
+    assert refusals[0] == refusals[1].replace("nowhere", "globex")
+
+
+def test_one_command_over_many_tasks_stops_those_that_are_ones_own() -> None:
+    here = world()
+    outcome, _ = here.ask(m.Stop(list(here.waiting.values())), [GRANT[Role.SITE_ADMIN]])
+    assert list(outcome.changed) == [here.waiting[OWN]]
+    assert len(outcome.skipped) == 3
+
+
+def test_several_grants_add_up() -> None:
+    grants = [Grant(Role.SITE_USER, *OWN), Grant(Role.SITE_ADMIN, *STRANGER)]
+    assert may(grants, Right.OPERATE, *STRANGER)
+    assert not may(grants, Right.OPERATE, *OWN)
+    assert may(grants, Right.SEE, *OWN)
+    assert not may([], Right.SEE, *OWN)
+
+
+def test_a_refusal_names_what_and_where() -> None:
+    with pytest.raises(NotAllowed, match=r"You may not pause and resume at acme / berlin; nothing was changed"):
+        require([GRANT[Role.SITE_ADMIN]], Right.HOLD, *OWN)
+    with pytest.raises(NotAllowed, match="the whole platform"):
+        require([GRANT[Role.BUSINESS_ADMIN]], Right.SETTINGS, None, None)
+
+
+@pytest.mark.parametrize(
+    ("role", "business", "site"),
+    [("king", None, None), ("platform_admin", "acme", None), ("business_admin", None, None),
+     ("business_admin", "acme", "berlin"), ("site_user", "acme", None), ("site_admin", None, "berlin")],
+)  # fmt: skip
+def test_a_grant_whose_scope_does_not_fit_its_role_is_refused(role: str, business: str, site: str) -> None:
+    with pytest.raises(NotAllowed):
+        checked(role, business, site)
