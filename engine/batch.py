@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from .chain import BLOCK, Canonical, in_order, link
 from .columns import columns_of, plain_columns, stored_columns
-from .ledger import LEDGER_TABLES, ROW_TYPES, AssetSeen, Rows
+from .ledger import KEYS, LEDGER_TABLES, ROW_TYPES, AssetSeen, Rows
 
 Bulk = Mapping[str, Iterable[pa.Table]]
 """Rows of a batch that are too many to hold: by table, blocks of plain columns in the order that the chain goes by, as
@@ -80,6 +80,8 @@ def _plain(rows: Rows) -> dict[str, dict[str, pa.Array]]:
             own = list({row.task_id: row for row in own}.values())
         elif table == "asset":
             own = _latest(own)
+        elif table in KEYS:  # an upsert can't touch a row twice
+            own = list({tuple(getattr(row, column) for column in KEYS[table]): row for row in own}.values())
         if own:
             plain[table] = plain_columns(table, own)
     return plain

@@ -16,7 +16,19 @@ from . import messages as m
 from .clock import Reading
 from .dispatch import ROLES, SERVES, Hold, Service, lane_of
 from .errors import Invalid, NotAllowed, NotFound, Refused
-from .ledger import Audit, Detail, QueueShift, ScheduleEvent, ServiceEvent, TaskEvent, TaskRow, make_id, new_row
+from .ledger import (
+    Audit,
+    Detail,
+    OneTimeLink,
+    QueueShift,
+    ScheduleEvent,
+    ServiceEvent,
+    SignIn,
+    TaskEvent,
+    TaskRow,
+    make_id,
+    new_row,
+)  # fmt: skip
 from .lifecycle import SYSTEM_KINDS, Kind, Reason, Status
 from .machine import ENGINE, Machine, Policy, Step
 from .roles import Right, may, require
@@ -589,6 +601,30 @@ class Core(Machine):
         self._audit(action.verb, "drill", action.drill, action.business, action.site, after=action.given)
         return m.Outcome(changed=[action.drill])
 
+    def _keep_users(self, action: m.KeepUsers) -> m.Outcome:
+        self._require(Right.USERS, action.business, None)
+        rows = self._step.rows
+        rows.account += action.accounts
+        rows.one_time_link += action.links
+        self._audit(
+            action.verb, "user", action.user, action.business, before=action.before, after=action.after,
+            reason=action.reason,
+        )
+        return m.Outcome(changed=[action.user])
+
+    def _keep_sign_in(self, action: m.KeepSignIn) -> m.Outcome:
+        """Everybody may, for himself; nobody for another."""
+        owned: tuple[SignIn | OneTimeLink, ...] = (*action.sign_ins, *action.links)
+        whose = {row.account for row in owned} | {account.name for account in action.accounts}
+        if whose != {self._actor}:
+            raise NotAllowed
+        rows = self._step.rows
+        rows.sign_in += action.sign_ins
+        rows.account += action.accounts
+        rows.one_time_link += action.links
+        self._audit(action.verb, "user", self._actor, None)
+        return m.Outcome(changed=[self._actor])
+
     def _business(self, name: str) -> Business:
         business = self.state.businesses.get(name)
         if business is None:
@@ -614,6 +650,8 @@ _COMMANDS: dict[type, str] = {
     m.AddService: "_add_service",
     m.SetService: "_set_service",
     m.NoteDrill: "_note_drill",
+    m.KeepUsers: "_keep_users",
+    m.KeepSignIn: "_keep_sign_in",
 }
 
 

@@ -243,6 +243,40 @@ class AssetSeen(NamedTuple):
     outlier_score: float | None
 
 
+class Account(NamedTuple):
+    """Somebody who may sign in, as he stands; upserted, not part of the ledger."""
+
+    name: str
+    password: str | None  #: argon2id; None until he has set one
+    disabled: bool
+    grants: Detail  #: {"grants": [[role, business, site], …]}
+    created_at: int
+    changed_at: int
+
+
+class SignIn(NamedTuple):
+    """A session, ended or not; upserted, not part of the ledger."""
+
+    token: str  #: SHA-256 of what his browser keeps
+    account: str
+    address: str
+    began_at: int
+    seen_at: int
+    ended_at: int | None
+
+
+class OneTimeLink(NamedTuple):
+    """A link that lets somebody set his password, once; upserted, not part of the ledger."""
+
+    token: str  #: SHA-256 of what the link carries
+    account: str
+    purpose: str
+    made_by: str
+    made_at: int
+    valid_until_at: int
+    used_at: int | None
+
+
 @dataclass(slots=True)
 class Rows:
     """All that one batch writes, table by table. The first seven are the ledger; the rest is derived or beside it."""
@@ -257,6 +291,9 @@ class Rows:
     task_done: list[TaskRow] = field(default_factory=list)
     widget_refresh: list[WidgetRefresh] = field(default_factory=list)
     asset: list[AssetSeen] = field(default_factory=list)
+    account: list[Account] = field(default_factory=list)
+    sign_in: list[SignIn] = field(default_factory=list)
+    one_time_link: list[OneTimeLink] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return any(getattr(self, name) for name in self.__slots__)
@@ -280,7 +317,18 @@ ROW_TYPES: dict[str, type[Any]] = {
     "task_done": TaskRow,
     "widget_refresh": WidgetRefresh,
     "asset": AssetSeen,
+    "account": Account,
+    "sign_in": SignIn,
+    "one_time_link": OneTimeLink,
 }
+KEYS: dict[str, tuple[str, ...]] = {
+    "asset": ("business", "site", "target"),
+    "account": ("name",),
+    "sign_in": ("token",),
+    "one_time_link": ("token",),
+}
+"""The tables beside the ledger whose rows are upserted, and by what."""
+
 LEDGER_TABLES = ("task_event", "service_event", "hold_event", "schedule_event", "schedule_fire", "queue_shift", "audit")
 NUMBERED_TABLES = ("task_event", "service_event", "hold_event", "schedule_event", "schedule_fire")
 """The tables that share one gap-free `event_id` sequence per business."""

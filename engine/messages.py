@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .ledger import AssetSeen, Detail, TaskRow
+from .ledger import Account, AssetSeen, Detail, OneTimeLink, SignIn, TaskRow
 from .lifecycle import Kind
 from .recurrence import Rule
 from .roles import EVERYTHING, Grants
@@ -204,10 +204,34 @@ class NoteDrill:
     given: Detail
 
 
+@dataclass(frozen=True, slots=True)
+class KeepUsers:
+    """Keep accounts and one-time links as somebody who manages users made them; `verb` is for the audit trail."""
+
+    verb: str
+    user: str
+    business: str | None  #: whose users; None: the platform's
+    accounts: Sequence[Account] = ()
+    links: Sequence[OneTimeLink] = ()
+    before: Detail | None = None
+    after: Detail | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeepSignIn:
+    """Keep what somebody did with an account of his own: signed in or out, used a link, set a password."""
+
+    verb: str
+    sign_ins: Sequence[SignIn] = ()
+    accounts: Sequence[Account] = ()
+    links: Sequence[OneTimeLink] = ()
+
+
 Action = (
     Submit | RefreshWidget | Stop | Delete | Restore | Edit | PlaceHolds | LiftHolds | CreateSchedule | EditSchedule
     | RemoveSchedule | RunNow | AddBusiness | AddSite | AddService | SetService
-    | NoteDrill
+    | NoteDrill | KeepUsers | KeepSignIn
 )  # fmt: skip
 
 

@@ -16,14 +16,11 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Iterator, Sequence
+from types import UnionType
 from typing import Any, Protocol
 
 from .errors import StoreError
-from .ledger import ROW_TYPES
-
-SCHEMA_VERSION = 1
-MIGRATIONS: tuple[tuple[int, str], ...] = ()
-"""(version, SQL that leads to it from the one before), ascending. A new store starts at SCHEMA_VERSION."""
+from .ledger import KEYS, ROW_TYPES
 
 
 class SqlCursor(Protocol):
@@ -34,9 +31,13 @@ class SqlCursor(Protocol):
     def fetchall(self) -> list[Any]: ...
 
 
-def migrate(cursor: SqlCursor, steps: Sequence[tuple[int, str]] = MIGRATIONS) -> None:
-    """Create the schema in a new store, or lead an older one to the newest version; the transaction is the caller's."""
-    newest = max((version for version, _ in steps), default=SCHEMA_VERSION)
+def migrate(cursor: SqlCursor, steps: Sequence[tuple[int, str]] | None = None) -> None:
+    """Create the schema in a new store, or lead an older one to the newest version; the transaction is the caller's.
+
+    Steps are pairs of a version and the SQL that leads to it from the one before, ascending; MIGRATIONS by default.
+    """
+    steps = MIGRATIONS if steps is None else steps
+    newest = max((version for version, _ in steps), default=1)
     if not cursor.execute("select 1 from duckdb_tables() where table_name = 'schema_version'").fetchall():
         for statement in _tables():
             cursor.execute(statement)
@@ -86,7 +87,8 @@ def _sql_type(column: str, hint: object) -> str:
         return "TIMESTAMP"
     if column.endswith("_s"):
         return "DECIMAL(18,6)"
-    (kind,) = (part for part in typing.get_args(hint) or (hint,) if part is not type(None))
+    options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, UnionType) else (hint,)
+    (kind,) = (part for part in options if part is not type(None))
     return _SQL_TYPES[typing.get_origin(kind) or kind]
 
 
@@ -119,11 +121,22 @@ _OWN_TABLES = {
 
 
 def _tables() -> Iterator[str]:
-    tables = {table: _columns(table) for table in (*ROW_TYPES, "task_live")} | _OWN_TABLES
-    for table, columns in tables.items():
-        key = ", primary key (business, site, target)" if table == "asset" else ""
-        yield f"create table {table} ({', '.join(f'{name} {kind}' for name, kind in columns.items())}{key})"
+    for table in (*ROW_TYPES, "task_live", *_OWN_TABLES):
+        yield _create(table)
     yield "insert into live_mark values (0)"
+
+
+def _create(table: str) -> str:
+    columns = [f"{name} {kind}" for name, kind in (_OWN_TABLES.get(table) or _columns(table)).items()]
+    if table in KEYS:
+        columns.append(f"primary key ({', '.join(KEYS[table])})")
+    return f"create table {table} ({', '.join(columns)})"
+
+
+MIGRATIONS: tuple[tuple[int, str], ...] = (
+    (2, "; ".join(_create(table) for table in ("account", "sign_in", "one_time_link"))),
+)
+"""What leads older stores to the newest version. A new store starts there."""
 
 
 def append(table: str) -> str:
@@ -137,7 +150,8 @@ def append(table: str) -> str:
                 outlier_score = coalesce(excluded.outlier_score, outlier_score),
                 last_seen_at = greatest(excluded.last_seen_at, last_seen_at)
         """
-    return f"insert into {table} by name from incoming_{table}"
+    verb = "insert or replace" if table in KEYS else "insert"
+    return f"{verb} into {table} by name from incoming_{table}"
 
 
 # --- views
@@ -200,6 +214,9 @@ _TABLES = {
     "live_mark": "The batch as of which task_live was published",
     "widget_refresh": "One finished refresh of a dashboard's widget",
     "asset": "Assets as the last processed task saw them",
+    "account": "Those who may sign in, as they stand",
+    "sign_in": "Sessions, ended or not",
+    "one_time_link": "Links that let somebody set his password, once",
     "batch": "One row per commit: a link of the chain over all ledger rows",
     "schema_version": "The version of this schema",
     "task_finished": "Finished tasks, the newest version of each row",
@@ -211,6 +228,21 @@ _TABLES = {
 }
 
 _COLUMNS = {
+    "account": "Whose it is",
+    "address": "From where",
+    "began_at": "When it began (UTC)",
+    "changed_at": "When it was last changed (UTC)",
+    "disabled": "Whether the account may not sign in",
+    "ended_at": "When it was ended; empty while it lasts (UTC)",
+    "grants": "What the account may: role, business and site of each grant, as JSON",
+    "made_at": "When it was made (UTC)",
+    "made_by": "Who made it",
+    "password": "Its argon2id hash; empty until one was set",
+    "purpose": "invite or reset",
+    "seen_at": "When it was last used (UTC)",
+    "token": "SHA-256 of the secret, which is kept nowhere here",
+    "used_at": "When it was used; empty until then (UTC)",
+    "valid_until_at": "Until when it can be used (UTC)",
     "action": "What the actor asked for",
     "actor": "Who performed it: a user, a service, engine, dispatcher, import, cli:<user>",
     "after": "The object after the change, as JSON",
@@ -326,6 +358,7 @@ _COLUMNS = {
     "widget_refresh.run_s": "Seconds of running",
     "widget_refresh.wait_s": "Seconds waited for a processor",
     "asset.target": "The asset's address",
+    "account.created_at": "When the account was made (UTC)",
     "live_mark.batch": "The batch as of which task_live was published",
     "schema_version.version": "The version of this schema",
 }

@@ -13,7 +13,7 @@ from engine import messages as m
 from engine.clock import SECOND, Reading
 from engine.core import Core
 from engine.errors import NotAllowed
-from engine.ledger import LEDGER_TABLES, TaskRow
+from engine.ledger import LEDGER_TABLES, Account, SignIn, TaskRow
 from engine.lifecycle import Kind
 from engine.machine import Step
 from engine.recurrence import Rule
@@ -82,6 +82,10 @@ def spec(place: Place, name: str = "Nightly") -> m.ScheduleSpec:
     return m.ScheduleSpec(name, *place, Kind.SCAN, EVERY_NIGHT, "ann")
 
 
+def account(name: str) -> Account:
+    return Account(name, None, False, {"grants": []}, START, START)
+
+
 ADMINS = {Role.PLATFORM_ADMIN, Role.BUSINESS_ADMIN}
 OPERATORS = ADMINS | {Role.SITE_ADMIN}
 PLATFORM = {Role.PLATFORM_ADMIN}
@@ -113,6 +117,7 @@ CELLS: dict[str, tuple[type, Ask, set[Role]]] = {
 
 OF_A_BUSINESS: dict[str, tuple[type, Ask, set[Role]]] = {
     "hold in a business": (m.PlaceHolds, lambda w, p: m.PlaceHolds(p[0], [m.HoldTarget("user", "cid")], ""), ADMINS),
+    "keep users": (m.KeepUsers, lambda w, p: m.KeepUsers("invite", "bob", p[0], [account("bob")]), ADMINS),
     "add a site": (m.AddSite, lambda w, p: m.AddSite(p[0], "paris"), ADMINS),
     "add a processor": (m.AddService, lambda w, p: m.AddService(p[0], None, "new", "processor", 1), ADMINS),
     "drain a processor": (m.SetService, lambda w, p: m.SetService(p[0], "processor", "draining"), ADMINS),
@@ -144,7 +149,23 @@ def table() -> dict[str, tuple[type, Ask, set[Role]]]:
 
 
 def test_every_action_has_a_cell() -> None:
-    assert {cell[0] for cell in table().values()} == set(get_args(m.Action))
+    assert {cell[0] for cell in table().values()} == set(get_args(m.Action)) - {m.KeepSignIn}
+
+
+def test_everybody_signs_in_for_himself_and_nobody_for_another() -> None:
+    here = world()
+    mine = SignIn("0" * 64, "ann", "127.0.0.1", START, START, None)
+    outcome, step = here.ask(m.KeepSignIn("sign_in", [mine]), [])
+    assert (outcome.changed, step.rows.sign_in) == (["ann"], [mine])
+    for forged in (
+        m.KeepSignIn("sign_in", [mine._replace(account="bob")]),
+        m.KeepSignIn("sign_in", [mine], [account("bob")]),
+        m.KeepSignIn("sign_in"),
+    ):
+        outcome, step = here.ask(forged, [])
+        assert outcome.refused
+        assert not step.rows.sign_in
+        assert not step.rows.account
 
 
 @pytest.mark.parametrize("place", [OWN, NEIGHBOUR, STRANGER], ids=" ".join)
@@ -161,11 +182,12 @@ def test_an_action_goes_through_where_the_role_allows_it_and_changes_nothing_els
     if allowed:
         assert outcome.refused is None
         assert outcome.changed
-        assert changed or name == "note a drill"
+        assert changed or name == "note a drill" or step.rows.account
     else:
         assert not outcome.changed
         assert outcome.refused or outcome.skipped
         assert not changed
+        assert not step.rows.account
 
 
 def test_what_somebody_may_not_touch_is_to_him_as_if_it_were_not_there() -> None:

@@ -26,8 +26,20 @@ from engine.chain import BLOCK, HEAD, KEY
 from engine.clock import HOUR, MINUTE, SECOND
 from engine.columns import plain_columns, plain_schema
 from engine.errors import StoreDamaged, StoreError, StoreFull, StoreInUse
-from engine.ledger import LEDGER_TABLES, ROW_TYPES, AssetSeen, Audit, QueueShift, Rows, TaskEvent, TaskRow, make_id
-from engine.schema import TYPES, migrate
+from engine.ledger import (
+    KEYS,
+    LEDGER_TABLES,
+    ROW_TYPES,
+    Account,
+    AssetSeen,
+    Audit,
+    QueueShift,
+    Rows,
+    TaskEvent,
+    TaskRow,
+    make_id,
+)  # fmt: skip
+from engine.schema import MIGRATIONS, TYPES, migrate
 from engine.store import DATABASE, Store, whole
 
 NOW = 1_800_000_000_000_000
@@ -107,7 +119,7 @@ def commit(store: Store, **tables: list[Any]) -> int:
 # --- what goes in comes out
 
 
-@pytest.mark.parametrize("table", [table for table in ROW_TYPES if table != "asset"])
+@pytest.mark.parametrize("table", [table for table in ROW_TYPES if table not in KEYS])
 def test_rows_come_back_from_a_reopened_store_as_they_were(tmp_path: Path, table: str) -> None:
     rows = made_up(table, 300, random.Random(table))
     if table == "task_done":
@@ -551,16 +563,35 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
 def test_an_older_schema_is_led_to_the_newest_or_left_as_it_was(tmp_path: Path) -> None:
     Store.open(tmp_path).close()
     con = duckdb.connect(str(tmp_path / DATABASE))
-    steps = ((2, "create table extra (batch bigint)"), (3, "alter table extra add column batch2 bigint; bad sql"))
+    newest = MIGRATIONS[-1][0]
+    steps = (
+        (newest + 1, "create table extra (batch bigint)"),
+        (newest + 2, "alter table extra add column batch2 bigint; bad sql"),
+    )
     with pytest.raises(duckdb.Error), whole(con):
         migrate(con, steps)
-    assert con.sql("select version from schema_version").fetchall() == [(1,)]
+    assert con.sql("select version from schema_version").fetchall() == [(newest,)]
     assert con.sql("select * from duckdb_tables() where table_name = 'extra'").fetchall() == []
     with whole(con):
         migrate(con, steps[:1])
-    assert con.sql("select version from schema_version").fetchall() == [(2,)]
+    assert con.sql("select version from schema_version").fetchall() == [(newest + 1,)]
     assert con.sql("select count(*) from extra").fetchall() == [(0,)]
     con.close()
+
+
+def test_a_store_from_before_there_were_accounts_gets_their_tables(tmp_path: Path) -> None:
+    with Store.open(tmp_path) as store:
+        commit(store, audit=[audit(1)])
+        with store.transaction() as cursor:
+            for table in ("account", "sign_in", "one_time_link"):
+                cursor.execute(f"drop table {table}").fetchall()
+            cursor.execute("update schema_version set version = 1").fetchall()
+    ann = Account("ann", None, False, {"grants": []}, NOW, NOW)
+    with Store.open(tmp_path) as store:
+        commit(store, account=[ann])
+        commit(store, account=[ann, ann._replace(disabled=True)])
+        assert store.rows("account") == [ann._replace(disabled=True)]
+        assert store.read("select count(*) from audit").item() == 1
 
 
 def test_too_little_space_is_told_before_the_disk_is_full(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,327 @@
+"""Accounts, sign-in and sessions, on a real store and core and a clock that the test moves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from argon2 import PasswordHasher
+
+from engine import messages as m
+from engine.access import (
+    FIRST_DELAY,
+    GUESS_SPAN,
+    GUESSES_AT_AN_ACCOUNT,
+    GUESSES_FROM_AN_ADDRESS,
+    IDLE,
+    LINK_VALID,
+    LONGEST,
+    Access,
+    Actor,
+    SignedOut,
+    Throttled,
+    WrongCredentials,
+)  # fmt: skip
+from engine.clock import HOUR, MINUTE, SECOND, Reading
+from engine.core import Core
+from engine.errors import CommitFailed, Invalid, NotAllowed, NotFound, Refused
+from engine.outbox import Outbox
+from engine.roles import EVERYTHING, Grant, Role
+from engine.store import Store
+
+START = 1_780_000_000 * SECOND
+PASSWORD, OTHER = "correct horse battery", "wrong horse battery"
+HERE, THERE = "127.0.0.1", "127.0.0.2"
+CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+
+PLATFORM = Actor("root", EVERYTHING)
+ACME_ADMIN = Actor("ada", (Grant(Role.BUSINESS_ADMIN, "acme"),))
+SITE_USER = Grant(Role.SITE_USER, "acme", "berlin")
+
+
+class Desk:
+    """An access desk over a store, whose commands are committed at once; `breaks` lets the next commit fail."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.now, self.breaks = folder, START, False
+        self.core = Core()
+        self.open()
+        for action in (m.AddBusiness("acme"), m.AddSite("acme", "berlin"), m.AddBusiness("globex")):
+            self.keep(m.Command(f"founding-{self.now}", "fleet", action))
+
+    def open(self) -> None:
+        self.store = Store.open(self.folder)
+        self.outbox = Outbox(self.store.batch)
+        self.access = Access(self.store, self.keep, lambda: self.now, CHEAP)
+
+    def reopen(self) -> None:
+        self.store.close()
+        self.open()
+
+    def keep(self, command: m.Command) -> m.Outcome:
+        if self.breaks:
+            self.breaks = False
+            raise CommitFailed
+        self.now += 1
+        step = self.core.step(Reading(self.now, self.now - START), [command])
+        self.outbox.add(step)
+        batch = self.outbox.seal()
+        assert batch is not None
+        if batch.rows:
+            self.store.commit(batch.number, batch.now, batch.rows)
+        self.outbox.settle(batch)
+        ((_, outcome),) = step.outcomes
+        return outcome
+
+    def user(self, name: str, *grants: Grant, by: Actor = PLATFORM) -> str:
+        """Invite somebody who sets the usual password; return the token of the session that this begins."""
+        return self.access.use_link(self.access.invite(by, name, grants or (SITE_USER,)), PASSWORD, HERE)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    desk = Desk(tmp_path / "store")
+    yield desk
+    desk.store.close()
+
+
+def audits(desk: Desk) -> list[tuple[str, str, str]]:
+    rows = desk.store.read("select actor, action, object_id from audit where object_kind = 'user' order by audit_id")
+    return [tuple(row) for row in rows.rows()]
+
+
+# --- the first admin, invitations, resets
+
+
+def test_the_first_link_makes_the_platforms_admin_and_there_is_none_after_that(desk: Desk) -> None:
+    secret = desk.access.first_link()
+    assert secret is not None
+    token = desk.access.use_link(secret, PASSWORD, HERE)
+    assert desk.access.who(token) == Actor("admin", (Grant(Role.PLATFORM_ADMIN),))
+    assert desk.access.first_link() is None
+    desk.reopen()
+    assert desk.access.first_link() is None
+    assert audits(desk)[:2] == [("console", "invite", "admin"), ("admin", "set_password", "admin")]
+
+
+def test_a_first_link_that_was_not_used_gives_way_to_that_of_the_next_start(desk: Desk) -> None:
+    first = desk.access.first_link()
+    desk.reopen()
+    second = desk.access.first_link()
+    assert first is not None
+    assert second is not None
+    with pytest.raises(NotFound):
+        desk.access.use_link(first, PASSWORD, HERE)
+    assert desk.access.use_link(second, PASSWORD, HERE)
+
+
+def test_a_link_works_once_and_for_two_days_also_over_a_restart(desk: Desk) -> None:
+    secret = desk.access.invite(PLATFORM, "bob", [SITE_USER])
+    desk.reopen()
+    desk.access.use_link(secret, PASSWORD, HERE)
+    for _ in range(2):
+        with pytest.raises(NotFound, match="ask for a new one"):
+            desk.access.use_link(secret, OTHER, HERE)
+        desk.reopen()
+    late = desk.access.invite(PLATFORM, "cid", [SITE_USER])
+    desk.now += LINK_VALID
+    with pytest.raises(NotFound):
+        desk.access.use_link(late, PASSWORD, HERE)
+    with pytest.raises(NotFound):
+        desk.access.use_link("made up", PASSWORD, HERE)
+
+
+def test_a_commit_that_fails_leaves_a_link_to_be_used_again(desk: Desk) -> None:
+    secret = desk.access.invite(PLATFORM, "bob", [SITE_USER])
+    desk.breaks = True
+    with pytest.raises(CommitFailed):
+        desk.access.use_link(secret, PASSWORD, HERE)
+    assert desk.access.who(desk.access.use_link(secret, PASSWORD, HERE))
+
+
+def test_a_reset_changes_the_password_and_ends_what_was_open(desk: Desk) -> None:
+    before = desk.user("bob")
+    secret = desk.access.reset(PLATFORM, "bob")
+    assert desk.access.who(before), "the old password works until a new one is set"
+    after = desk.access.use_link(secret, OTHER, THERE)
+    assert desk.access.who(before) is None
+    assert desk.access.who(after)
+    with pytest.raises(WrongCredentials):
+        desk.access.sign_in("bob", PASSWORD, HERE)
+    desk.reopen()
+    assert desk.access.who(before) is None
+    assert desk.access.sign_in("bob", OTHER, HERE)
+
+
+@pytest.mark.parametrize("password", ["", "short", "x" * 1_001])
+def test_a_password_too_short_or_too_long_is_refused_and_the_link_stays(desk: Desk, password: str) -> None:
+    secret = desk.access.invite(PLATFORM, "bob", [SITE_USER])
+    with pytest.raises(Invalid, match="10 to 1,000 characters"):
+        desk.access.use_link(secret, password, HERE)
+    assert desk.access.use_link(secret, PASSWORD, HERE)
+
+
+@pytest.mark.parametrize("name", ["", " bob", "bob/../ann", "b" * 65, "bob\n", "<b>"])
+def test_names_that_could_mislead_are_refused(desk: Desk, name: str) -> None:
+    with pytest.raises(Invalid):
+        desk.access.invite(PLATFORM, name, [SITE_USER])
+
+
+def test_neither_passwords_nor_tokens_nor_links_are_kept_as_they_are(desk: Desk) -> None:
+    secret = desk.access.invite(PLATFORM, "bob", [SITE_USER])
+    token = desk.access.use_link(secret, PASSWORD, HERE)
+    tables = ("account", "sign_in", "one_time_link", "audit")
+    kept = "".join(str(desk.store.read(f"select * from {table}").rows()) for table in tables)
+    assert "$argon2id$" in kept
+    for confidential in (PASSWORD, token, secret):
+        assert confidential not in kept
+
+
+# --- sessions
+
+
+def test_a_session_outlives_a_restart_and_ends_with_signing_out(desk: Desk) -> None:
+    token = desk.user("bob")
+    desk.reopen()
+    assert desk.access.who(token) == Actor("bob", (SITE_USER,))
+    desk.access.sign_out(token)
+    assert desk.access.who(token) is None
+    desk.access.sign_out(token)
+    desk.reopen()
+    assert desk.access.who(token) is None
+    with pytest.raises(SignedOut):
+        desk.access.require(token)
+
+
+def test_a_session_ends_when_idle_and_at_last_even_when_used(desk: Desk) -> None:
+    idle, used = desk.user("bob"), desk.access.sign_in("bob", PASSWORD, HERE)
+    began = desk.now
+    desk.now += IDLE - MINUTE
+    assert desk.access.who(used)
+    desk.now += 2 * MINUTE
+    assert desk.access.who(idle) is None
+    while desk.now + 20 * MINUTE < began + LONGEST:
+        desk.now += 20 * MINUTE
+        assert desk.access.who(used)
+    desk.now = began + LONGEST + MINUTE
+    assert desk.access.who(used) is None
+
+
+def test_each_sign_in_has_a_token_of_its_own_and_nobody_can_choose_one(desk: Desk) -> None:
+    tokens = {desk.user("bob"), *(desk.access.sign_in("bob", PASSWORD, HERE) for _ in range(3))}
+    assert len(tokens) == 4
+    assert all(desk.access.who(token) for token in tokens)
+    for stranger in (None, "", "0", "a" * 43, "\x00"):
+        assert desk.access.who(stranger) is None
+
+
+def test_disabling_ends_open_sessions_at_once_and_bars_the_door_until_enabled(desk: Desk) -> None:
+    token = desk.user("bob")
+    desk.access.disable(PLATFORM, "bob")
+    assert desk.access.who(token) is None
+    with pytest.raises(WrongCredentials):
+        desk.access.sign_in("bob", PASSWORD, HERE)
+    desk.access.disable(PLATFORM, "bob", disabled=False)
+    assert desk.access.who(token) is None, "what was open stays closed"
+    assert desk.access.sign_in("bob", PASSWORD, HERE)
+    with pytest.raises(Refused, match="another admin"):
+        desk.access.disable(Actor("bob", EVERYTHING), "bob")
+
+
+# --- guessing
+
+
+def test_a_wrong_name_and_a_wrong_password_are_told_alike(desk: Desk) -> None:
+    desk.user("bob")
+    told = []
+    for name, password in (("bob", OTHER), ("nobody", PASSWORD), ("", ""), ("bob", "")):
+        with pytest.raises(WrongCredentials) as error:
+            desk.access.sign_in(name, password, THERE)
+        told.append(str(error.value))
+    assert len(set(told)) == 1
+    desk.access.invite(PLATFORM, "cid", [SITE_USER])
+    with pytest.raises(WrongCredentials):
+        desk.access.sign_in("cid", "", HERE)
+
+
+def test_of_a_thousand_guesses_few_are_looked_at_and_the_owner_still_gets_in_from_elsewhere(desk: Desk) -> None:
+    desk.user("bob")
+    looked_at = 0
+    for n in range(1_000):
+        desk.now += SECOND // 10
+        try:
+            desk.access.sign_in("bob", f"guess {n}", THERE)
+        except WrongCredentials:
+            looked_at += 1
+        except Throttled:
+            pass
+    assert GUESSES_AT_AN_ACCOUNT <= looked_at <= 25
+    with pytest.raises(Throttled, match="try again in"):
+        desk.access.sign_in("bob", PASSWORD, THERE)
+    assert desk.access.sign_in("bob", PASSWORD, HERE)
+    desk.now += GUESS_SPAN + HOUR
+    assert desk.access.sign_in("bob", PASSWORD, THERE), "nobody is locked out for ever"
+
+
+def test_guesses_over_many_names_from_one_address_are_throttled_too(desk: Desk) -> None:
+    looked_at = 0
+    for n in range(500):
+        desk.now += SECOND // 100
+        try:
+            desk.access.sign_in(f"user-{n}", OTHER, THERE)
+        except WrongCredentials:
+            looked_at += 1
+        except Throttled:
+            pass
+    assert looked_at == GUESSES_FROM_AN_ADDRESS
+
+
+def test_the_wait_doubles_with_each_further_wrong_guess(desk: Desk) -> None:
+    desk.user("bob")
+    for _ in range(GUESSES_AT_AN_ACCOUNT):
+        with pytest.raises(WrongCredentials):
+            desk.access.sign_in("bob", OTHER, THERE)
+    waits = []
+    for _ in range(3):
+        with pytest.raises(Throttled) as told:
+            desk.access.sign_in("bob", OTHER, THERE)
+        waits.append(told.value.facts["wait_us"])
+        desk.now += waits[-1]
+        with pytest.raises(WrongCredentials):
+            desk.access.sign_in("bob", OTHER, THERE)
+    assert [round(wait / FIRST_DELAY) for wait in waits] == [1, 2, 4]
+
+
+# --- who manages whom
+
+
+def test_a_business_admin_manages_users_of_his_business_and_nobody_elses(desk: Desk) -> None:
+    desk.access.invite(ACME_ADMIN, "bob", [SITE_USER])
+    for grant in (Grant(Role.PLATFORM_ADMIN), Grant(Role.SITE_USER, "globex", "berlin")):
+        with pytest.raises(NotAllowed):
+            desk.access.invite(ACME_ADMIN, "eve", [grant])
+    desk.access.invite(PLATFORM, "both", [SITE_USER, Grant(Role.SITE_USER, "globex", "berlin")])
+    desk.access.invite(PLATFORM, "root2", [Grant(Role.PLATFORM_ADMIN)])
+    assert [account.name for account in desk.access.users(ACME_ADMIN)] == ["bob"]
+    for name in ("both", "root2", "nobody"):
+        for act in (desk.access.reset, desk.access.disable):
+            with pytest.raises(NotFound, match="There is no user"):
+                act(ACME_ADMIN, name)
+    with pytest.raises(Refused, match="already"):
+        desk.access.invite(ACME_ADMIN, "root2", [SITE_USER])
+    assert {a.name for a in desk.access.users(PLATFORM)} == {"bob", "both", "root2"}
+    assert desk.access.users(Actor("sam", (SITE_USER,))) == []
+
+
+def test_an_invitation_can_be_renewed_until_a_password_is_set(desk: Desk) -> None:
+    first = desk.access.invite(PLATFORM, "bob", [SITE_USER])
+    second = desk.access.invite(PLATFORM, "bob", [Grant(Role.SITE_ADMIN, "acme", "berlin")])
+    with pytest.raises(NotFound):
+        desk.access.use_link(first, PASSWORD, HERE)
+    token = desk.access.use_link(second, PASSWORD, HERE)
+    actor = desk.access.who(token)
+    assert actor is not None
+    assert actor.grants == (Grant(Role.SITE_ADMIN, "acme", "berlin"),)
+    with pytest.raises(Refused, match="already"):
+        desk.access.invite(PLATFORM, "bob", [SITE_USER])
