@@ -161,6 +161,7 @@ def differences(store: Store) -> pl.DataFrame:
                       from (select *, 1 as times from ({stored})
                             union all by name select *, -1 as times from recomputed)
                       group by all having surplus <> 0), unnest(range(abs(surplus)))
+                order by all
             """
             frame: pl.DataFrame = cursor.sql(sides).pl()
             found.append(frame.select(pl.lit(table).alias("table"), pl.all()))

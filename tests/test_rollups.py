@@ -448,6 +448,6 @@ def test_a_spoiled_row_is_told(store: Store, ledger: Ledger) -> None:
         cursor.execute("update queue_minute set highest = 7 where level = 'site'").fetchall()
     found = rollups.differences(store)
     assert found.select("table", "side", "level", "highest").rows() == [
-        ("queue_minute", "stored", "site", 7),
         ("queue_minute", "recomputed", "site", 1),
+        ("queue_minute", "stored", "site", 7),
     ]
