@@ -215,7 +215,9 @@ class Access:
     def invite(self, by: Actor, name: str, grants: Sequence[Grant]) -> str:
         """Make an account, or renew the invitation of one without a password; return the link's secret."""
         if not NAME.fullmatch(name):
-            raise Invalid("A user's name has 1 to 64 letters, digits, spaces and . _ @ ' -; a letter or digit at both ends")
+            raise Invalid(
+                "A user's name has 1 to 64 letters, digits, spaces and . _ @ ' -, with a letter or digit at both ends"
+            )
         if not grants:
             raise Invalid("A user needs at least one role")
         for grant in grants:
