@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 
 from engine import web
+from engine.access import LINK
 from engine.console import launch
 from engine.settings import data_folder
 
@@ -22,10 +23,16 @@ logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name
 logging.getLogger("apscheduler").setLevel(logging.WARNING)  # it tells of every run of every job
 
 
+def welcome(secret: str) -> None:
+    """Tell how the first admin gets in."""
+    address = f"http://localhost:{st.get_option('server.port')}{LINK}{secret}"
+    logging.getLogger("drainboard").warning("Nobody can sign in yet. Make the first admin, once: %s", address)
+
+
 @asynccontextmanager
 async def lifespan(_: object) -> AsyncIterator[None]:
     """Bring the console up with the server and down with it."""
-    console = launch(data_folder())
+    console = launch(data_folder(), welcome)
     for module in ("plotly.graph_objects", "polars", "pyarrow"):
         importlib.import_module(module)
     # What is loaded now stays: a full collection after each page run would walk all of it, holding the interpreter.

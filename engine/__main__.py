@@ -24,6 +24,7 @@ from .errors import DrainboardError, Refused, StoreInUse
 from .fleet import load_file
 from .joblogs import FORMATS
 from .lifecycle import Kind
+from .roles import Role
 from .settings import data_folder, load
 from .store import Store
 
@@ -76,6 +77,12 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--column", action="append", default=[], metavar="NAME=COLUMN", help="map a csv column")
     add("health", _ask("health"), "report the four health-check signals with their evidence")
     add("verify", _verify, "check the ledger, and that all the rest follows from it")
+    one = add("user", _user, "invite a user, let one set a new password, disable, enable or list them")
+    one.add_argument("do", choices=("add", "invite", "reset", "list", "disable", "enable"))
+    one.add_argument("name", nargs="?", default="", metavar="NAME")
+    one.add_argument("--role", default="", choices=[role.value for role in Role], help="needed to add or invite")
+    one.add_argument("--business", help="where the role holds; none for a platform_admin")
+    one.add_argument("--site", help="where the role holds; for site_admin and site_user")
     one = add("backup", _backup, "copy the store into a new folder, also while a console runs")
     one.add_argument("target", metavar="FOLDER")
     one = add("restore", _restore, "put a backup in the store's place; what was there is kept")
@@ -154,6 +161,12 @@ def _verify(folder: Path, options: argparse.Namespace) -> verbs.Reply:
     if not (folder / STORE).exists():
         return verbs.Reply(0, f"There is no store in {folder}: nothing to verify.", {"findings": []})
     return _carry_out(folder, "verify", {})
+
+
+def _user(folder: Path, options: argparse.Namespace) -> verbs.Reply:
+    arguments = {"do": options.do, "name": options.name, "role": options.role, "business": options.business,
+                 "site": options.site}  # fmt: skip
+    return _carry_out(folder, "user", arguments)
 
 
 def _backup(folder: Path, options: argparse.Namespace) -> verbs.Reply:

@@ -37,6 +37,7 @@ SHORTEST_PASSWORD, LONGEST_PASSWORD = 10, 1_000
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._@'-]{0,62}[A-Za-z0-9]|[A-Za-z0-9]")
 FIRST_ADMIN = "admin"
 INVITE, RESET = "invite", "reset"
+LINK = "/auth/link/"  #: where the web app answers to a link, before its secret
 
 GUESSES_AT_AN_ACCOUNT = 5  #: wrong ones from one address
 GUESSES_FROM_AN_ADDRESS = 20

@@ -13,10 +13,12 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from . import verbs
+from .access import Access
 from .control import Control, Reply, Request
 from .drills import Drills
 from .errors import Busy, DrainboardError
@@ -30,6 +32,7 @@ log = logging.getLogger("drainboard")
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 STORE, SEEDING = "store", "seeding"
+KEPT_WITHIN = 30.0  #: seconds in which what concerns accounts should be durable
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +45,20 @@ class Stage:
 
 
 class Console:
-    """Start with `start`, read `stage`, `engine` and `drills`, end with `close`."""
+    """Start with `start`, read `stage`, `engine`, `access` and `drills`, end with `close`.
 
-    def __init__(self, folder: Path, *, seed: bool = True) -> None:
+    While nobody can sign in yet, `welcome` gets the secret of the link that makes the first admin.
+    """
+
+    def __init__(self, folder: Path, *, seed: bool = True, welcome: Callable[[str], None] | None = None) -> None:
         self.folder = folder
         self.settings: Settings = load(folder)
         self.fleet: Fleet = load_file(fleet_file(folder))
         self.engine: Engine | None = None
+        self.access: Access | None = None
         self.drills: Drills | None = None
         self.stage = Stage("starting")
-        self._seed = seed
+        self._seed, self._welcome = seed, welcome
         self._child: subprocess.Popen[str] | None = None
         self._closing = False
         self._control: Control | None = None
@@ -97,9 +104,13 @@ class Console:
             if not engine.snapshot.zones:
                 self._found(engine)
             self.drills = Drills(engine, world, self.fleet)
+            self.access = Access(engine.store, lambda c: engine.do(c).result(KEPT_WITHIN), lambda: engine.now)
             self._control = Control(self.folder, self._answer)
             self.engine = engine
             self.stage = Stage("live", 1.0)
+            secret = self.access.first_link() if self._welcome is not None else None
+            if secret is not None and self._welcome is not None:
+                self._welcome(secret)
         except DrainboardError as error:
             log.error("%s", error)
             self.stage = Stage("failed", 0.0, str(error))
@@ -117,7 +128,8 @@ class Console:
         if self.engine is None:
             raise Busy("The console is not ready yet; try again shortly")
         context = verbs.Context(
-            self.folder / STORE, self.settings, self.engine.store, str(request["actor"]), self.engine, self.drills
+            self.folder / STORE, self.settings, self.engine.store, str(request["actor"]), self.engine, self.drills,
+            self.access,
         )
         return asdict(verbs.carry_out(context, request["verb"], request["arguments"]))
 
@@ -154,11 +166,11 @@ def fleet_file(folder: Path) -> Path:
 _current: Console | None = None
 
 
-def launch(folder: Path) -> Console:
+def launch(folder: Path, welcome: Callable[[str], None]) -> Console:
     """Start this process's one console without waiting for it."""
     global _current
     if _current is None:
-        _current = Console(folder).start()
+        _current = Console(folder, welcome=welcome).start()
     return _current
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 from . import health, history, imports, messages, rollups, verify
+from .access import LINK, Access, Actor
 from .batch import Bulk
 from .clock import Reading
 from .core import Core
@@ -24,6 +25,7 @@ from .errors import InvalidImport, NotFound, Refused, StoreError
 from .ledger import Audit, Rows
 from .lifecycle import Kind
 from .outbox import Outbox
+from .roles import EVERYTHING, checked
 from .runtime import Engine, Import, policy_of, rebuild
 from .settings import Settings
 from .state import Business
@@ -40,6 +42,7 @@ class Context:
     actor: str
     engine: Engine | None = None
     drills: Drills | None = None
+    access: Access | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +237,32 @@ def drill(context: Context, do: str, name: str = "", given: dict[str, Any] | Non
     return Reply(0, act(name, given or {}, context.actor), {"drill": name})
 
 
+# --- users
+
+
+def manage_users(
+    context: Context, do: str, name: str = "", role: str = "", business: str | None = None, site: str | None = None
+) -> Reply:
+    """Invite a user, let one set a new password, disable or enable one, or list them."""
+    if context.access is None:
+        raise Refused("Users are managed on a running console")
+    access, by = context.access, Actor(context.actor, EVERYTHING)
+    if do == "list":
+        users = [
+            {"name": account.name, "disabled": account.disabled, "signs_in": account.password is not None,
+             "grants": account.grants["grants"]} for account in access.users(by)
+        ]  # fmt: skip
+        lines = [f"{u['name']}{'' if u['signs_in'] else ' (invited)'}{' (disabled)' if u['disabled'] else ''}: "
+                 + "; ".join(" / ".join(part for part in grant if part) for grant in u["grants"]) for u in users]
+        return Reply(0, "\n".join(lines) or "There is no user yet.", {"users": users})
+    if do in ("disable", "enable"):
+        access.disable(by, name, disabled=do == "disable")
+        return Reply(0, f"{name} is {do}d.", {"user": name})
+    secret = access.reset(by, name) if do == "reset" else access.invite(by, name, [checked(role, business, site)])
+    told = f"{name} sets a password at this address of the console, once and within two days:\n{LINK}{secret}"
+    return Reply(0, told, {"user": name, "link": f"{LINK}{secret}"})
+
+
 # --- by name
 
 
@@ -250,5 +279,6 @@ _VERBS: dict[str, Callable[..., Reply]] = {
     "verify": check_store,
     "backup": back_up,
     "import": import_log,
+    "user": manage_users,
     "drill": drill,
 }

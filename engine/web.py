@@ -1,25 +1,38 @@
-"""Routes and headers of the web app, beside its pages.
+"""Routes and headers of the web app, beside its pages: who may come in, and how.
+
+The guard stands before everything that the server answers. It refuses websockets from other origins, lets nobody who is
+not signed in further than the sign-in page, and adds the headers that every answer carries. Signing in, setting a
+password by a link and signing out are plain forms of our own, so that a session's cookie is never seen by a script.
 
 `/healthz` computes the age of the engine's tick and of the scheduler's beat itself, so that a dead thread can't say it
-is well. The guard refuses websockets from other origins and adds the headers that every answer carries.
+is well.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
+from html import escape
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from .access import LINK, LONGEST, LONGEST_PASSWORD, SHORTEST_PASSWORD, Access, Throttled
+from .clock import SECOND
 from .console import current
+from .errors import DrainboardError, NotFound
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+COOKIE = "drainboard_session"
+SIGN_IN, SIGN_OUT = "/auth/sign-in", "/auth/sign-out"
+LONGEST_FORM = 16_384
 
 HEADERS = (
     (b"x-frame-options", b"DENY"),
@@ -27,7 +40,18 @@ HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"same-origin"),
 )
-CLOSED = ("/_stcore/metrics", "/_stcore/agent")  #: the server's own pages that tell strangers about it
+OF_FORMS = {
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; "
+    "frame-ancestors 'none'",
+    "cache-control": "no-store",
+    # A link's secret stands in the address: no other site may learn it. With "no-referrer" forms would have no origin.
+    "referrer-policy": "same-origin",
+}
+CLOSED = ("/_stcore/metrics", "/_stcore/agent")  #: the server's pages that tell of it
+OPEN = ("/healthz", "/auth/", "/static/", "/_stcore/health")  #: what anybody may ask for
+
+
+# --- health
 
 
 async def healthz(_: Request) -> JSONResponse:
@@ -51,7 +75,170 @@ async def healthz(_: Request) -> JSONResponse:
     return JSONResponse(body, 200 if pulse.well else 503)
 
 
-routes = [Route("/healthz", healthz)]
+# --- signing in and out
+
+
+async def show_sign_in(request: Request) -> Response:
+    return _sign_in_form(_own_path(request.query_params.get("next")))
+
+
+async def sign_in(request: Request) -> Response:
+    """Begin a session and go on to where somebody wanted to go; a wrong guess and a wrong name are told alike."""
+    form = await _form(request)
+    next_path = _own_path(form.get("next"))
+    access = _access()
+    if access is None:
+        return _sign_in_form(next_path, "The console is not ready yet; try again shortly.", 503)
+    try:
+        token = await run_in_threadpool(
+            access.sign_in, form.get("name", ""), form.get("password", ""), _address(request)
+        )
+    except Throttled as told:
+        return _sign_in_form(next_path, f"{told}.", 429)
+    except DrainboardError as told:
+        return _sign_in_form(next_path, f"{told}", 401)
+    return _signed_in(request, token, next_path)
+
+
+async def show_link(request: Request) -> Response:
+    access = _access()
+    try:
+        if access is None:
+            raise NotFound("The console is not ready yet; try again shortly")
+        link = access.link(request.path_params["secret"])
+    except DrainboardError as told:
+        return _page("Link", f'<p class="told">{escape(str(told))}.</p>', 404)
+    return _password_form(link.account)
+
+
+async def use_link(request: Request) -> Response:
+    """Set a password by a one-time link, and begin a session."""
+    form = await _form(request)
+    access, secret = _access(), request.path_params["secret"]
+    name = ""
+    try:
+        if access is None:
+            raise NotFound("The console is not ready yet; try again shortly")
+        name = access.link(secret).account
+        token = await run_in_threadpool(access.use_link, secret, form.get("password", ""), _address(request))
+    except NotFound as told:
+        return _page("Link", f'<p class="told">{escape(str(told))}.</p>', 404)
+    except DrainboardError as told:
+        return _password_form(name, f"{told}.", 400)
+    return _signed_in(request, token, "/")
+
+
+async def sign_out(request: Request) -> Response:
+    access = _access()
+    if access is not None:
+        await run_in_threadpool(access.sign_out, request.cookies.get(COOKIE))
+    answer = RedirectResponse(SIGN_IN, 303)
+    answer.delete_cookie(COOKIE, path="/", httponly=True, samesite="lax")
+    return answer
+
+
+routes = [
+    Route("/healthz", healthz),
+    Route(SIGN_IN, show_sign_in, methods=["GET"]),
+    Route(SIGN_IN, sign_in, methods=["POST"]),
+    Route(SIGN_OUT, sign_out, methods=["POST"]),
+    Route(LINK + "{secret}", show_link, methods=["GET"]),
+    Route(LINK + "{secret}", use_link, methods=["POST"]),
+]
+
+
+def _access() -> Access | None:
+    console = current()
+    return console.access if console else None
+
+
+def _signed_in(request: Request, token: str, next_path: str) -> Response:
+    answer = RedirectResponse(next_path, 303)
+    answer.set_cookie(
+        COOKIE, token, max_age=LONGEST // SECOND, path="/", httponly=True, samesite="lax",
+        secure=request.url.scheme == "https",
+    )
+    return answer
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else "unknown"
+
+
+def _own_path(wanted: str | None) -> str:
+    """Let somebody be sent on within this console only."""
+    ours = wanted and wanted.startswith("/") and not wanted.startswith("//")
+    return wanted if wanted and ours and "\\" not in wanted and wanted.isprintable() else "/"
+
+
+async def _form(request: Request) -> dict[str, str]:
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > LONGEST_FORM:
+            return {}
+    fields = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=10)
+    return {name: values[-1] for name, values in fields.items()}
+
+
+# --- the forms
+
+
+_STYLE = """
+:root{color-scheme:light dark;--bg:#fff;--ink:#18212c;--ink2:#55616e;--line:#dce1e6;--accent:#0b5cad;--fail:#b84300}
+@media(prefers-color-scheme:dark){:root{--bg:#10161d;--ink:#e4e9ee;--ink2:#a0acb8;--line:#2a3540;--accent:#6db3f2;
+--fail:#ff8f57}}
+*{box-sizing:border-box}
+body{margin:0;min-height:100vh;display:grid;place-items:center;background:var(--bg);color:var(--ink);
+font:14px/20px "Source Sans 3","Source Sans Pro",system-ui,sans-serif}
+main{width:min(320px,calc(100vw - 32px))}
+h1{font-size:18px;line-height:24px;margin:0 0 16px;font-weight:600}
+label{display:block;margin:0 0 12px;color:var(--ink2);font-size:12px}
+input{display:block;width:100%;height:32px;margin-top:2px;padding:0 8px;font:inherit;font-size:14px;color:var(--ink);
+background:var(--bg);border:1px solid var(--line);border-radius:4px}
+input:focus,button:focus{outline:2px solid var(--accent);outline-offset:1px}
+button{height:32px;padding:0 14px;font:inherit;font-weight:600;color:var(--bg);background:var(--accent);border:0;
+border-radius:4px;cursor:pointer}
+p{margin:0 0 12px;color:var(--ink2)}.told{color:var(--fail)}
+"""
+
+
+def _page(title: str, body: str, status: int = 200) -> HTMLResponse:
+    return HTMLResponse(
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Drainboard: {escape(title)}</title>'
+        f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{_STYLE}</style>'
+        f"<main><h1>Drainboard</h1>{body}</main></html>",
+        status, OF_FORMS,
+    )  # fmt: skip
+
+
+def _sign_in_form(next_path: str, told: str = "", status: int = 200) -> HTMLResponse:
+    return _page(
+        "sign in",
+        (f'<p class="told" role="alert">{escape(told)}</p>' if told else "")
+        + f'<form method="post" action="{SIGN_IN}"><input type="hidden" name="next" value="{escape(next_path)}">'
+        '<label>Name<input name="name" autocomplete="username" required autofocus></label>'
+        '<label>Password<input name="password" type="password" autocomplete="current-password" required></label>'
+        "<button>Sign in</button></form>",
+        status,
+    )
+
+
+def _password_form(name: str, told: str = "", status: int = 200) -> HTMLResponse:
+    lengths = f'minlength="{SHORTEST_PASSWORD}" maxlength="{LONGEST_PASSWORD}"'
+    return _page(
+        "set a password",
+        (f'<p class="told" role="alert">{escape(told)}</p>' if told else "")
+        + f"<p>Choose a password for <strong>{escape(name)}</strong>. This link works once.</p>"
+        f'<form method="post"><input type="hidden" name="username" autocomplete="username" value="{escape(name)}">'
+        f'<label>Password, at least {SHORTEST_PASSWORD} characters<input name="password" type="password" '
+        f'autocomplete="new-password" required {lengths} autofocus></label>'
+        "<button>Set it and sign in</button></form>",
+        status,
+    )
+
+
+# --- the guard
 
 
 class Guard:
@@ -61,24 +248,52 @@ class Guard:
         self.app = app
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket" and not _same_origin(scope):
-            await receive()
-            await send({"type": "websocket.close", "code": 1008})
-            return
-        if scope["type"] == "http" and scope["path"].startswith(CLOSED):
-            await JSONResponse({"error": "not found"}, 404)(scope, receive, send)
-            return
-
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *HEADERS]
+                present = {name.lower() for name, _ in message.get("headers", ())}
+                added = [header for header in HEADERS if header[0] not in present]
+                message["headers"] = [*message.get("headers", ()), *added]
             await send(message)
 
+        if scope["type"] == "websocket":
+            if not _same_origin(scope) or not _may_enter(scope):
+                await receive()
+                await send({"type": "websocket.close", "code": 1008})
+                return
+        elif scope["type"] == "http":
+            refusal = _refusal(scope)
+            if refusal is not None:
+                await refusal(scope, receive, send_with_headers)
+                return
         await self.app(scope, receive, send_with_headers)
 
 
+def _refusal(scope: Message) -> Response | None:
+    """Answer for the server where it must not: what is closed, forms from elsewhere, and all that needs a session."""
+    path: str = scope["path"]
+    if path.startswith(CLOSED):
+        return JSONResponse({"error": "not found"}, 404)
+    if path.startswith("/auth/") and scope["method"] == "POST" and not _same_origin(scope):
+        return JSONResponse({"error": "This form is to be sent from this console only"}, 403)
+    if path.startswith(OPEN) or _may_enter(scope):
+        return None
+    if scope["method"] == "GET" and b"text/html" in _header(scope, b"accept"):
+        wanted = quote(path) + ("?" + scope["query_string"].decode("latin-1") if scope["query_string"] else "")
+        return RedirectResponse(f"{SIGN_IN}?next={quote(wanted, safe='')}", 303)
+    return JSONResponse({"error": "Sign in first"}, 401)
+
+
+def _may_enter(scope: Message) -> bool:
+    """Tell whether a session stands behind a request; while there is nobody to ask yet, only progress is shown."""
+    access = _access()
+    return access is None or access.who(Request({**scope, "type": "http"}).cookies.get(COOKIE)) is not None
+
+
 def _same_origin(scope: Message) -> bool:
-    """Tell whether a websocket comes from a page that this very server sent."""
-    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-    origin = headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc == headers.get("host")
+    """Tell whether something comes from a page that this very server sent."""
+    origin = _header(scope, b"origin").decode("latin-1")
+    return bool(origin) and urlsplit(origin).netloc == _header(scope, b"host").decode("latin-1")
+
+
+def _header(scope: Message, wanted: bytes) -> bytes:
+    return next((value for name, value in scope["headers"] if name.lower() == wanted), b"")

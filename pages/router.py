@@ -13,4 +13,5 @@ console = current()
 if console is None or console.engine is None:
     frame.waiting_room(console.stage if console else None)
 else:
+    frame.account(frame.actor())
     st.navigation({"Operate": [st.Page("operate/active.py", title="Active tasks", default=True)]}).run()

@@ -4,13 +4,15 @@ import polars as pl
 import streamlit as st
 
 from engine.lifecycle import queue_words, task_label
+from engine.roles import Right, may
 from engine.snapshot import Numbers, Snapshot
 from pages.shared import frame, times
 
 ROWS = 50
 
 engine = frame.engine()
-sites = sorted(engine.snapshot.zones)
+grants = frame.actor().grants
+sites = sorted(place for place in engine.snapshot.zones if may(grants, Right.SEE, *place))
 if not sites:
     st.title("Active tasks")
     st.info("There is no site yet. Import a log, or give the data folder a fleet file and start anew.")
@@ -23,6 +25,8 @@ chosen = st.sidebar.selectbox(
 @st.fragment(run_every=1)
 def live() -> None:
     """Draw the page anew from the newest snapshot."""
+    if not may(frame.actor().grants, Right.SEE, *chosen):
+        st.rerun()
     snapshot, pulse = engine.snapshot, engine.pulse
     title, state = st.columns([3, 1], vertical_alignment="bottom")
     title.title("Active tasks")

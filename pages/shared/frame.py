@@ -1,9 +1,11 @@
-"""What surrounds every page: the waiting room before the console is live, and the engine behind the pages."""
+"""What surrounds every page: the waiting room before the console is live, the engine, and who is looking."""
 
 import streamlit as st
 
+from engine.access import Actor
 from engine.console import Stage, current
 from engine.runtime import Engine
+from engine.web import COOKIE, SIGN_IN, SIGN_OUT
 
 
 def engine() -> Engine:
@@ -12,6 +14,24 @@ def engine() -> Engine:
     if console is None or console.engine is None:
         st.rerun()
     return console.engine
+
+
+def actor() -> Actor:
+    """Tell who is looking, asked anew at every run and refresh; whoever is signed out meanwhile sees nothing more."""
+    console = current()
+    found = console.access.who(st.context.cookies.get(COOKIE)) if console and console.access else None
+    if found is None:
+        st.title("Signed out")
+        st.html(f'<a href="{SIGN_IN}" target="_self">Sign in</a>')
+        st.stop()
+    return found
+
+
+def account(who: Actor) -> None:
+    """Show who is signed in, and the way out."""
+    with st.sidebar:
+        st.caption(who.name)
+        st.html(f'<form method="post" action="{SIGN_OUT}"><button type="submit">Sign out</button></form>')
 
 
 @st.fragment(run_every=1)

@@ -1,6 +1,8 @@
 """A real server on a free loopback port, and Debian's Chromium."""
 
+import http.client
 import os
+import re
 import shutil
 import signal
 import socket
@@ -8,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,10 +27,45 @@ FLAGS = [
 ]  # fmt: skip
 
 
+PASSWORD = "correct horse battery"
+
+
 @dataclass
 class Server:
     url: str
     process: subprocess.Popen[bytes]
+    log: Path
+
+    def ask(
+        self, method: str, path: str, form: dict[str, str] | None = None, **headers: str
+    ) -> tuple[int, dict[str, str], str]:
+        """Send one request and follow nothing; return status, headers and body. A header of "" is left out."""
+        link = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=20)
+        given = {"Origin": self.url} | {name.replace("_", "-"): value for name, value in headers.items()}
+        body = urllib.parse.urlencode(form) if form is not None else None
+        link.request(method, path, body, {name: value for name, value in given.items() if value})
+        answer = link.getresponse()
+        told = {name.lower(): value for name, value in answer.getheaders()}
+        text = answer.read().decode(errors="replace")
+        link.close()
+        return answer.status, told, text
+
+    def first_link(self) -> str:
+        """Wait until the log tells how the first admin gets in; return the path."""
+        deadline = time.monotonic() + 90
+        while time.monotonic() < deadline:
+            found = re.search(r"Make the first admin, once: http://localhost:\d+(/auth/link/\S+)", self.log.read_text())
+            if found:
+                return found.group(1)
+            assert self.process.poll() is None, self.log.read_text()
+            time.sleep(0.1)
+        raise AssertionError(f"The log tells of no link: {self.log.read_text()}")
+
+    def sign_in(self, link: str, password: str = PASSWORD) -> str:
+        """Set a password by a link; return the cookie of the session that this begins."""
+        status, told, text = self.ask("POST", link, {"password": password})
+        assert status == 303, text
+        return told["set-cookie"].partition(";")[0]
 
     def get(self, path: str) -> tuple[int, str]:
         try:
@@ -54,7 +92,7 @@ def serve(data: Path, log: Path) -> Server:
             [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)],
             cwd=ROOT, env=os.environ | {"DRAINBOARD_DATA": str(data)}, stdout=written, stderr=subprocess.STDOUT,
         )  # fmt: skip
-    server = Server(f"http://127.0.0.1:{port}", process)
+    server = Server(f"http://127.0.0.1:{port}", process, log)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
