@@ -6,6 +6,7 @@ The pages live behind `pages/router.py`; this module is never run again by a pag
 import gc
 import importlib
 import logging
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,7 +18,8 @@ from starlette.middleware import Middleware
 from engine import web
 from engine.access import LINK
 from engine.console import launch
-from engine.settings import data_folder
+from engine.errors import DrainboardError
+from engine.settings import data_folder, load
 
 logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 logging.getLogger("apscheduler").setLevel(logging.WARNING)  # it tells of every run of every job
@@ -27,6 +29,12 @@ def welcome(secret: str) -> None:
     """Tell how the first admin gets in."""
     address = f"http://localhost:{st.get_option('server.port')}{LINK}{secret}"
     logging.getLogger("drainboard").warning("Nobody can sign in yet. Make the first admin, once: %s", address)
+
+
+try:
+    load(data_folder())
+except DrainboardError as error:
+    sys.exit(str(error))  # a wrong setting is told in one line, before there is a server
 
 
 @asynccontextmanager

@@ -37,6 +37,13 @@ def main(arguments: list[str] | None = None) -> int:
         reply: verbs.Reply = options.run(folder, options)
     except DrainboardError as error:
         reply = verbs.Reply(1, str(error))
+    except OSError as error:
+        reply = verbs.Reply(1, f"{error.strerror or error}: {error.filename or folder}")
+    except Exception as error:
+        if os.environ.get("DRAINBOARD_TRACEBACK"):
+            raise
+        text = f"This should not have happened: {error}. With DRAINBOARD_TRACEBACK=1 in the environment it says where."
+        reply = verbs.Reply(1, text)
     if options.json:
         print(json.dumps({"exit": reply.exit, "text": reply.text, **reply.data}, default=str))
     elif reply.text:
@@ -128,6 +135,10 @@ def _carry_out(folder: Path, verb: str, arguments: dict[str, Any]) -> verbs.Repl
     reply = _ask_console(folder, verb, arguments)
     if reply is not None:
         return reply
+    if (folder / SEEDING).exists():
+        raise Refused(f"A history is being built in {folder}; try again when it is complete")
+    if verb != "import" and not (folder / STORE).exists():
+        raise Refused(f"There is no store in {folder}")
     with Store.open(folder / STORE) as store:
         rollups.prepare(store)
         context = verbs.Context(folder / STORE, load(folder), store, _actor())

@@ -69,7 +69,7 @@ class Console:
         if not wait:
             self._opener.start()
             return self
-        self._open()
+        self._open(tell=False)  # whoever waits tells it
         if self.engine is None:
             raise DrainboardError(self.stage.text)
         return self
@@ -91,7 +91,7 @@ class Console:
             self.engine.close()
         self.stage = Stage("stopped")
 
-    def _open(self) -> None:
+    def _open(self, tell: bool = True) -> None:
         try:
             self._remove_leftovers()
             if self._seed and not (self.folder / STORE).exists() and self.settings.int("seed_days") > 0:
@@ -112,7 +112,8 @@ class Console:
             if secret is not None and self._welcome is not None:
                 self._welcome(secret)
         except DrainboardError as error:
-            log.error("%s", error)
+            if tell:
+                log.error("%s", error)
             self.stage = Stage("failed", 0.0, str(error))
         except Exception as error:
             log.exception("The console could not start")

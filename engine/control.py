@@ -12,6 +12,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,14 @@ class Control:
         finally:
             os.umask(mask)
         self._socket.listen(8)
-        threading.Thread(target=self._serve, name="drainboard-control", daemon=True).start()
+        self._server = threading.Thread(target=self._serve, name="drainboard-control", daemon=True)
+        self._server.start()
 
     def close(self) -> None:
+        """Answer nobody any more. Closing alone would leave the thread waiting, and with it all that it can reach."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._server.join(1)
         self._socket.close()
         self._path.unlink(missing_ok=True)
 

@@ -516,8 +516,7 @@ class Core(Machine):
 
     def _add_business(self, action: m.AddBusiness) -> m.Outcome:
         self._require(Right.FOUND, None, None)
-        if not action.name or action.name in self.state.businesses:
-            raise Refused(f"There is a business “{action.name}” already" if action.name else "A business needs a name")
+        _check_name("business", action.name, self.state.businesses)
         number = 1 + max((b.no for b in self.state.businesses.values()), default=0)
         self._topology(make_id(number, 1), action.name, None, None, "business_added", None)
         self._audit("add", "business", action.name, action.name)
@@ -526,8 +525,7 @@ class Core(Machine):
     def _add_site(self, action: m.AddSite) -> m.Outcome:
         self._require(Right.SERVE, action.business, None)
         business = self._business(action.business)
-        if not action.name or action.name in business.sites:
-            raise Refused(f"There is a site “{action.name}” already" if action.name else "A site needs a name")
+        _check_name("site", action.name, business.sites)
         detail = {"zone": action.zone, "archive": action.archive}
         self._topology(business.next_event(), action.business, action.name, None, "site_added", detail)
         self._audit("add", "site", action.name, action.business, action.name, after=detail)
@@ -653,6 +651,15 @@ _COMMANDS: dict[type, str] = {
     m.KeepUsers: "_keep_users",
     m.KeepSignIn: "_keep_sign_in",
 }
+
+
+def _check_name(what: str, name: str, known: Iterable[str]) -> None:
+    """Refuse a name for good that people could not tell from another, or not see at all: it is never taken back."""
+    if not name or name != name.strip() or not name.isprintable() or len(name) > 100:
+        raise Invalid(f"A {what}'s name has 1 to 100 characters that can be seen, and no space around them")
+    like = next((other for other in known if other.casefold() == name.casefold()), None)
+    if like is not None:
+        raise Refused(f"There is a {what} “{like}” already")
 
 
 def answers_from(audits: Iterable[Audit]) -> dict[str, tuple[int, m.Outcome]]:

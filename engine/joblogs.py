@@ -633,8 +633,8 @@ class _Csv(_Reader):
         missing = [known for known in _CSV_NEEDED if known not in self._place]
         if missing:
             raise InvalidImport(
-                f"{self._file} has no column for {', '.join(missing)}; it has {', '.join(names)}. A column map tells "
-                "which is which"
+                f"{self._file} has no column for {', '.join(missing)}; it has {', '.join(names)}. A column map "
+                "(--column NAME=COLUMN) tells which is which"
             )
 
     def job(self, line: int, fields: list[str]) -> Job | None:
@@ -647,6 +647,8 @@ class _Csv(_Reader):
 
         word = given("state")
         state = _CSV_STATES.get(_plain(word))
+        if state is None and word.lower().startswith("cancelled by "):  # as sacct has it
+            state = State.CANCELLED
         if state is None:
             raise _RowError(f"unknown state “{word[:40]}”" if word else "has no state")
         kind = None

@@ -26,7 +26,7 @@ from . import rollups
 from .batch import Bulk, bound, in_bulk
 from .clock import DAY, HOUR, MINUTE, SECOND, Reading
 from .core import Core
-from .errors import DrainboardError
+from .errors import DrainboardError, Invalid
 from .fleet import Fleet
 from .ledger import AssetSeen, Rows, TaskRow, business_of
 from .lifecycle import Kind
@@ -37,6 +37,7 @@ from .store import Store
 BATCH_EVENTS = 20_000  #: about so many in a batch
 EVENTS_PER_TASK = 5
 FEWEST_CHAPTERS = 20  #: so that progress shows
+LONGEST_DAYS, MOST_TASKS = 3_660, 100_000_000
 STEP = SECOND // 2  #: executors are stepped twice a second in life, too
 FOUNDER = "fleet"
 ROLL_EVERY = 25  #: chapters between two roll-ups
@@ -225,6 +226,10 @@ def seed(
     `tasks` 0 lets the fleet live at its own pace; else it lives faster or slower, with the same utilisation. When
     `stopped` says so, it ends early, with a history that is not whole.
     """
+    if not 1 <= days <= LONGEST_DAYS:
+        raise Invalid(f"A history is of 1 to {LONGEST_DAYS:,} days, not {days:,}")
+    if not 0 <= tasks <= MOST_TASKS:
+        raise Invalid(f"A history has up to {MOST_TASKS:,} tasks, not {tasks:,}")
     natural = fleet.tasks_per_day() * days
     span = Span(fleet, now - days * DAY, now, tasks / natural if tasks else 1.0, seed)
     ends = span.ends()

@@ -16,12 +16,13 @@ from .errors import NotFound, SettingsError
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One line of the table. A value has the type of its default and is not below `least`."""
+    """One line of the table. A value has the type of its default and lies within `least` and `most`."""
 
     name: str
     default: int | float | bool | str
     help: str
     least: float = 0
+    most: float = 1e9
 
 
 SETTINGS: tuple[Setting, ...] = (
@@ -32,13 +33,13 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("attempts", 3, "How many lost services end a task Canceled (worker lost)", 1),
     Setting("undo_s", 600, "Seconds in which a deletion can be undone", 0),
     Setting("commit_window_ms", 30, "How long a commit waits for company under load, in milliseconds", 0),
-    Setting("memory_limit_mb", 768, "Memory that DuckDB may use for its buffers, in MiB", 128),
+    Setting("memory_limit_mb", 768, "Memory that DuckDB may use for its buffers, in MiB", 128, 1e6),
     Setting("free_space_mb", 500, "Free disk space below which new work is refused, in MiB", 0),
     Setting("publish_s", 60, "Seconds between two publications of live tasks and rollups", 1),
-    Setting("seed_days", 14, "Days of history that the first start generates (0: none)", 0),
-    Setting("seed_tasks", 0, "About how many tasks the first start generates (0: as many as the fleet makes)", 0),
+    Setting("seed_days", 14, "Days of history that the first start generates (0: none)", 0, 3_660),
+    Setting("seed_tasks", 0, "About how many tasks the first start generates (0: as many as the fleet makes)", 0, 1e8),
     Setting("seed", 1, "Seed of the simulated fleet's random numbers", 0),
-    Setting("fleet_speed", 1.0, "How much faster than life the simulated fleet works", 0.01),
+    Setting("fleet_speed", 1.0, "How much faster than life the simulated fleet works", 0.01, 1e4),
     Setting("pile_up_tasks", 24, "Queued tasks from which a site may count as piling up", 1),
     Setting("pile_up_s", 900, "Seconds for which they must have been queued so, the oldest age rising", 1),
     Setting("stuck_s", 7200, "Seconds of running below which no task counts as stuck", 1),
@@ -86,6 +87,8 @@ def _checked(name: str, value: object, source: str) -> int | float | bool | str:
         raise SettingsError(f"{source}: {name} = {value!r} is not {_A[kind]}") from None
     if isinstance(number, int | float) and number < setting.least:
         raise SettingsError(f"{source}: {name} = {value} is too small; the least is {setting.least:g}")
+    if isinstance(number, int | float) and not number <= setting.most:
+        raise SettingsError(f"{source}: {name} = {value} is too large; the most is {setting.most:g}")
     return number
 
 

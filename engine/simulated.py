@@ -336,7 +336,8 @@ class Simulated:
 
     def _tell_progress(self, told: list[Input]) -> None:
         for run in self._runs.values():
-            if self._now - run.told >= PROGRESS_EVERY:
+            due = self._now - run.told >= PROGRESS_EVERY
+            if due and (run.order.business, run.order.service) not in self._silent:
                 run.told = self._now
                 told.append(m.Progress(run.order.task_id, run.order.lease, self._fraction(run)))
 

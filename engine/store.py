@@ -588,6 +588,11 @@ def whole(con: Cursor) -> Iterator[None]:
         raise
 
 
+def require_free(folder: Path) -> None:
+    """Raise StoreInUse while somebody holds the store in a folder, sound or damaged."""
+    os.close(_take_lock(folder / LOCK))
+
+
 def _take_lock(path: Path) -> int:
     lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

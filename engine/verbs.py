@@ -29,7 +29,7 @@ from .roles import EVERYTHING, checked
 from .runtime import Engine, Import, policy_of, rebuild
 from .settings import Settings
 from .state import Business
-from .store import Store
+from .store import Store, require_free
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,17 +109,23 @@ def restore(data: Path, store_name: str, backup: Path) -> Reply:
     if not (backup / "drainboard.duckdb").exists():
         raise NotFound(f"{backup} holds no backup: there is no drainboard.duckdb in it")
     place = data / store_name
+    if place.exists():
+        require_free(place)
     incoming = data / f"{store_name}.restoring"
     shutil.rmtree(incoming, ignore_errors=True)
-    shutil.copytree(backup, incoming, ignore=shutil.ignore_patterns("store.lock"))
-    with Store.open(incoming, rebase=True) as store:
-        broken = store.broken_link()
-        if broken is not None:
-            raise StoreError(f"The backup is damaged at batch {broken.batch}: {broken.why}. Nothing was changed.")
-        batch = store.batch
+    try:
+        shutil.copytree(backup, incoming, ignore=shutil.ignore_patterns("store.lock"))
+        with Store.open(incoming, rebase=True) as store:
+            broken = store.broken_link()
+            if broken is not None:
+                raise StoreError(f"The backup is damaged at batch {broken.batch}: {broken.why}. Nothing was changed.")
+            batch = store.batch
+    except BaseException:
+        shutil.rmtree(incoming, ignore_errors=True)
+        raise
     kept = None
     if place.exists():
-        Store.open(place, rebase=True).close()  # refused while somebody holds it
+        require_free(place)
         kept = data / f"{store_name}.before-restore-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"
         place.rename(kept)
     incoming.rename(place)
@@ -159,7 +165,7 @@ def import_log(
 
         batch = _load(context, business, log, make)
     rollups.advance(context.store)
-    told = [f"{log.tasks:,} tasks imported into {business} / {site}"]
+    told = [f"{log.tasks:,} {'task' if log.tasks == 1 else 'tasks'} imported into {business} / {site}"]
     told += [f"{n:,} {what} left out" for what, n in log.left_out.items() if n]
     if log.bad:
         told.append(f"{len(log.bad):,} bad rows left out:")
@@ -258,9 +264,19 @@ def manage_users(
     if do in ("disable", "enable"):
         access.disable(by, name, disabled=do == "disable")
         return Reply(0, f"{name} is {do}d.", {"user": name})
+    if context.engine is not None:
+        _check_place(context.engine, business, site)
     secret = access.reset(by, name) if do == "reset" else access.invite(by, name, [checked(role, business, site)])
     told = f"{name} sets a password at this address of the console, once and within two days:\n{LINK}{secret}"
     return Reply(0, told, {"user": name, "link": f"{LINK}{secret}"})
+
+
+def _check_place(engine: Engine, business: str | None, site: str | None) -> None:
+    places = engine.snapshot.zones
+    if business is not None and business not in {b for b, _ in places}:
+        raise NotFound.named("business", business, sorted({b for b, _ in places}))
+    if business is not None and site is not None and (business, site) not in places:
+        raise NotFound.named(f"site in {business}", site, [s for b, s in places if b == business])
 
 
 # --- by name

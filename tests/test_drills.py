@@ -25,6 +25,7 @@ from engine.simulated import Simulated
 
 T = TypeVar("T")
 
+START = 1_780_000_000 * SECOND
 PATIENCE = 60.0  #: seconds in which a thing must have happened, on a busy machine
 
 BERLIN = ("--business", "Acme", "--site", "Berlin")
@@ -112,6 +113,26 @@ def test_what_ran_on_a_lost_host_is_rescued_and_finished_elsewhere_until_the_hos
     assert drill(console, "end", "host-lost", "--business", "Acme", "--service", "audit-1") == 0
     until("audit-1 is back", lambda: state(engine, "audit-1") == "online")
     until("audit-1 works again", lambda: any(s.used for s in engine.snapshot.services if s.name == "audit-1"))
+
+
+def test_a_lost_host_says_nothing_not_even_how_far_it_is() -> None:
+    """Every report counts as a sign of life, so one would keep the host from being lost."""
+    fleet = load(FLEET)
+    (business,) = fleet.businesses
+    world, host = Simulated(fleet, 1, 0.01), (business.name, business.processors[0].name)
+    world.step(START)
+    order = m.StartOrder("simulated", *BERLIN[1::2], host[1], 7, 9, "process", Kind.AUDIT, None, 0, 0.0)
+    world.give([order])
+    world.step(START + SECOND)
+    heard = [r for r in world.step(START + 4 * SECOND) if isinstance(r, m.Progress | m.Finished)]
+    assert [report.lease for report in heard] == [9]
+    world.lose_host(*host)
+    said = [r for n in range(5, 600) for r in world.step(START + n * SECOND)]
+    assert not [r for r in said if isinstance(r, m.Progress | m.Finished) and r.lease == 9]
+    assert all(host in r.silent for r in said if isinstance(r, m.Alive))
+    world.return_host(*host)
+    back = [r for n in range(600, 1_200) for r in world.step(START + n * SECOND)]
+    assert [r.lease for r in back if isinstance(r, m.Finished) and r.lease == 9] == [9]
 
 
 def test_a_hung_target_keeps_its_task_running_until_somebody_stops_it(console: Console, engine: Engine) -> None:

@@ -43,7 +43,7 @@ def waiting_room(_: Stage | None) -> None:
         st.rerun(scope="app")
     st.title("Drainboard")
     if stage.name == "failed":
-        st.error(stage.text, icon="✕")
+        st.error(stage.text)
         st.caption("Nothing was lost. The log of the server says more; mend what it names and start again.")
     else:
         st.progress(min(max(stage.fraction, 0.0), 1.0), text=stage.text or "Starting")
