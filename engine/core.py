@@ -415,7 +415,7 @@ class Core(Machine):
             if target.name not in list(Kind):
                 raise NotFound.named("task type", target.name, list(Kind))
         elif target.kind == "schedule":
-            schedule = self.state.schedules.get(int(target.name) if target.name.isdigit() else -1)
+            schedule = self.state.schedules.get(int(target.name) if target.name.isdecimal() else -1)
             if schedule is None or schedule.spec.business != action.business:
                 raise NotFound.named("schedule", target.name)
         elif target.kind != "user":

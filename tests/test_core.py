@@ -178,6 +178,12 @@ def test_system_tasks_are_held_by_type_only() -> None:
     assert "by their type" in str(desk.outcomes[-1].refused)
 
 
+def test_a_hold_over_a_schedule_whose_id_only_looks_like_a_number_is_refused() -> None:
+    desk = Desk(EXPLORER)
+    desk.wait(1, m.PlaceHolds("acme", [m.HoldTarget("schedule", "²")], "pause"))
+    assert "schedule" in str(desk.outcomes[-1].refused)
+
+
 # --- expiry
 
 
