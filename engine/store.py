@@ -591,6 +591,16 @@ def whole(con: Cursor) -> Iterator[None]:
         raise
 
 
+def discard(folder: Path) -> None:
+    """Remove what is left of a store that never became whole; StoreInUse while somebody is still building it."""
+    if folder.exists():
+        lock = _take_lock(folder / LOCK)
+        try:
+            shutil.rmtree(folder)
+        finally:
+            os.close(lock)
+
+
 def _take_lock(path: Path) -> int:
     lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
