@@ -26,7 +26,7 @@ from . import rollups
 from .batch import Bulk, bound, in_bulk
 from .clock import DAY, HOUR, MINUTE, SECOND, Reading
 from .core import Core
-from .errors import DrainboardError
+from .errors import DrainboardError, Invalid
 from .fleet import Fleet
 from .ledger import AssetSeen, Rows, TaskRow, business_of
 from .lifecycle import Kind
@@ -169,6 +169,8 @@ class Life:
                         (at, self._quietly(self._world.lose_host, business.name, host)),
                         (at + lasts, self._quietly(self._world.return_host, business.name, host)),
                     ]
+                elif kind in ("user hold", "type hold") and not self._admins():
+                    continue  # nobody there could place one
                 elif kind == "user hold":
                     user = chance.choice(business.users).name
                     target = m.HoldTarget("user", user)
@@ -187,6 +189,9 @@ class Life:
             day += DAY
         return sorted((e for e in episodes if e[0] < self._span.until), key=lambda episode: -episode[0])
 
+    def _admins(self) -> list[str]:
+        return [user.name for business in self._fleet.businesses for user in business.users if "admin" in user.role]
+
     @staticmethod
     def _quietly(change: Callable[..., None], *arguments: object) -> Callable[[], list[m.Command]]:
         def happen() -> list[m.Command]:
@@ -196,8 +201,7 @@ class Life:
         return happen
 
     def _hold(self, business: str, target: m.HoldTarget, reason: str) -> Callable[[], list[m.Command]]:
-        admins = [u.name for b in self._fleet.businesses if b.name == business for u in b.users if "admin" in u.role]
-        admin, lasts = self._chance.choice(admins), int(self._chance.uniform(0.5, 4) * HOUR)
+        admin, lasts = self._chance.choice(self._admins()), int(self._chance.uniform(0.5, 4) * HOUR)
 
         def happen() -> list[m.Command]:
             until = self._core.state.last + lasts
@@ -226,6 +230,8 @@ def seed(
     `stopped` says so, it ends early, with a history that is not whole.
     """
     natural = fleet.tasks_per_day() * days
+    if tasks and not natural:
+        raise Invalid(f"This fleet makes no tasks in {days} days, however fast it lives; {tasks:,} were asked for")
     span = Span(fleet, now - days * DAY, now, tasks / natural if tasks else 1.0, seed)
     ends = span.ends()
     written, live = 0, []
@@ -260,6 +266,8 @@ def _told(span: Span, stopped: Callable[[], bool]) -> Iterator[Sequence[Chapter]
         there.close()
     try:
         for _ in span.ends():
+            if stopped():
+                return
             told: dict[int, Chapter] = {}
             for here in pipes:
                 while not here.poll(0.2):
@@ -267,7 +275,7 @@ def _told(span: Span, stopped: Callable[[], bool]) -> Iterator[Sequence[Chapter]
                         return
                 told |= here.recv()
             yield [told[number] for number in numbers]
-    except EOFError:
+    except (EOFError, OSError):  # at once, or in the middle of what it was telling
         raise DrainboardError("A process that lived the history ended before the history did") from None
     finally:
         for teller in tellers:
