@@ -246,6 +246,8 @@ class Engine:
             log.exception("The engine stopped: an error it can't go on from. What was acknowledged is safe.")
             self._trouble = "the engine stopped after an error; see the log"
             self._to_write.put(None)
+            while not self._closing.is_set():  # or who still asks would wait for ever
+                self._turn_away(self._inbox.get())
 
     def _receive(self) -> list[_Item]:
         """Wait for something to come, or for the next moment at which something is due."""

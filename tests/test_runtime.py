@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -88,6 +89,17 @@ def test_who_no_longer_waits_for_an_answer_does_not_stop_the_engine(engine: Engi
         submit(engine, f"gone-{n}").cancel()
     assert submit(engine, "still here").result(30).changed
     assert engine.pulse.trouble is None
+
+
+def test_an_engine_that_an_error_has_stopped_says_so_to_all_who_still_ask(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine.core, "step", lambda *_: 1 / 0)
+    submit(engine, "the last straw")
+    while engine.pulse.trouble is None:
+        time.sleep(0.01)
+    with pytest.raises(Busy, match="nothing was changed"):
+        submit(engine, "too late").result(30)
 
 
 def test_what_a_commit_under_way_makes_durable_while_the_engine_closes_is_told_as_done(
