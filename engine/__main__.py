@@ -26,7 +26,7 @@ from .joblogs import FORMATS
 from .lifecycle import Kind
 from .roles import Role
 from .settings import data_folder, load
-from .store import Store
+from .store import Store, discard
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -198,6 +198,7 @@ def _seed(folder: Path, options: argparse.Namespace) -> verbs.Reply:
     """Build in `seeding/` and rename into place when complete; SIGTERM leaves nothing behind."""
     if (folder / STORE).exists():
         raise Refused(f"There is a store in {folder} already; seeding needs a folder without one")
+    discard(folder / SEEDING)  # a history goes into a new store, never on top of one that was broken off
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, lambda *_: stop.set())

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 import signal
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from .messages import Command
 from .runtime import Engine
 from .settings import Settings, load
 from .simulated import Simulated
+from .store import discard
 
 log = logging.getLogger("drainboard")
 
@@ -93,7 +93,7 @@ class Console:
 
     def _open(self, tell: bool = True) -> None:
         try:
-            self._remove_leftovers()
+            discard(self.folder / SEEDING)
             if self._seed and not (self.folder / STORE).exists() and self.settings.int("seed_days") > 0:
                 self._build_history()
             if self._closing:
@@ -133,9 +133,6 @@ class Console:
             self.access,
         )
         return asdict(verbs.carry_out(context, request["verb"], request["arguments"]))
-
-    def _remove_leftovers(self) -> None:
-        shutil.rmtree(self.folder / SEEDING, ignore_errors=True)
 
     def _build_history(self) -> None:
         """Let a child build the demo's history, so that this process goes on answering."""

@@ -36,6 +36,7 @@ from .state import Business, Schedule, State, spec_to_detail
 from .task import COLLECT, EDITABLE, Task
 
 SYSTEM_OWNER = "System"
+LATEST = 253_402_300_799_999_999  #: the last instant of the year 9999: a later one can be neither shown nor stored
 
 Input = m.Command | m.Report
 
@@ -197,6 +198,7 @@ class Core(Machine):
             raise Invalid(f"The priority of “{new.name}” is {new.priority}; it must be 0 to 9")
         if new.longest_wait_s is not None and new.longest_wait_s < 1:
             raise Invalid(f"The longest wait of “{new.name}” is {new.longest_wait_s} s; it must be at least 1 s")
+        _check_instant("due time", new.due_at)
         self._check_requested(new.business, new.site, new.kind, new.requested_service)
 
     def _check_requested(self, business: str, site: str, kind: Kind, requested: str | None) -> None:
@@ -358,6 +360,8 @@ class Core(Machine):
                 raise NotFound.named("editable field", name, EDITABLE)
             if name == "priority" and not (isinstance(value, int) and 0 <= value <= 9):
                 raise Invalid(f"Priority {value!r} is not 0 to 9")
+            if name in ("name", "target", "scope") and not isinstance(value, str | None):
+                raise Invalid(f"The {name} {value!r} is no text")  # and could never be stored
             if name == "name" and not value:
                 raise Invalid("A task needs a name")
             if name == "requested_service":
@@ -366,8 +370,7 @@ class Core(Machine):
                 if task.due:
                     raise Refused("Its due time has come; it can't be moved any more")
                 changes[name] = self._step.now if value in (None, "now") else value
-                if not isinstance(changes[name], int):
-                    raise Invalid("A due time is an instant")
+                _check_instant("due time", changes[name])
 
     def _shift_if_moved(self, task: Task, before: str | None) -> None:
         """A task that an edit moved to another sub-queue may wait for another cause from now on."""
@@ -382,6 +385,8 @@ class Core(Machine):
     def _place_holds(self, action: m.PlaceHolds) -> m.Outcome:
         self._require(Right.HOLD, action.business, action.site)
         now = self._step.now
+        _check_instant("begin of a hold", action.from_at)
+        _check_instant("end of a hold", action.until_at)
         from_at = max(now, action.from_at or now)
         if action.until_at is not None and action.until_at <= from_at:
             raise Invalid("A hold must end after it begins")
@@ -415,7 +420,7 @@ class Core(Machine):
             if target.name not in list(Kind):
                 raise NotFound.named("task type", target.name, list(Kind))
         elif target.kind == "schedule":
-            schedule = self.state.schedules.get(int(target.name) if target.name.isdigit() else -1)
+            schedule = self.state.schedules.get(int(target.name) if target.name.isdecimal() else -1)
             if schedule is None or schedule.spec.business != action.business:
                 raise NotFound.named("schedule", target.name)
         elif target.kind != "user":
@@ -628,6 +633,11 @@ class Core(Machine):
         if business is None:
             raise NotFound.named("business", name, self.state.businesses)
         return business
+
+
+def _check_instant(what: str, at: object) -> None:
+    if at is not None and not (isinstance(at, int) and 0 <= at <= LATEST):
+        raise Invalid(f"The {what} {at!r} is no instant")
 
 
 _COMMANDS: dict[type, str] = {

@@ -116,14 +116,14 @@ class Place:
         "business", "cause", "heap", "key", "lane", "mark", "open", "queues", "requested", "services", "site", "turns",
     )
 
-    def __init__(self, key: PlaceKey, at: int, cause: int) -> None:
+    def __init__(self, key: PlaceKey, at: int, cause: int, turns: dict[str, int]) -> None:
         self.key = key
         self.business, self.site, self.lane, self.requested = key
         self.services: list[Service] = []
         self.queues: list[SubQueue] = []
         self.heap: list[tuple[Entry, int, SubQueue]] = []
         self.open: Counter[tuple[str, Kind, str]] = Counter()  #: waiting and not held, by site, kind and queue
-        self.turns: dict[str, int] = {}  #: with fair share: when each owner was last served
+        self.turns = turns  #: with fair share: when each owner was last served, whichever service he asked for
         self.cause = cause
         self.mark: Mark = (cause, at, _ZERO)
 
@@ -273,6 +273,7 @@ class Queues:
         self.dirty: dict[Place, None] = {}
         self.console_is_down = False
         self._served = 0
+        self._turns: dict[tuple[str, str | None, str], dict[str, int]] = {}
 
     # --- services
 
@@ -443,10 +444,15 @@ class Queues:
                 heappop(ready)
                 continue
             if self.fair_share:
+                head = place.head()
+                assert head is not None
+                if head[0] != key:  # whoever is first here was served in a place beside, that shares its turns
+                    heapreplace(ready, (head[0], serial, place, head[1]))
+                    continue
                 self._served += 1
                 place.turns[queue.owner] = self._served
             yield queue.members[key[3]].task, service
-            head = place.head()  # a claim changes who is next in its own place only
+            head = place.head()  # a claim changes who is next in its own place only, but for whose turn it is
             if head is None:
                 heappop(ready)
             else:
@@ -471,7 +477,8 @@ class Queues:
         key = (business, None if lane == "process" else site, lane, requested)
         place = self.places.get(key)
         if place is None:
-            place = self.places[key] = Place(key, at, _OFFLINE)
+            # An owner has one turn for all that the same services could do, or he could ask for each and get several.
+            place = self.places[key] = Place(key, at, _OFFLINE, self._turns.setdefault(key[:3], {}))
             for service in self.services.values():
                 if _fits(service, place):
                     self._serve(service, place)

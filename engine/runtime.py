@@ -136,6 +136,7 @@ class Engine:
         self._to_write: queue.SimpleQueue[_Sealed | None] = queue.SimpleQueue()
         self._answers: dict[str, list[Future[m.Outcome]]] = {}
         self._imports: list[Import] = []
+        self._under_way: _Sealed | None = None  #: what the writer has and is not settled yet
         self._trouble: str | None = None
         self._full: StoreFull | None = None
         self._now = self.core.state.last
@@ -164,8 +165,9 @@ class Engine:
         return self
 
     def do(self, command: m.Command) -> Future[m.Outcome]:
-        """Send a command; the future resolves once its outcome is durable."""
+        """Send a command; the future resolves once its outcome is durable. Nobody can take it back meanwhile."""
         answer: Future[m.Outcome] = Future()
+        answer.set_running_or_notify_cancel()  # whoever no longer waits (a page that is gone) must not spoil it
         if self._closing.is_set():
             answer.set_exception(Busy("The engine is stopping; nothing was changed"))
         else:
@@ -178,7 +180,10 @@ class Engine:
 
     def load(self, load: Import) -> int:
         """Put an imported log into the ledger as one batch; return the batch's number."""
-        self._inbox.put(load)
+        if self._closing.is_set():
+            self._turn_away(load)
+        else:
+            self._inbox.put(load)
         return load.done.result()
 
     @property
@@ -212,13 +217,22 @@ class Engine:
         with suppress(queue.Empty):
             while True:
                 self._turn_away(self._inbox.get_nowait())
+        self.store.close()
+        self._answer_the_rest()
+        gc.unfreeze()
+
+    def _answer_the_rest(self) -> None:
+        """Answer who still waits. The store is closed: what is not durable by now never will be."""
+        last = self._under_way
+        if last is not None and last.batch.number <= self.store.batch:
+            self._settle(last)
+        elif last is not None and last.load is not None:
+            self._turn_away(last.load)
+        for load in self._imports:
+            self._turn_away(load)
         for answers in self._answers.values():
             for answer in answers:
                 answer.set_exception(Busy("The engine stopped before this was durable; nothing was changed"))
-        for load in self._imports:
-            self._turn_away(load)
-        self.store.close()
-        gc.unfreeze()
 
     # --- the engine thread
 
@@ -232,6 +246,8 @@ class Engine:
             log.exception("The engine stopped: an error it can't go on from. What was acknowledged is safe.")
             self._trouble = "the engine stopped after an error; see the log"
             self._to_write.put(None)
+            while not self._closing.is_set():  # or who still asks would wait for ever
+                self._turn_away(self._inbox.get())
 
     def _receive(self) -> list[_Item]:
         """Wait for something to come, or for the next moment at which something is due."""
@@ -317,6 +333,10 @@ class Engine:
         if self._publish_wanted:
             self._publish_wanted = False
             sealed.live = self._live_rows()
+        self._write_out(sealed)
+
+    def _write_out(self, sealed: _Sealed) -> None:
+        self._under_way = sealed
         self._to_write.put(sealed)
 
     def _seal_import(self, load: Import) -> None:
@@ -330,7 +350,7 @@ class Engine:
         business.last_event += load.events
         business.last_task += load.tasks
         business.last_audit += 1
-        self._to_write.put(_Sealed(batch, None, None, load, base))
+        self._write_out(_Sealed(batch, None, None, load, base))
 
     def _look(self) -> Capture:
         start = time.monotonic()
@@ -353,7 +373,7 @@ class Engine:
 
     def _settle(self, sealed: _Sealed) -> None:
         """Let out what a durable batch decided."""
-        batch = self.outbox.settle(sealed.batch)
+        batch, self._under_way = self.outbox.settle(sealed.batch), None
         for request_id, outcome in batch.outcomes:
             for answer in self._answers.pop(request_id, ()):
                 answer.set_result(outcome)

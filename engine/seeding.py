@@ -170,6 +170,8 @@ class Life:
                         (at, self._quietly(self._world.lose_host, business.name, host)),
                         (at + lasts, self._quietly(self._world.return_host, business.name, host)),
                     ]
+                elif kind in ("user hold", "type hold") and not self._admins():
+                    continue  # nobody there could place one
                 elif kind == "user hold":
                     user = chance.choice(business.users).name
                     target = m.HoldTarget("user", user)
@@ -188,6 +190,9 @@ class Life:
             day += DAY
         return sorted((e for e in episodes if e[0] < self._span.until), key=lambda episode: -episode[0])
 
+    def _admins(self) -> list[str]:
+        return [user.name for business in self._fleet.businesses for user in business.users if "admin" in user.role]
+
     @staticmethod
     def _quietly(change: Callable[..., None], *arguments: object) -> Callable[[], list[m.Command]]:
         def happen() -> list[m.Command]:
@@ -197,8 +202,7 @@ class Life:
         return happen
 
     def _hold(self, business: str, target: m.HoldTarget, reason: str) -> Callable[[], list[m.Command]]:
-        admins = [u.name for b in self._fleet.businesses if b.name == business for u in b.users if "admin" in u.role]
-        admin, lasts = self._chance.choice(admins), int(self._chance.uniform(0.5, 4) * HOUR)
+        admin, lasts = self._chance.choice(self._admins()), int(self._chance.uniform(0.5, 4) * HOUR)
 
         def happen() -> list[m.Command]:
             until = self._core.state.last + lasts
@@ -231,6 +235,8 @@ def seed(
     if not 0 <= tasks <= MOST_TASKS:
         raise Invalid(f"A history has up to {MOST_TASKS:,} tasks, not {tasks:,}")
     natural = fleet.tasks_per_day() * days
+    if tasks and not natural:
+        raise Invalid(f"This fleet makes no tasks in {days} days, however fast it lives; {tasks:,} were asked for")
     span = Span(fleet, now - days * DAY, now, tasks / natural if tasks else 1.0, seed)
     ends = span.ends()
     written, live = 0, []
@@ -265,6 +271,8 @@ def _told(span: Span, stopped: Callable[[], bool]) -> Iterator[Sequence[Chapter]
         there.close()
     try:
         for _ in span.ends():
+            if stopped():
+                return
             told: dict[int, Chapter] = {}
             for here in pipes:
                 while not here.poll(0.2):
@@ -272,7 +280,7 @@ def _told(span: Span, stopped: Callable[[], bool]) -> Iterator[Sequence[Chapter]
                         return
                 told |= here.recv()
             yield [told[number] for number in numbers]
-    except EOFError:
+    except (EOFError, OSError):  # at once, or in the middle of what it was telling
         raise DrainboardError("A process that lived the history ended before the history did") from None
     finally:
         for teller in tellers:

@@ -47,6 +47,7 @@ class Run:
     ends: int | None  #: None: hung
     report: m.Report | None
     told: int = 0
+    asked: int = 0  #: how often somebody asked to stop it, because it hangs
 
 
 class Simulated:
@@ -208,6 +209,7 @@ class Simulated:
             return
         if isinstance(order, m.StopOrder):
             if run.ends is None and self._chance.random() < STOPS_UNHEARD:
+                del self._runs[order.lease]  # it will never say anything
                 return
             run.report = m.StopConfirmed(order.task_id, order.lease)
             self._end_after(run, self._chance.uniform(0.5, 6.0))
@@ -217,6 +219,13 @@ class Simulated:
 
     def _start(self, order: m.StartOrder) -> None:
         chance, place = self._chance, (order.business, order.site)
+        if order.attempt:  # rescued: if an earlier run of it hangs, that is nobody's any more
+            self._runs = {i: r for i, r in self._runs.items() if r.order.task_id != order.task_id or r.ends is not None}
+        if place not in self._sites:  # the fleet file was another one when the task was submitted
+            unknown = m.Failed(order.task_id, order.lease, "error", f"The fleet file has no site {order.site}")
+            self._runs[order.lease] = Run(order, self._now, None, unknown)
+            self._end_after(self._runs[order.lease], 0)
+            return
         mix = self._sites[place].mix[KIND[order.kind]]
         collects = order.stage == COLLECT
         if collects:
@@ -328,8 +337,13 @@ class Simulated:
         self._plan(at + widget.refresh_s * SECOND, self._refresh, subject)
 
     def _lose_patience(self, at: int, run: Run, told: list[Input]) -> None:
-        """Let an admin stop a task that has hung for hours."""
-        if self._runs.get(run.order.lease) is run and run.ends is None:
+        """Let an admin stop a task that has hung for hours. What hangs on after the second time is nobody's task."""
+        if self._runs.get(run.order.lease) is not run or run.ends is not None:
+            return
+        if run.asked == 2:
+            del self._runs[run.order.lease]
+        else:
+            run.asked += 1
             admin = self._person((run.order.business, run.order.site))
             told.append(self._command(admin, m.Stop([run.order.task_id], "hung for hours")))
             self._plan(at + 30 * MINUTE, self._lose_patience, run)

@@ -169,11 +169,13 @@ class Store:
                 return
             if batch != self.batch + 1:
                 raise StoreError(f"Batch {batch} can't follow batch {self.batch}: batches are numbered without a gap.")
-            prepared = prepare(self._key, self._link, batch, now, rows, bulk or {}, self._restored)
             try:
+                prepared = prepare(self._key, self._link, batch, now, rows, bulk or {}, self._restored)
                 self._insert(prepared)
             except duckdb.Error as error:
                 self._after_failure(batch, error)
+            except (OSError, MemoryError, pa.ArrowException) as error:  # rows that come in bulk could not be read
+                raise CommitFailed(f"Batch {batch} could not be written: {error}", batch=batch) from error
             self.batch, self._link = batch, prepared.link
             self._clock = max(self._clock, now)
             for row in rows.task_done:
@@ -358,8 +360,9 @@ class Store:
         """
         if self._write.acquire(blocking=False):
             try:
-                self._clock = max(self._clock, now)
-                self._write_head()
+                if not self._closed:  # else the next who holds the store writes its head
+                    self._clock = max(self._clock, now)
+                    self._write_head()
             finally:
                 self._write.release()
 
@@ -591,6 +594,16 @@ def whole(con: Cursor) -> Iterator[None]:
 def require_free(folder: Path) -> None:
     """Raise StoreInUse while somebody holds the store in a folder, sound or damaged."""
     os.close(_take_lock(folder / LOCK))
+
+
+def discard(folder: Path) -> None:
+    """Remove what is left of a store that never became whole; StoreInUse while somebody is still building it."""
+    if folder.exists():
+        lock = _take_lock(folder / LOCK)
+        try:
+            shutil.rmtree(folder)
+        finally:
+            os.close(lock)
 
 
 def _take_lock(path: Path) -> int:

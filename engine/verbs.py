@@ -7,6 +7,7 @@ words for a person, data for a script. Only `import` writes, and through the cor
 from __future__ import annotations
 
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -136,6 +137,9 @@ def restore(data: Path, store_name: str, backup: Path) -> Reply:
 # --- import
 
 
+_IMPORTING = threading.Lock()  #: logs are read side by side, and put into the ledger one after the other
+
+
 def import_log(
     context: Context, file: str, format: str, business: str, site: str, *, kind: str = "scan", zone: str = "UTC",
     skip_bad: bool = False, force: bool = False, column_map: dict[str, str] | None = None,
@@ -147,11 +151,13 @@ def import_log(
     if not path.is_file():
         raise InvalidImport(f"There is no file {path}")
     fingerprint = imports.digest(path)
-    if not force and _has(context.store, "audit", "action = 'import' and object_id = ?", fingerprint):
-        raise InvalidImport(f"{path.name} was imported before; --force imports it again")
+    if not force:
+        _refuse_known(context.store, path, fingerprint)
     place = imports.Place(business, site, kind, f"import:{path.name}")
     options: dict[str, Any] = {"zone": zone, "column_map": column_map, "not_after": now(), "skip_bad": skip_bad}
-    with imports.load(path, format, place, **options) as log:
+    with imports.load(path, format, place, **options) as log, _IMPORTING:
+        if not force:
+            _refuse_known(context.store, path, fingerprint)  # somebody may have imported it while it was read
         _found(context, business, site, zone)
         request = f"import-{uuid4()}"
 
@@ -175,6 +181,11 @@ def import_log(
         "bad": [{"line": row.line, "reason": row.reason} for row in log.bad],
     }
     return Reply(0, "\n".join(told), data)
+
+
+def _refuse_known(store: Store, path: Path, fingerprint: str) -> None:
+    if _has(store, "audit", "action = 'import' and object_id = ?", fingerprint):
+        raise InvalidImport(f"{path.name} was imported before; --force imports it again")
 
 
 def _has(store: Store, table: str, where: str, *values: str) -> bool:

@@ -178,6 +178,12 @@ def test_system_tasks_are_held_by_type_only() -> None:
     assert "by their type" in str(desk.outcomes[-1].refused)
 
 
+def test_a_hold_over_a_schedule_whose_id_only_looks_like_a_number_is_refused() -> None:
+    desk = Desk(EXPLORER)
+    desk.wait(1, m.PlaceHolds("acme", [m.HoldTarget("schedule", "²")], "pause"))
+    assert "schedule" in str(desk.outcomes[-1].refused)
+
+
 # --- expiry
 
 
@@ -366,6 +372,27 @@ def test_a_running_task_is_not_deleted() -> None:
     desk.wait(1, m.Delete([task]))
     assert desk.outcomes[-1].skipped == [(task, "stop it first")]
     assert desk.task(task).status is Status.ACTIVE
+
+
+@pytest.mark.parametrize(
+    "changes", [{"name": 5}, {"target": ["x"]}, {"scope": 1.5}, {"due_at": 2**63}, {"due_at": "soon"}]
+)
+def test_an_edit_to_what_could_never_be_stored_is_refused(changes: dict[str, object]) -> None:
+    desk = Desk(EXPLORER)
+    task = desk.submit(SCAN, due_at=START + 600 * SECOND)
+    desk.wait(1, m.Edit(task, 1, changes))
+    assert desk.outcomes[-1].refused is not None
+    assert desk.task(task).version == 1
+
+
+def test_an_instant_that_could_never_be_stored_is_refused() -> None:
+    desk = Desk(EXPLORER)
+    desk.wait(
+        1,
+        m.Submit([m.NewTask(*SITE, SCAN, "task", "ann", "ann", due_at=2**63)]),
+        m.PlaceHolds("acme", [m.HoldTarget("user", "ann")], "pause", until_at=2**63),
+    )
+    assert all("no instant" in str(outcome.refused) for outcome in desk.outcomes[-2:])
 
 
 def test_of_two_editors_who_saw_the_same_version_the_second_is_refused() -> None:

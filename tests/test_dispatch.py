@@ -58,6 +58,17 @@ def test_fair_share_serves_owners_in_turn_within_a_priority() -> None:
     assert desk.started() == [busy, urgent, bob[0], ann[0], bob[1], ann[1], ann[2]]
 
 
+def test_with_fair_share_nobody_gets_a_second_turn_by_asking_for_a_service() -> None:
+    desk = Desk(EXPLORER, policy=Policy(fair_share=True))
+    busy = desk.submit(SCAN, "dora")
+    anns = [desk.submit(SCAN, "ann") for _ in range(2)]
+    asking = [desk.submit(SCAN, "ann", requested_service="explorer") for _ in range(2)]
+    bobs = [desk.submit(SCAN, "bob") for _ in range(4)]
+    for _ in range(8):
+        desk.wait(1, desk.collected(desk.started()[-1]))
+    assert desk.started() == [busy, anns[0], bobs[0], anns[1], bobs[1], asking[0], bobs[2], asking[1], bobs[3]]
+
+
 def test_without_fair_share_an_owner_with_many_tasks_is_served_before_a_later_one() -> None:
     desk = Desk(EXPLORER)
     ann = [desk.submit(SCAN, "ann") for _ in range(3)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from itertools import accumulate
 from math import ceil
@@ -852,6 +853,20 @@ def test_the_same_file_is_refused_the_second_time_unless_forced(tmp_path: Path) 
         import_into(context, path, force=True)
         assert store.read("select count(*), count(distinct task_id) from task").row(0) == (20, 20)
         assert len(store.rows("audit", "action = 'import'")) == 2
+
+
+def test_of_two_who_import_the_same_file_at_once_the_second_is_refused(tmp_path: Path) -> None:
+    path = some_jobs(tmp_path, 10)
+    engine = Engine(tmp_path / "store", Settings()).start()
+    try:
+        context = verbs.Context(tmp_path / "store", Settings(), engine.store, "cli:ann", engine)
+        with ThreadPoolExecutor() as pool:
+            asked = [pool.submit(verbs.import_log, context, str(path), "swf", "Acme", "Archive") for _ in range(2)]
+        (refused,) = filter(None, (one.exception() for one in asked))
+        assert "was imported before" in str(refused)
+        assert len(imported(engine.store).task_done) == 10
+    finally:
+        engine.close()
 
 
 def test_an_import_whose_commit_fails_is_tried_again_under_its_number(

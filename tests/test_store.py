@@ -22,10 +22,10 @@ import pyarrow as pa
 import pytest
 
 from engine import chain
-from engine.chain import BLOCK, HEAD, KEY
+from engine.chain import BLOCK, HEAD, KEY, read_head
 from engine.clock import HOUR, MINUTE, SECOND
 from engine.columns import plain_columns, plain_schema
-from engine.errors import StoreDamaged, StoreError, StoreFull, StoreInUse
+from engine.errors import CommitFailed, StoreDamaged, StoreError, StoreFull, StoreInUse
 from engine.ledger import (
     KEYS,
     LEDGER_TABLES,
@@ -288,7 +288,7 @@ def test_a_bulk_that_breaks_off_leaves_nothing_and_can_be_tried_again(store: Sto
                 raise OSError
             yield blocks[1]
 
-    with pytest.raises(OSError):
+    with pytest.raises(CommitFailed):
         store.commit(2, NOW, Rows(audit=[audit(2)]), {"task_event": Unreadable()})
     assert store.read("select (select count(*) from task_event) + (select count(*) from audit)").item() == 1
     store.commit(2, NOW, Rows(audit=[audit(2)]), {"task_event": [columns]})
@@ -859,6 +859,15 @@ def test_a_failed_transaction_leaves_nothing(store: Store) -> None:
     with pytest.raises(StoreError, match="nowhere"):
         half_done()
     assert store.read("select count(*) from live_mark").item() == 1
+
+
+def test_a_clock_that_beats_on_after_the_store_was_closed_leaves_the_head_to_the_next(tmp_path: Path) -> None:
+    with Store.open(tmp_path) as store:
+        commit(store, audit=[audit(1)])
+    with Store.open(tmp_path) as after:
+        commit(after, audit=[audit(2)])
+        store.keep_clock(NOW + SECOND)
+        assert read_head(tmp_path).batch == after.batch == 2
 
 
 def test_a_closed_store_says_so_and_lets_the_next_in(tmp_path: Path) -> None:

@@ -1,0 +1,149 @@
+"""The running engine: who asks is answered, whatever becomes of him, of the store and of the engine meanwhile."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+from engine import messages as m
+from engine import runtime
+from engine.batch import Batch
+from engine.errors import Busy
+from engine.ledger import Audit, Rows
+from engine.lifecycle import Kind
+from engine.runtime import Engine, Import
+from engine.settings import Settings
+from engine.state import Business
+
+FLEET = (
+    m.AddBusiness("Acme"),
+    m.AddSite("Acme", "Berlin"),
+    m.AddService("Acme", "Berlin", "audit-1", "audit_service", 4),
+)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    one = Engine(tmp_path / "store", Settings()).start()
+    for n, action in enumerate(FLEET):
+        assert one.do(m.Command(f"founding-{n}", "ann", action)).result(30).refused is None
+    try:
+        yield one
+    finally:
+        one.close()
+
+
+def submit(engine: Engine, request: str) -> Future[m.Outcome]:
+    new = m.NewTask("Acme", "Berlin", Kind.AUDIT, "Audit", "ann", "ann")
+    return engine.do(m.Command(request, "ann", m.Submit([new])))
+
+
+class Unreadable:
+    """Rows in bulk whose file can't be read, at first or ever."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        self.times -= 1
+        if self.times >= 0:
+            raise OSError("Input/output error")
+        return iter(())
+
+
+def an_import(unreadable: int = 0) -> Import:
+    def make(base: Business) -> tuple[Rows, dict[str, Unreadable]]:
+        an_id = base.last_audit + 1
+        audit = Audit(an_id, 1, "Acme", None, "ann", "import", "file", "f", "changed", None, None, None, "r")
+        return Rows(audit=[audit]), {"task_event": Unreadable(unreadable)}
+
+    return Import("Acme", 0, 0, make)
+
+
+def hold_up(engine: Engine, monkeypatch: pytest.MonkeyPatch, first: Callable[[], object]) -> threading.Event:
+    """Let something else happen first whenever a batch is inserted; the event tells that one is."""
+    insert, begun = engine.store._insert, threading.Event()
+
+    def held_up(batch: Batch) -> None:
+        begun.set()
+        first()
+        insert(batch)
+
+    monkeypatch.setattr(engine.store, "_insert", held_up)
+    return begun
+
+
+def no_space() -> None:
+    raise duckdb.IOException("no space left on device")
+
+
+def test_who_no_longer_waits_for_an_answer_does_not_stop_the_engine(engine: Engine) -> None:
+    for n in range(20):
+        submit(engine, f"gone-{n}").cancel()
+    assert submit(engine, "still here").result(30).changed
+    assert engine.pulse.trouble is None
+
+
+def test_an_engine_that_an_error_has_stopped_says_so_to_all_who_still_ask(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine.core, "step", lambda *_: 1 / 0)
+    submit(engine, "the last straw")
+    while engine.pulse.trouble is None:
+        time.sleep(0.01)
+    with pytest.raises(Busy, match="nothing was changed"):
+        submit(engine, "too late").result(30)
+
+
+def test_what_a_commit_under_way_makes_durable_while_the_engine_closes_is_told_as_done(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "CLOSE_WITHIN", 0.2)
+    slow = threading.Event()
+    begun = hold_up(engine, monkeypatch, lambda: slow.wait(30))
+    asked = submit(engine, "late")
+    assert begun.wait(30)
+    threading.Timer(1.0, slow.set).start()
+    engine.close()
+    assert asked.result(1).changed
+    assert engine.store.batch == len(FLEET) + 1
+
+
+def test_what_could_not_be_made_durable_before_the_engine_closed_is_told_as_not_done(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = hold_up(engine, monkeypatch, no_space)
+    asked = submit(engine, "never")
+    assert begun.wait(30)
+    engine.close()
+    with pytest.raises(Busy, match="nothing was changed"):
+        asked.result(1)
+
+
+def test_an_import_in_mid_commit_when_the_engine_closes_is_turned_away_and_so_is_one_that_comes_later(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = hold_up(engine, monkeypatch, no_space)
+    with ThreadPoolExecutor() as pool:
+        loading = pool.submit(engine.load, an_import())
+        assert begun.wait(30)
+        engine.close()
+        with pytest.raises(Busy, match="nothing was imported"):
+            loading.result(10)
+        with pytest.raises(Busy, match="nothing was imported"):
+            pool.submit(engine.load, an_import()).result(10)
+
+
+def test_an_import_whose_rows_can_not_be_read_for_a_while_is_tried_again_and_the_console_goes_on(
+    engine: Engine,
+) -> None:
+    with ThreadPoolExecutor() as pool:
+        assert pool.submit(engine.load, an_import(unreadable=2)).result(30) == len(FLEET) + 1
+    assert submit(engine, "after").result(30).changed
