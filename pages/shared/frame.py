@@ -1,9 +1,18 @@
-"""What surrounds every page: the waiting room before the console is live, and the engine behind the pages."""
+"""What surrounds every page: the waiting room before the console is live, the menu, the head row, the engine behind."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
 
 import streamlit as st
 
 from engine.console import Stage, current
 from engine.runtime import Engine
+from engine.snapshot import Snapshot
+
+from . import times
+
+REFRESH = {"1 s": 1, "5 s": 5, "30 s": 30, "5 min": 300, "Off": None}
 
 
 def engine() -> Engine:
@@ -12,6 +21,72 @@ def engine() -> Engine:
     if console is None or console.engine is None:
         st.rerun()
     return console.engine
+
+
+def menu(sections: Mapping[str, Sequence[Any]]) -> None:
+    """Draw the mark, the choice of site and the pages by section into the sidebar."""
+    bars = "".join(f"<b style='width:{width}px'></b>" for width in (16, 11, 6))
+    with st.sidebar:
+        st.html(f"<div class='d-mark'><i>{bars}</i>Drainboard</div>")
+        choose_site()
+        for section, pages in sections.items():
+            st.html(f"<div class='d-section'>{escape(section)}</div>")
+            for page in pages:
+                st.page_link(page)
+
+
+def choose_site() -> None:
+    """Let the viewer choose among the sites; the address keeps which."""
+    if sites := _sites():
+        st.selectbox("Site", list(sites), key="site", label_visibility="collapsed", bind="query-params")
+
+
+def site() -> tuple[str, str]:
+    """Return the chosen business and site; without any, say what to do and end the run."""
+    sites = _sites()
+    if st.session_state.get("site") not in sites:
+        st.html("<div class='d-finding'>There is no site yet.</div>")
+        st.caption("Import a log, or give the data folder a fleet file and start anew.")
+        st.stop()
+    return sites[st.session_state["site"]]
+
+
+def _sites() -> dict[str, tuple[str, str]]:
+    """Name the sites; where two businesses have one of the same name, with the business."""
+    places = sorted(engine().snapshot.zones)
+    names = [site for _, site in places]
+    return {f"{site} · {business}" if names.count(site) > 1 else site: (business, site) for business, site in places}
+
+
+def address(changes: Mapping[str, str | None]) -> None:
+    """Change parameters of the page's address, which says what its viewer asked for; None takes one out."""
+    for name, value in changes.items():
+        if value is not None:
+            st.query_params[name] = value
+        elif name in st.query_params:
+            del st.query_params[name]
+
+
+def refresh() -> int | None:
+    """Tell how many seconds lie between two refreshes; None: none by itself."""
+    return REFRESH[st.session_state.get("refresh") or "1 s"]
+
+
+def head(title: str, shown: str, running: Engine, snapshot: Snapshot) -> None:
+    """Draw the head row: title, what is shown, and whether it is live. A new refresh rate counts at once."""
+    before = refresh()
+    pulse = running.pulse
+    with st.container(horizontal=True, vertical_alignment="center", key="head"):
+        st.html(f"<h1 class='d-title'>{escape(title)}</h1>", width="content")
+        st.html(f"<div class='d-shown'>{escape(shown)}</div>")
+        if pulse.well:
+            st.html(f"<div class='d-live'>Live, {times.clock(running.now)}</div>", width="content")
+        else:
+            said = f"Stale: {times.age(running.now - snapshot.now)} old"
+            st.html(f"<div class='d-stale' role='status'>{said}, engine not answering</div>", width="content")
+        st.selectbox("Refresh every", list(REFRESH), key="refresh", label_visibility="collapsed", width=84)
+    if refresh() != before:
+        st.rerun()
 
 
 @st.fragment(run_every=1)
