@@ -2,18 +2,19 @@
 
 import streamlit as st
 
+from engine.lifecycle import PAUSED
 from engine.snapshot import Numbers
-from pages.shared import bulk, card, findings, frame, grid, kpi, queue, times
+from pages.shared import bulk, card, findings, frame, grid, holds, kpi, queue, times
 from pages.shared.bulk import Wish
 from pages.shared.chips import chips
 from pages.shared.queue import Found, Query
 from pages.shared.verdict import verdict
 
-GRID = "active"
 ACTIONS: tuple[str, ...] = ()  #: what may be done to tasks here; each comes back as a Wish
 
 engine = frame.engine()
 business, site = frame.site()
+GRID = f"active {business} {site}"  #: what is chosen at one site is not chosen at another
 asked = st.query_params
 
 
@@ -21,9 +22,11 @@ asked = st.query_params
 def live() -> None:
     """Draw the page from the newest snapshot: the verdict, the figures, the grid, the chosen task."""
     snapshot, well = engine.snapshot, engine.pulse.well
-    now = engine.now if well else snapshot.now
+    now = engine.now if well else engine.now - frame.silence(engine)
     here = snapshot.numbers.get((business, site), Numbers())
-    frame.head("Active tasks", f"{here.queued + here.running + here.paused:,} in flight at {site}", engine, snapshot)
+    frame.head("Active tasks", f"{here.queued + here.running + here.paused:,} in flight at {site}", engine)
+    if holds.strip(snapshot, business, site, here.paused):
+        frame.address({"status": PAUSED, "page": None})
     judge(well, now)
     numbers(here, snapshot.slots(business, site), well)
     found = search(well)
@@ -35,7 +38,7 @@ def live() -> None:
 def judge(well: bool, now: int) -> None:
     """Say how the queue is, and take people to what it is about."""
     if not well:
-        said = f"No news for {times.age(engine.now - now)}: this is how it was at {times.clock(now)}"
+        said = f"No news for {times.age(frame.silence(engine))}: this is how it was at {times.clock(now)}"
         why = engine.pulse.trouble or "The engine does not answer."
         verdict("stale", said, f"{why} Running tasks go on by themselves; actions are off until it answers.")
         return
@@ -75,7 +78,7 @@ def tasks(found: Found, now: int, well: bool) -> Wish | None:
         return None
     with st.container(horizontal=True, wrap=False, key="split"):
         left, right = st.container(), st.container(width=280) if opened else None
-    wish = bulk.bar(selected, found.matching.height, ACTIONS, key=GRID, off=not well)
+    wish = bulk.bar(selected, found.living(selected), ACTIONS, key=GRID, off=not well)
     page = queue.pager(found)
     with left:
         answer = queue.table(found, page, now, key=GRID, narrow=bool(opened), stale=not well)

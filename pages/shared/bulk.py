@@ -16,18 +16,19 @@ class Wish:
     ids: tuple[int, ...]
 
 
-def bar(selected: Sequence[str], live: int, actions: Sequence[str], *, key: str, off: bool = False) -> Wish | None:
-    """Tell how many are selected, offer the actions by count, and return what was pressed."""
+def bar(selected: Sequence[str], living: Sequence[int], actions: Sequence[str], *, key: str, off: bool) -> Wish | None:
+    """Tell how many are selected and still live, offer the actions by count, and return what was pressed."""
     if not selected:
         return None
     wish = None
-    n = len(selected)
+    n, left = len(living), len(selected) - len(living)
     with st.container(horizontal=True, vertical_alignment="center", key="bulk"):
-        st.html(f"<b>{n:,} selected</b> of {live:,}", width="content")
+        gone = f", {left:,} left the queue" if left else ""
+        st.html(f"<b>{len(selected):,} selected</b>{gone}", width="content")
         for action in actions:
             label = f"{action} {n:,} {'task' if n == 1 else 'tasks'}"
-            if st.button(label, key=f"{key}.bulk.{action}", disabled=off, width="content"):
-                wish = Wish(action, tuple(int(task_id) for task_id in selected))
-        opened = grid.state(key)[1]
+            if st.button(label, key=f"{key}.bulk.{action}", disabled=off or not n, width="content"):
+                wish = Wish(action, tuple(living))
+        _, opened = grid.state(key)
         st.button("Clear", key=f"{key}.clear", width="content", on_click=lambda: grid.put(key, opened=opened))
     return wish

@@ -29,7 +29,7 @@ def card(
         with st.container(horizontal=True, vertical_alignment="top"):
             label, target = (task["label"], task["target"] or task["name"]) if task else ("It has left the queue", "")
             st.html(f"<div class='d-cardhead'><b>{escape(label)}</b><br>{escape(target)}</div>")
-            selected = list(grid.state(key)[0])
+            selected, _ = grid.state(key)
             st.button("✕", key=f"{key}.close", type="tertiary", width="content", help="Close",
                       on_click=lambda: grid.put(key, selected=selected))  # fmt: skip
         if task is None:

@@ -11,9 +11,9 @@ from engine.health import Look, Signal
 from engine.runtime import Engine
 
 from .kpi import Kpi
-from .times import wait
+from .times import age, wait
 
-EVERY_S = 5  #: seconds that a look serves everybody
+EVERY_S = 8  #: seconds that a look serves everybody
 FEW = 60  #: minutes without which nothing is usual
 
 _OFFERS = {
@@ -84,7 +84,7 @@ def kpis(found: Findings | None, queued: int, running: int, slots: int) -> list[
     depths, oldest = depth["queued"].to_list(), depth["oldest_s"].to_list()
     came, left = (int(look.flow.filter(pl.col("site").is_in(site))[c].sum()) for c in ("arrived", "departed"))
     usual = _usual([d for d in depths if d is not None])
-    usual_wait = _usual([age or 0.0 for age in oldest])
+    usual_wait = _usual([waited or 0.0 for waited in oldest])
     now_wait = oldest[-1] if oldest else None
     value, unit = _parted(now_wait)
     drains, of = _drains(queued, came, left)
@@ -94,7 +94,7 @@ def kpis(found: Findings | None, queued: int, running: int, slots: int) -> list[
             f"{slots - running:,} free" if slots > running else "none free" if slots else "no service online"),
         Kpi("Oldest wait", value, unit,
             "nothing waits" if now_wait is None else _says_wait(usual_wait),
-            line=[age or 0.0 for age in oldest[-FEW:]], usual=usual_wait, out=_above(now_wait, usual_wait)),
+            line=[waited or 0.0 for waited in oldest[-FEW:]], usual=usual_wait, out=_above(now_wait, usual_wait)),
         Kpi("Left in 15 min", f"{left:,}", note=f"{came:,} came"),
         Kpi("Drains in", drains, note=of, out=drains == "does not" and _above(queued, usual)),
     ]  # fmt: skip
@@ -134,4 +134,4 @@ def _drains(queued: int, came: int, left: int) -> tuple[str, str]:
     if left <= came:
         more = (came - left) * 4
         return "does not", f"grows by {more:,} an hour at this pace" if more else "as many come as leave"
-    return "about " + wait(queued * 900 * SECOND // (left - came)), f"shrinks by {(left - came) * 4:,} an hour"
+    return "about " + age(queued * 900 * SECOND // (left - came)), f"shrinks by {(left - came) * 4:,} an hour"

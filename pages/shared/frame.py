@@ -6,9 +6,9 @@ from typing import Any
 
 import streamlit as st
 
+from engine.clock import SECOND
 from engine.console import Stage, current
 from engine.runtime import Engine
-from engine.snapshot import Snapshot
 
 from . import times
 
@@ -38,7 +38,8 @@ def menu(sections: Mapping[str, Sequence[Any]]) -> None:
 def choose_site() -> None:
     """Let the viewer choose among the sites; the address keeps which."""
     if sites := _sites():
-        st.selectbox("Site", list(sites), key="site", label_visibility="collapsed", bind="query-params")
+        st.selectbox("Site", list(sites), key="site", label_visibility="collapsed", bind="query-params",
+                     on_change=lambda: address({"task": None, "page": None}))  # fmt: skip
 
 
 def site() -> tuple[str, str]:
@@ -72,7 +73,12 @@ def refresh() -> int | None:
     return REFRESH[st.session_state.get("refresh") or "1 s"]
 
 
-def head(title: str, shown: str, running: Engine, snapshot: Snapshot) -> None:
+def silence(running: Engine) -> int:
+    """Tell for how long the engine has not been heard of, in microseconds."""
+    return int(max(running.pulse.tick_age, running.pulse.scheduler_age) * SECOND)
+
+
+def head(title: str, shown: str, running: Engine) -> None:
     """Draw the head row: title, what is shown, and whether it is live. A new refresh rate counts at once."""
     before = refresh()
     pulse = running.pulse
@@ -82,8 +88,8 @@ def head(title: str, shown: str, running: Engine, snapshot: Snapshot) -> None:
         if pulse.well:
             st.html(f"<div class='d-live'>Live, {times.clock(running.now)}</div>", width="content")
         else:
-            said = f"Stale: {times.age(running.now - snapshot.now)} old"
-            st.html(f"<div class='d-stale' role='status'>{said}, engine not answering</div>", width="content")
+            said = f"Stale: {times.age(silence(running))} old, engine not answering"
+            st.html(f"<div class='d-stale' role='status'>{said}</div>", width="content")
         st.selectbox("Refresh every", list(REFRESH), key="refresh", label_visibility="collapsed", width=84)
     if refresh() != before:
         st.rerun()

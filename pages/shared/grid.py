@@ -12,7 +12,7 @@ one it is left out there. A row is `{"id", column: cell}`; a cell is a text, a n
 While something is selected, rows keep their order; what comes anew waits behind a line, what left stays, greyed.
 """
 
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,7 +86,7 @@ const draw = {
   link(cell, v, grid, id) {
     parts(cell, v, 'a')
     const a = cell.querySelector('a')
-    if (/^[?/][^/]/.test(v.h || '')) a.setAttribute('href', v.h); else a.setAttribute('href', '#')
+    if (/^([?]|[/](?![/\\\\]))/.test(v.h || '')) a.setAttribute('href', v.h); else a.setAttribute('href', '#')
     a.onclick = e => { if (e.ctrlKey || e.metaKey || e.shiftKey) return; e.preventDefault(); grid.opened(id) }
   },
   status(cell, v) {
@@ -147,7 +147,10 @@ class Grid {
     const columns = JSON.stringify(data.columns.map(c => ({...c, width: 0}))), sort = JSON.stringify(data.sort)
     if (this.columns !== columns) { this.columns = columns; this.empty(); this.sort = null }
     if (this.sort !== sort) { this.sort = sort; this.layOut() }
+    const turned = this.view !== undefined && this.view !== data.view
+    this.view = data.view; this.unfreeze = turned
     this.reconcile(); this.mark()
+    if (turned && this.selected.size) this.say()
   }
   layOut() {
     const all = make('div', 'check'), box = make('input')
@@ -190,7 +193,7 @@ class Grid {
     this.fresh.hidden = fresh.length === 0
     if (fresh.length && this.told !== fresh.length) {
       const b = make('button', '', 'Show'); b.type = 'button'
-      b.onclick = () => { this.unfreeze = true; this.reconcile(); this.mark() }
+      b.onclick = () => { this.unfreeze = true; this.reconcile(); this.mark(); this.say() }
       this.fresh.replaceChildren(make('span', '', `${fresh.length} new. Rows keep their place while one is selected.`), b)
     }
     this.told = fresh.length
@@ -225,8 +228,9 @@ class Grid {
     const ids = this.order(), n = ids.filter(id => this.selected.has(id)).length
     this.all.checked = n > 0 && n === ids.length; this.all.indeterminate = n > 0 && n < ids.length
   }
-  picked() { this.reconcile(); this.mark(); this.tell.setStateValue('selected', [...this.selected]) }
-  opened(id) { this.open = this.open === id ? null : id; this.mark(); this.tell.setStateValue('open', this.open) }
+  picked() { this.reconcile(); this.mark(); this.say() }
+  opened(id) { this.open = this.open === id ? null : id; this.mark(); this.say() }
+  say() { this.tell.setStateValue('chosen', {selected: [...this.selected], open: this.open, shown: this.order(), reset: this.reset}) }
   arrow(e) {
     const step = {ArrowDown: 'nextElementSibling', ArrowUp: 'previousElementSibling'}[e.key]
     const row = e.target.closest('.row'), to = step && row && row[step]
@@ -255,40 +259,57 @@ def grid(
     key: str,
     label: str,
     sort: Row,
+    view: str = "",
     size: int | None = None,
     picks: bool = True,
     stale: bool = False,
     cards: bool = True,
 ) -> Answer:
-    """Draw a table of rows. Rows beyond `size` are told only in case that they are on the screen already."""
-    control = st.session_state.setdefault(f"{key}.control", {"reset": 0, "selected": [], "open": None})
+    """Draw a table of rows. Rows beyond `size` are told only in case that they are on the screen already.
+
+    `view` names what is looked at: when it changes, the rows are those of the new view whatever is selected.
+    """
     answer = _GRID(
         data={
-            "rows": rows, "columns": columns, "label": label, "sort": sort, "size": len(rows) if size is None else size,
-            "picks": picks, "stale": stale, "cards": cards, **control,
+            "rows": rows, "columns": columns, "label": label, "sort": sort, "view": view,
+            "size": len(rows) if size is None else size,
+            "picks": picks, "stale": stale, "cards": cards, **_put(key),
         },
         key=key,
-        default={"selected": control["selected"], "open": control["open"]},
-        on_selected_change=_nothing,
-        on_open_change=_nothing,
+        on_chosen_change=_nothing,
         on_action_change=_nothing,
         on_sort_change=_nothing,
     )  # fmt: skip
-    return Answer(tuple(answer.selected or ()), answer.open, answer.action, answer.sort)
+    return Answer(*state(key), answer.action, answer.sort)
 
 
 def state(key: str) -> tuple[tuple[str, ...], str | None]:
-    """Tell what is selected and open in a grid before it is drawn in this run."""
-    control = st.session_state.get(f"{key}.control") or {}
-    told = st.session_state.get(key) or {}
-    return tuple(told.get("selected", control.get("selected")) or ()), told.get("open", control.get("open")) or None
+    """Tell what is selected and open in a grid; also before it is drawn in this run."""
+    chosen = _chosen(key)
+    return tuple(chosen["selected"]), chosen["open"]
 
 
-def put(key: str, *, selected: list[str] | None = None, opened: str | None = None) -> None:
-    """Set what is selected and open in a grid; call it before the grid is drawn, from a callback or above it."""
-    reset = (st.session_state.get(f"{key}.control") or {}).get("reset", 0)
-    st.session_state[f"{key}.control"] = {"reset": reset + 1, "selected": selected or [], "open": opened}
-    st.session_state.setdefault(key, {}).update({"selected": selected or [], "open": opened})
+def shown(key: str) -> tuple[str, ...]:
+    """Tell which rows stay on the screen because something is selected."""
+    chosen = _chosen(key)
+    return tuple(chosen["shown"]) if chosen["selected"] else ()
+
+
+def put(key: str, *, selected: Sequence[str] = (), opened: str | None = None) -> None:
+    """Set what is selected and open in a grid; call it from a callback or above the grid."""
+    reset = _put(key)["reset"] + 1  # what a browser says of the time before does not count any more
+    st.session_state[f"{key}.put"] = {"reset": reset, "selected": list(selected), "open": opened, "shown": []}
+
+
+def _put(key: str) -> Row:
+    nothing: Row = {"reset": 0, "selected": [], "open": None, "shown": []}
+    return st.session_state.get(f"{key}.put", nothing)
+
+
+def _chosen(key: str) -> Row:
+    """Return what counts: what the browser said last, unless something was put since."""
+    put_last, told = _put(key), (st.session_state.get(key) or {}).get("chosen")
+    return told if told and told["reset"] == put_last["reset"] else put_last
 
 
 def follow(key: str, address: MutableMapping[str, str]) -> None:
@@ -296,7 +317,7 @@ def follow(key: str, address: MutableMapping[str, str]) -> None:
     selected, opened = state(key)
     wanted = address.get("task")
     if wanted != st.session_state.get(f"{key}.followed"):
-        put(key, selected=list(selected), opened=wanted)
+        put(key, selected=selected, opened=wanted)
         opened = wanted
     elif opened != wanted:
         if opened is None:

@@ -81,6 +81,12 @@ html,body,.stApp{font-variant-numeric:tabular-nums}
 .d-stale::before{content:"◆";color:var(--d-hold-mark);margin-right:6px}
 .d-foot{font-size:12px;line-height:17px;color:var(--d-ink2)}
 
+/* holds in force */
+.st-key-holds{background:var(--d-hold-tint);border-radius:3px;padding:3px 10px;min-height:28px}
+.st-key-holds [data-testid=stElementContainer]:has([data-testid=stHtml]){flex:1 1 16rem;min-width:0}
+.d-holds{font-size:13px;line-height:18px;padding-left:16px;position:relative} .d-holds span{color:var(--d-ink2)}
+.d-holds::before{content:"";position:absolute;left:0;top:4px;width:3px;height:10px;border:solid var(--d-hold);border-width:0 3px}
+
 /* the verdict */
 [class*=st-key-verdict-]{background:var(--d-panel);border-left:3px solid var(--d-queued);border-radius:0 4px 4px 0;padding:9px 10px 9px 12px}
 [class*=st-key-verdict-] [data-testid=stElementContainer]:has([data-testid=stHtml]){flex:1 1 20rem;min-width:0}
@@ -104,6 +110,7 @@ html,body,.stApp{font-variant-numeric:tabular-nums}
 .d-finding{font-size:16px;line-height:23px}
 @media (max-width:700px){
   [data-testid=stMainBlockContainer]{padding:2.6rem 12px 1.5rem}
+  [data-testid=stHeader]{background:var(--d-bg)} :is(.st-key-card,.st-key-split :has(.st-key-card)){width:100%!important;max-width:none!important}
   .st-key-split{flex-direction:column!important}
   .st-key-split>*{width:100%!important;flex:none!important;max-width:none!important}
   .st-key-split>:has(.st-key-card),.st-key-split>.st-key-card{order:-1}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -77,8 +77,8 @@ class Query:
     def press(self, chip: str) -> dict[str, str | None]:
         """Tell what a pressed chip changes in the address."""
         if chip == "switch":
-            return {"system": None if self.system else "shown"}
-        return {"status": None if chip == "All" else chip}
+            return {"system": None if self.system else "shown", "page": None}
+        return {"status": None if chip == "All" else chip, "page": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class Found:
     def pages(self) -> int:
         return max(1, -(-self.matching.height // ROWS))
 
-    def page(self, number: int, also: tuple[str, ...] = ()) -> list[dict[str, Any]]:
+    def page(self, number: int, also: Sequence[str] = ()) -> list[dict[str, Any]]:
         """List a page's tasks, then those of `also` that are still live and not among them."""
         at = (min(number, self.pages) - 1) * ROWS
         rows = self.matching.slice(at, ROWS)
@@ -104,6 +104,11 @@ class Found:
             others = self.live.filter(pl.col("task_id").is_in(known.implode()))
             rows = pl.concat([rows, others.join(rows, on="task_id", how="anti")])
         return rows.to_dicts()
+
+    def living(self, selected: Sequence[str]) -> list[int]:
+        """Return the ids among those selected whose tasks are still live."""
+        known = pl.Series([int(task_id) for task_id in selected], dtype=pl.Int64)
+        return self.live.filter(pl.col("task_id").is_in(known.implode()))["task_id"].to_list()
 
     def task(self, task_id: str | None) -> dict[str, Any] | None:
         """Return one live task, or None when it has left."""
@@ -155,38 +160,40 @@ COLUMNS: list[grid.Row] = [
 ]
 
 #: their widths beside the card
-NARROW = ("1.35fr", "1.3fr", ".85fr", "1.25fr", "1.1fr", "1.75fr")
+NARROW = ("1.25fr", "1.25fr", ".85fr", "1.1fr", "1.05fr", "2.1fr")
 
 
 def table(found: Found, page: int, now: int, *, key: str, narrow: bool, stale: bool) -> grid.Answer:
-    """Draw a page of the tasks found. While some are selected, those that were shown then are told about, too."""
-    selected, _ = grid.state(key)
-    shown: tuple[str, ...] = st.session_state.get(f"{key}.shown", ()) if selected else ()
-    listed = found.page(page, shown)
-    rows = [row(task, now, narrow) for task in listed]
+    """Draw a page of the tasks found. While some are selected, those on the screen are told about, too."""
+    rows = [row(task, now, narrow) for task in found.page(page, grid.shown(key))]
     size = min(ROWS, found.matching.height - (page - 1) * ROWS)
-    if not selected:
-        st.session_state[f"{key}.shown"] = tuple(told["id"] for told in rows)
     if not rows:
         st.html("<div class='d-evidence'>No task matches. Clear the search, or choose All.</div>")
     sort = {"id": found.query.column, "desc": found.query.desc}
     columns = [{**c, "width": width} for c, width in zip(COLUMNS, NARROW, strict=True)] if narrow else COLUMNS
-    return grid.grid(rows, columns, key=key, label="Active tasks", sort=sort, size=size, stale=stale)
+    view = repr((found.query, page))
+    return grid.grid(rows, columns, key=key, label="Active tasks", sort=sort, view=view, size=size, stale=stale)
 
 
 def pager(found: Found) -> int:
-    """Offer the pages, where there are several, and say what is shown; return the page's number."""
-    number = 1
+    """Say what is shown, offer to turn the page where there are several, and return the page's number."""
+    total = found.matching.height
+    asked = st.query_params.get("page", "1")
+    page = min(max(int(asked) if asked.isdigit() else 1, 1), found.pages)
     with st.container(horizontal=True, vertical_alignment="center", key="pager"):
-        total, most = found.matching.height, found.pages
+        first, last = min((page - 1) * ROWS + 1, total), min(page * ROWS, total)
+        many = f"{first:,}–{last:,} of {total:,} tasks" if found.pages > 1 else f"{total:,} tasks"
         zone = times.zone().key
-        said = f"{total:,} tasks. Rows keep their place while one is selected. Times are {zone}."
-        st.html(f"<div class='d-foot'>{said}</div>")
-        if most > 1:
-            if st.session_state.get("page", 1) > most:
-                st.session_state["page"] = most
-            number = st.pagination(most, key="page", bind="query-params")
-    return min(number, most)
+        st.html(f"<div class='d-foot'>{many}. Rows keep their place while one is selected. Times are {zone}.</div>")
+        if found.pages > 1:
+            for label, to in (("Previous", page - 1), ("Next", page + 1)):
+                off = not 1 <= to <= found.pages
+                st.button(label, key=f"page.{label}", disabled=off, width="content", on_click=_turn, args=(to,))
+    return page
+
+
+def _turn(to: int) -> None:
+    st.query_params["page"] = str(to)
 
 
 def nothing(site: str) -> None:

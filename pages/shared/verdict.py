@@ -17,6 +17,6 @@ def verdict(level: Level, headline: str, evidence: str, actions: Sequence[str] =
     with st.container(horizontal=True, vertical_alignment="center", key=f"verdict-{level}"):
         st.html(f"<div class='d-verdict' role='status'>{said}</div><div class='d-evidence'>{escape(evidence)}</div>")
         for n, label in enumerate(actions):
-            if st.button(label, key=f"verdict.{label}", type="secondary" if n else "primary", width="content"):
+            if st.button(label, key=f"offer.{label}", type="secondary" if n else "primary", width="content"):
                 pressed = label
     return pressed
