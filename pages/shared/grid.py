@@ -35,7 +35,7 @@ class Answer:
 
 CSS = """
 :host,.wrap{font:13px/18px var(--st-font);color:var(--d-ink);font-variant-numeric:tabular-nums}
-.wrap{container:grid / inline-size}
+.wrap{container:grid / inline-size;position:relative}
 .wrap.stale{filter:grayscale(1)}
 .row{display:grid;grid-template-columns:30px var(--columns);align-items:center;min-height:28px;border-bottom:1px solid var(--d-line2);position:relative}
 .wrap:not(.picks) .row{grid-template-columns:var(--columns)} .wrap:not(.picks) .check{display:none}
@@ -64,7 +64,7 @@ a{color:var(--d-accent);text-decoration:none} a:hover{text-decoration:underline}
 .pct{flex:none;width:32px;text-align:right;color:var(--d-ink2)}
 .act button,.new button{font:inherit;font-size:12px;color:var(--d-ink);background:var(--d-bg);border:1px solid var(--d-line);border-radius:4px;padding:1px 8px;cursor:pointer}
 .act button:disabled{color:var(--d-ink3);cursor:default}
-.new{display:flex;gap:10px;align-items:center;font-size:12px;color:var(--d-ink2);padding:4px 8px;border-bottom:1px solid var(--d-line2)} .new[hidden]{display:none}
+.new{position:absolute;top:1px;right:0;height:24px;display:flex;gap:8px;align-items:center;font-size:12px;color:var(--d-ink2);background:var(--d-bg);padding-left:8px} .new[hidden]{display:none}
 @media (prefers-reduced-motion:reduce){.bar i{transition:none}}
 @container grid (max-width:600px){
   .cards .row.body{grid-template:"check lead end" 24px "check line line" 24px / 30px 1fr auto;padding:2px 0}
@@ -135,13 +135,13 @@ class Grid {
     this.fresh = make('div', 'new'); this.fresh.hidden = true; this.fresh.setAttribute('role', 'status')
     this.body = make('div', 'rows'); this.body.setAttribute('role', 'rowgroup')
     this.body.onkeydown = e => this.arrow(e)
-    root.append(this.head, this.fresh, this.body)
-    root.setAttribute('role', 'grid')
+    this.table = make('div'); this.table.setAttribute('role', 'grid'); this.table.append(this.head, this.body)
+    root.append(this.table, this.fresh)
   }
   update(data) {
     this.data = data
     this.root.className = 'wrap' + (data.stale ? ' stale' : '') + (data.cards ? ' cards' : '') + (data.picks ? ' picks' : '')
-    this.root.setAttribute('aria-label', data.label)
+    this.table.setAttribute('aria-label', data.label)
     if (this.reset !== data.reset) { this.reset = data.reset; this.selected = new Set(data.selected); this.open = data.open }
     this.root.style.setProperty('--columns', data.columns.map(c => `minmax(0,${c.width || '1fr'})`).join(' '))
     const columns = JSON.stringify(data.columns.map(c => ({...c, width: 0}))), sort = JSON.stringify(data.sort)
@@ -194,7 +194,7 @@ class Grid {
     if (fresh.length && this.told !== fresh.length) {
       const b = make('button', '', 'Show'); b.type = 'button'
       b.onclick = () => { this.unfreeze = true; this.reconcile(); this.mark(); this.say() }
-      this.fresh.replaceChildren(make('span', '', `${fresh.length} new. Rows keep their place while one is selected.`), b)
+      this.fresh.replaceChildren(make('span', '', `${fresh.length} new`), b)
     }
     this.told = fresh.length
   }

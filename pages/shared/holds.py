@@ -20,7 +20,7 @@ def strip(snapshot: Snapshot, business: str, site: str, paused: int) -> bool:
     if not over:
         return False
     count = "1 hold in force" if len(over) == 1 else f"{len(over):,} holds in force"
-    named = ", ".join(map(_said, over[:MOST])) + (f" and {len(over) - MOST:,} more" if len(over) > MOST else "")
+    named = ", ".join(map(said, over[:MOST])) + (f" and {len(over) - MOST:,} more" if len(over) > MOST else "")
     tasks = f"{paused:,} {'task' if paused == 1 else 'tasks'} paused at this site"
     with st.container(horizontal=True, vertical_alignment="center", key="holds"):
         st.html(
@@ -34,7 +34,8 @@ def _over(holds: Iterable[HoldLook], business: str, site: str) -> Iterable[HoldL
     return (h for h in holds if h.in_force and h.business in (None, business) and h.site in (None, site))
 
 
-def _said(hold: HoldLook) -> str:
+def said(hold: HoldLook) -> str:
+    """Word a hold: user m.ortiz until 18:00:00."""
     name = KIND_LABEL[Kind(hold.target)] if hold.target_kind == "kind" else hold.target
     until = "without expiry" if hold.until_at is None else f"until {times.moment(hold.until_at, hold.from_at)}"
     return f"{_TARGETS[hold.target_kind]} {name} {until}"

@@ -85,7 +85,8 @@ html,body,.stApp{font-variant-numeric:tabular-nums}
 .st-key-holds{background:var(--d-hold-tint);border-radius:3px;padding:3px 10px;min-height:28px}
 .st-key-holds [data-testid=stElementContainer]:has([data-testid=stHtml]){flex:1 1 16rem;min-width:0}
 .d-holds{font-size:13px;line-height:18px;padding-left:16px;position:relative} .d-holds span{color:var(--d-ink2)}
-.d-holds::before{content:"";position:absolute;left:0;top:4px;width:3px;height:10px;border:solid var(--d-hold);border-width:0 3px}
+.d-holds::before{content:"";position:absolute;left:0;top:4px;box-sizing:border-box;width:9px;height:10px;border:solid var(--d-hold);border-width:0 3px}
+.st-key-holds button p{color:var(--d-accent)}
 
 /* the verdict */
 [class*=st-key-verdict-]{background:var(--d-panel);border-left:3px solid var(--d-queued);border-radius:0 4px 4px 0;padding:9px 10px 9px 12px}

@@ -23,7 +23,7 @@ from engine.lifecycle import (
 )
 from engine.snapshot import Snapshot
 
-from . import grid, times
+from . import grid, holds, times
 
 ROWS = 50  #: on a page
 
@@ -120,6 +120,7 @@ class Found:
 
 def find(snapshot: Snapshot, business: str, site: str, query: Query) -> Found:
     """Search the snapshot's live tasks that have entered the site's queue."""
+    holds_of = {-1: ""} | {hold.hold_id: f"hold on {holds.said(hold)}" for hold in snapshot.holds}
     held, free = ({s: queue_words([s], [hold])[0] for s in STATUS} for hold in (1, None))
     live = (
         snapshot.tasks()
@@ -128,6 +129,7 @@ def find(snapshot: Snapshot, business: str, site: str, query: Query) -> Found:
             word=pl.when(pl.col("held_by").is_not_null())
             .then(pl.col("status").replace_strict(held))
             .otherwise(pl.col("status").replace_strict(free)),
+            held_for=pl.col("held_by").replace_strict(holds_of, default=None, return_dtype=pl.String),
             label=pl.format("{} #{}", pl.col("kind").replace_strict(_LABELS), "number"),
         )
     )
@@ -217,7 +219,7 @@ def row(task: dict[str, Any], now: int, narrow: bool) -> dict[str, Any]:
         "initiator": task["initiator"],
         "status": {
             "t": task["word"], "g": glyph, "k": "proc" if task["processing_started_at"] and token == "run" else token,
-            "p": part, "s": "" if narrow and part is not None else why(task, now),
+            "p": part, "s": "" if narrow and part is not None else why(task, now, short=narrow),
         },
     }  # fmt: skip
 
@@ -245,10 +247,10 @@ def progress(task: dict[str, Any]) -> float | None:
     return task["processing"] if task["processing_started_at"] else task["collecting"]
 
 
-def why(task: dict[str, Any], now: int) -> str:
+def why(task: dict[str, Any], now: int, *, short: bool = False) -> str:
     """Say why a task waits, or who is at work on it and for how long."""
     if task["cause"]:
-        said = WHY[Cause(task["cause"])]
+        said = (None if short else task["held_for"]) or WHY[Cause(task["cause"])]
         return f"for a processor: {said}" if task["processing_queued_at"] else said
     if not has_slot(task):
         return ""

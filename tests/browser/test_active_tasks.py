@@ -43,10 +43,12 @@ def test_the_same_task_stays_selected_while_others_arrive(page: Page) -> None:
 
     page.get_by_label(label, exact=True).check()
     expect(page.get_by_text("1 selected")).to_be_visible()
-    arrivals = page.get_by_text(re.compile(r"\d+ new\. Rows keep their place"))
+    place = page.get_by_label(label, exact=True).bounding_box()
+    arrivals = page.get_by_text(re.compile(r"^\d+ new$"))
     expect(arrivals).to_be_visible(timeout=60_000)
     page.wait_for_timeout(3_000)
 
+    assert page.get_by_label(label, exact=True).bounding_box() == place
     checked = [box.get_attribute("aria-label") for box in grid.get_by_role("checkbox", checked=True).all()]
     assert checked == [label]
     assert grid.get_by_role("row").nth(3).get_by_role("checkbox").get_attribute("aria-label") == label
