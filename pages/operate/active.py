@@ -1,111 +1,99 @@
-"""Active tasks: what is queued or running at a site right now, newest first."""
+"""Active tasks: what is queued or running at a site right now, newest first, and whether the queue backs up."""
 
-import polars as pl
 import streamlit as st
 
-from engine.lifecycle import queue_words, task_label
-from engine.roles import Right, may
-from engine.snapshot import Numbers, Snapshot
-from pages.shared import frame, times
+from engine.lifecycle import PAUSED
+from engine.snapshot import Numbers
+from pages.shared import bulk, card, findings, frame, grid, holds, kpi, queue, times
+from pages.shared.bulk import Wish
+from pages.shared.chips import chips
+from pages.shared.queue import Found, Query
+from pages.shared.verdict import verdict
 
-ROWS = 50
+ACTIONS: tuple[str, ...] = ()  #: what may be done to tasks here; each comes back as a Wish
 
 engine = frame.engine()
-grants = frame.actor().grants
-sites = sorted(place for place in engine.snapshot.zones if may(grants, Right.SEE, *place))
-if not sites:
-    st.title("Active tasks")
-    st.info("There is no site yet. Import a log, or give the data folder a fleet file and start anew.")
-    st.stop()
-chosen = st.sidebar.selectbox(
-    "Site", sites, format_func=lambda place: f"{place[1]} · {place[0]}", key="site", label_visibility="collapsed"
-)
+business, site = frame.site()
+GRID = f"active {business} {site}"  #: what is chosen at one site is not chosen at another
+asked = st.query_params
 
 
-@st.fragment(run_every=1)
+@st.fragment(run_every=frame.refresh())
 def live() -> None:
-    """Draw the page anew from the newest snapshot."""
-    if not may(frame.actor().grants, Right.SEE, *chosen):
-        st.rerun()
-    snapshot, pulse = engine.snapshot, engine.pulse
-    title, state = st.columns([3, 1], vertical_alignment="bottom")
-    title.title("Active tasks")
-    if pulse.well:
-        state.markdown(f":green[●] Live, {times.clock(snapshot.now)}")
-    else:
-        state.markdown(f":orange[●] No news for {pulse.tick_age:.0f} s")
-    numbers(snapshot)
-    grid(snapshot)
-    services(snapshot)
+    """Draw the page from the newest snapshot: the verdict, the figures, the grid, the chosen task."""
+    frame.watch(business, site)
+    snapshot, well = engine.snapshot, engine.pulse.well
+    now = engine.now if well else engine.now - frame.silence(engine)
+    here = snapshot.numbers.get((business, site), Numbers())
+    frame.head("Active tasks", f"{here.queued + here.running + here.paused:,} in flight at {site}", engine)
+    if holds.strip(snapshot, business, site, here.paused):
+        frame.address({"status": PAUSED, "page": None})
+    judge(well, now)
+    numbers(here, snapshot.slots(business, site), well)
+    found = search(well)
+    wish = tasks(found, now, well)
+    if wish:
+        carry_out(wish)
 
 
-def numbers(snapshot: Snapshot) -> None:
-    """Show how many tasks stand where."""
-    here = snapshot.numbers.get(chosen, Numbers())
-    slots = snapshot.slots(*chosen)
-    for column, (label, value) in zip(
-        st.columns(4),
-        (
-            ("Queued", f"{here.queued:,}"),
-            ("Running", f"{here.running:,} of {slots:,} slots" if slots else f"{here.running:,}"),
-            ("Processing, queued", f"{here.process_queued:,}"),
-            ("Paused", f"{here.paused:,}"),
-        ),
-        strict=True,
-    ):
-        column.metric(label, value)
-
-
-def grid(snapshot: Snapshot) -> None:
-    """List the newest tasks of the site that have entered the queue."""
-    business, site = chosen
-    tasks = snapshot.tasks().filter(business=business, site=site).filter(pl.col("queued_at").is_not_null())
-    newest = tasks.sort("queued_at", "task_id", descending=True).head(ROWS)
-    if newest.is_empty():
-        st.success("Steady. Nothing waits and nothing runs here.")
+def judge(well: bool, now: int) -> None:
+    """Say how the queue is, and take people to what it is about."""
+    if not well:
+        said = f"No news for {times.age(frame.silence(engine))}: this is how it was at {times.clock(now)}"
+        why = engine.pulse.trouble or "The engine does not answer."
+        verdict("stale", said, f"{why} Running tasks go on by themselves; actions are off until it answers.")
         return
-    words = queue_words(newest["status"].to_list(), newest["held_by"].to_list())
-    st.dataframe(
-        pl.DataFrame(
-            {
-                "Device / Resource": newest["target"],
-                "Task": [task_label(kind, n) for kind, n in newest.select("kind", "number").iter_rows()],
-                "Start date": [times.clock(at) for at in newest["queued_at"]],
-                "Scope": newest["scope"],
-                "Initiator": newest["initiator"],
-                "Status": words,
-                "Waits for": newest["cause"],
-                "Service": [
-                    processor or service for service, processor in newest.select("service", "processor").iter_rows()
-                ],
-            }
-        ).with_columns(pl.col(pl.String).fill_null("")),
-        key="grid",
-        hide_index=True,
-        height=min(ROWS, newest.height) * 35 + 38,
-    )
-    st.caption(f"{newest.height} of {tasks.height:,} tasks, newest first. Times are {times.zone().key}.")
+    found = st.session_state["findings"] = findings.findings(engine, business, site, times.zone().key)
+    pressed = verdict(found.level, found.headline, found.evidence, found.offers)
+    if pressed:
+        frame.address(found.offers[pressed])
 
 
-def services(snapshot: Snapshot) -> None:
-    """List the site's services and the business's processors."""
-    business, site = chosen
-    here = [s for s in snapshot.services if s.business == business and s.site in (site, None)]
-    if here:
-        st.subheader("Services")
-        st.dataframe(
-            pl.DataFrame(
-                {
-                    "Service": [s.name for s in here],
-                    "Role": [s.role.replace("_", " ") for s in here],
-                    "State": [s.state + (", suspect" if s.suspect else "") for s in here],
-                    "Slots used": [f"{s.used} of {s.slots}" for s in here],
-                    "Since": [times.wait(snapshot.now - s.since) for s in here],
-                }
-            ),
-            key="services",
-            hide_index=True,
-        )
+def numbers(here: Numbers, slots: int, well: bool) -> None:
+    """Show how much waits and runs beside what is usual."""
+    found = st.session_state.get("findings")
+    kpi.strip(findings.kpis(found, here.queued, here.running, slots), key="kpis", stale=not well)
+
+
+def search(well: bool) -> Found:
+    """Let people narrow the queue down; the address keeps what they asked for."""
+    with st.container(horizontal=True, vertical_alignment="center", key="filter"):
+        text = st.text_input("Search", key="q", bind="query-params", label_visibility="collapsed",
+                             placeholder="Search device, task, scope, initiator, status …")  # fmt: skip
+        query = Query.of(asked, text or "")
+        found = queue.find(engine.snapshot, business, site, query)
+        pressed = chips(found.counts, query.chip, key="chips", label="Status", on=query.system,
+                        switch=f"{found.system:,} system tasks" if found.system or query.system else "")  # fmt: skip
+    if pressed:
+        frame.address(query.press(pressed))
+        st.rerun(scope="fragment")
+    return found
+
+
+def tasks(found: Found, now: int, well: bool) -> Wish | None:
+    """List a page of them and the open one beside; return what people want done."""
+    grid.follow(GRID, asked)
+    selected, opened = grid.state(GRID)
+    if found.live.is_empty() and not selected:
+        queue.nothing(site)
+        return None
+    with st.container(horizontal=True, wrap=False, key="split"):
+        left, right = st.container(), st.container(width=280) if opened else None
+    wish = bulk.bar(selected, found.living(selected), ACTIONS, key=GRID, off=not well)
+    page = queue.pager(found)
+    with left:
+        answer = queue.table(found, page, now, key=GRID, narrow=bool(opened), stale=not well)
+    if answer.sort:
+        frame.address({"sort": "-" * answer.sort["desc"] + answer.sort["id"]})
+        st.rerun(scope="fragment")
+    if right:
+        with right:
+            wish = card.card(found.task(opened), now, key=GRID, actions=ACTIONS, stale=not well) or wish
+    return wish
+
+
+def carry_out(wish: Wish) -> None:
+    """Send what people want to the engine. Nothing can be wished for yet: ACTIONS is empty."""
 
 
 live()

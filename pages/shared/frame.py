@@ -1,11 +1,21 @@
-"""What surrounds every page: the waiting room before the console is live, the engine, and who is looking."""
+"""What surrounds every page: the waiting room before the console is live, who is looking, the menu, the head row."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
 
 import streamlit as st
 
 from engine.access import Actor
+from engine.clock import SECOND
 from engine.console import Stage, current
+from engine.roles import ROLE_LABEL, Right, may
 from engine.runtime import Engine
 from engine.web import COOKIE, SIGN_IN, SIGN_OUT
+
+from . import times
+
+REFRESH = {"1 s": 1, "5 s": 5, "30 s": 30, "5 min": 300, "Off": None}
 
 
 def engine() -> Engine:
@@ -21,17 +31,100 @@ def actor() -> Actor:
     console = current()
     found = console.access.who(st.context.cookies.get(COOKIE)) if console and console.access else None
     if found is None:
-        st.title("Signed out")
-        st.html(f'<a href="{SIGN_IN}" target="_self">Sign in</a>')
+        st.html("<div class='d-finding'>You are signed out.</div>")
+        st.html(f"<a href='{SIGN_IN}' target='_self'>Sign in</a>")
         st.stop()
     return found
 
 
-def account(who: Actor) -> None:
+def watch(business: str, site: str) -> None:
+    """Within a refresh, see that whoever looks still may see this site; else run the page anew, which says so."""
+    if not may(actor().grants, Right.SEE, business, site):
+        st.rerun()
+
+
+def account() -> None:
     """Show who is signed in, and the way out."""
+    who = actor()
+    roles = ", ".join(dict.fromkeys(ROLE_LABEL[grant.role] for grant in who.grants))
+    st.html(
+        f"<div class='d-account'>{escape(who.name)}<small>{escape(roles)}</small>"
+        f"<form method='post' action='{SIGN_OUT}'><button type='submit'>Sign out</button></form></div>"
+    )
+
+
+def menu(sections: Mapping[str, Sequence[Any]]) -> None:
+    """Draw the mark, the choice of site and the pages by section into the sidebar."""
+    bars = "".join(f"<b style='width:{width}px'></b>" for width in (16, 11, 6))
     with st.sidebar:
-        st.caption(who.name)
-        st.html(f'<form method="post" action="{SIGN_OUT}"><button type="submit">Sign out</button></form>')
+        st.html(f"<div class='d-mark'><i>{bars}</i>Drainboard</div>")
+        choose_site()
+        for section, pages in sections.items():
+            st.html(f"<div class='d-section'>{escape(section)}</div>")
+            for page in pages:
+                st.page_link(page)
+        account()
+
+
+def choose_site() -> None:
+    """Let the viewer choose among the sites; the address keeps which."""
+    if sites := _sites():
+        st.selectbox("Site", list(sites), key="site", label_visibility="collapsed", bind="query-params",
+                     on_change=lambda: address({"task": None, "page": None}))  # fmt: skip
+
+
+def site() -> tuple[str, str]:
+    """Return the chosen business and site; without any, say what to do and end the run."""
+    sites = _sites()
+    if st.session_state.get("site") not in sites:
+        st.html("<div class='d-finding'>There is no site yet.</div>")
+        st.caption("Import a log, or give the data folder a fleet file and start anew.")
+        st.stop()
+    return sites[st.session_state["site"]]
+
+
+def _sites() -> dict[str, tuple[str, str]]:
+    """Name the sites; where two businesses have one of the same name, with the business."""
+    grants = actor().grants
+    places = sorted(place for place in engine().snapshot.zones if may(grants, Right.SEE, *place))
+    names = [site for _, site in places]
+    return {f"{site} · {business}" if names.count(site) > 1 else site: (business, site) for business, site in places}
+
+
+def address(changes: Mapping[str, str | None]) -> None:
+    """Change parameters of the page's address, which says what its viewer asked for; None takes one out."""
+    for name, value in changes.items():
+        if value is not None:
+            st.query_params[name] = value
+        elif name in st.query_params:
+            del st.query_params[name]
+
+
+def refresh() -> int | None:
+    """Tell how many seconds lie between two refreshes; None: none by itself."""
+    return REFRESH[st.session_state.get("refresh") or "1 s"]
+
+
+def silence(running: Engine) -> int:
+    """Tell for how long the engine has not been heard of, in microseconds."""
+    return int(max(running.pulse.tick_age, running.pulse.scheduler_age) * SECOND)
+
+
+def head(title: str, shown: str, running: Engine) -> None:
+    """Draw the head row: title, what is shown, and whether it is live. A new refresh rate counts at once."""
+    before = refresh()
+    pulse = running.pulse
+    with st.container(horizontal=True, vertical_alignment="center", key="head"):
+        st.html(f"<h1 class='d-title'>{escape(title)}</h1>", width="content")
+        st.html(f"<div class='d-shown'>{escape(shown)}</div>")
+        if pulse.well:
+            st.html(f"<div class='d-live'>Live, {times.clock(running.now)}</div>", width="content")
+        else:
+            said = f"Stale: {times.age(silence(running))} old, engine not answering"
+            st.html(f"<div class='d-stale' role='status'>{said}</div>", width="content")
+        st.selectbox("Refresh every", list(REFRESH), key="refresh", label_visibility="collapsed", width=84)
+    if refresh() != before:
+        st.rerun()
 
 
 @st.fragment(run_every=1)

@@ -27,3 +27,21 @@ def wait(microseconds: int) -> str:
     if seconds < 3600:
         return f"{seconds // 60}:{seconds % 60:02} min"
     return f"{seconds // 3600} h {microseconds // MINUTE % 60:02}"
+
+
+def moment(instant: int, now: int) -> str:
+    """Word an instant in a table: by the clock today, with the day before that."""
+    there, today = (datetime.fromtimestamp(at / SECOND, UTC).astimezone(zone()) for at in (instant, now))
+    return f"{there:%H:%M:%S}" if there.date() == today.date() else f"{there:%Y-%m-%d %H:%M:%S}"
+
+
+def age(microseconds: int) -> str:
+    """Word an age coarsely: 32 s, 5 min, 3 h 12, 4 days."""
+    seconds = max(0, microseconds) // SECOND
+    if seconds < 90:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min"
+    if seconds < 2 * 86_400:
+        return f"{seconds // 3600} h {seconds // 60 % 60:02}"
+    return f"{seconds // 86_400} days"

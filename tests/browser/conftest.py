@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
@@ -66,6 +67,11 @@ class Server:
         status, told, text = self.ask("POST", link, {"password": password})
         assert status == 303, text
         return told["set-cookie"].partition(";")[0]
+
+    def cookies(self, cookie: str) -> list[Any]:
+        """Write a cookie as a browser's context takes it."""
+        name, _, value = cookie.partition("=")
+        return [{"name": name, "value": value, "url": self.url}]
 
     def get(self, path: str) -> tuple[int, str]:
         try:

@@ -37,7 +37,7 @@ def test_the_first_start_shows_its_progress_then_a_living_queue_and_stops_in_ord
         expect(page.get_by_text(re.compile(r"Live, \d\d:\d\d:\d\d IST"))).to_be_visible()
 
         # The queue moves: with the fleet sixty times as fast as life, the newest row is soon another one.
-        newest = page.locator("[data-testid=glide-cell-1-0]").first
+        newest = page.get_by_role("grid", name="Active tasks").get_by_role("link").first
         expect(newest).to_have_text(re.compile(r"(Scan|Audit|Connector|Import|Query|Report|Outlier calculation) #\d+"))
         before = newest.inner_text()
         expect(newest).not_to_have_text(before, timeout=60_000)

@@ -1,0 +1,53 @@
+# ruff: noqa: E501 (style sheets and scripts read better unwrapped)
+"""Chips over a grid: one of several that show how many there are, and switches beside them."""
+
+from collections.abc import Mapping
+
+import streamlit as st
+
+from . import glyphs
+
+CSS = """
+.chips{display:flex;flex-wrap:wrap;gap:8px;font:13px/18px var(--st-font);font-variant-numeric:tabular-nums}
+.one{display:flex;border:1px solid var(--d-line);border-radius:4px;overflow:hidden}
+button{font:inherit;color:var(--d-ink);background:var(--d-bg);border:0;border-left:1px solid var(--d-line);height:28px;padding:0 9px;cursor:pointer;white-space:nowrap}
+.one button:first-child{border-left:0} .switch{border:1px solid var(--d-line);border-radius:4px;color:var(--d-ink2)}
+button:hover{background:var(--d-panel)} button[aria-pressed=true]{color:var(--d-accent);background:var(--d-accentbg);box-shadow:inset 0 0 0 1px var(--d-accent)}
+.one button:first-child[aria-pressed=true]{border-radius:3px 0 0 3px} .one button:last-child[aria-pressed=true]{border-radius:0 3px 3px 0}
+button:focus-visible{outline:2px solid var(--d-accent);outline-offset:-2px}
+"""
+
+JS = (
+    glyphs.JS
+    + """
+export default function ({data, parentElement, setTriggerValue}) {
+  const root = parentElement.querySelector('.chips')
+  if (!root._one) {
+    root._one = root.appendChild(make('div', 'one')); root._one.setAttribute('role', 'group'); root._buttons = new Map()
+  }
+  const draw = (name, text, on, into, kind, value) => {
+    let b = root._buttons.get(name)
+    if (!b) { b = make('button', kind); b.type = 'button'; root._buttons.set(name, b); into.append(b) }
+    if (b.textContent !== text) b.textContent = text
+    b.setAttribute('aria-pressed', on); b.onclick = () => setTriggerValue('pressed', value)
+  }
+  root._one.setAttribute('aria-label', data.label)
+  for (const [name, text] of data.chips) draw(name, text, name === data.chosen, root._one, '', name)
+  if (data.switch) draw('switch', data.switch, data.on, root, 'switch', 'switch')
+  else if (root._buttons.has('switch')) { root._buttons.get('switch').remove(); root._buttons.delete('switch') }
+}
+"""
+)
+
+_CHIPS = st.components.v2.component("drainboard_chips", html="<div\nclass='chips'></div>", css=CSS, js=JS)
+
+
+def chips(counts: Mapping[str, int], chosen: str, *, key: str, label: str, switch: str = "", on: bool = False) -> str:
+    """Draw them; return what was just pressed: a name, "switch", or nothing."""
+    shown = [[name, f"{name} {count:,}"] for name, count in counts.items()]
+    data = {"chips": shown, "chosen": chosen, "label": label, "switch": switch, "on": on}
+    return _CHIPS(data=data, key=key, on_pressed_change=_nothing, width="content").pressed or ""
+
+
+def _nothing() -> None:
+    """Stand in for a callback: what was pressed is read where the chips are drawn."""

@@ -1,0 +1,331 @@
+# ruff: noqa: E501 (style sheets and scripts read better unwrapped)
+"""The one grid for all tables: rows and cells are known by id, only what changed is drawn, and nothing in data is markup.
+
+Columns are data: `{"id", "label", "type", "width", "sort", "card"}`; types are text, two (with a second, paler text),
+link, status, number and act. `card` is a column's place in a narrow view's two-line rows: lead, end or line; without
+one it is left out there. A row is `{"id", column: cell}`; a cell is a text, a number, None ("–"), or
+
+    text, two, link   {"t": text, "s": second text, "g": glyph, "h": address within the app}
+    status            {"t": word, "g": glyph, "k": token, "p": progress 0–1, "s": why}
+    act               [{"act": name, "t": label, "off": why not}]
+
+While something is selected, rows keep their order; what comes anew waits behind a line, what left stays, greyed.
+"""
+
+from collections.abc import MutableMapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from . import glyphs
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What people did with a grid."""
+
+    selected: tuple[str, ...]  #: ids
+    open: str | None  #: id
+    action: Row | None  #: {"id", "act"}, in the run after the click only
+    sort: Row | None  #: {"id", "desc"}, likewise
+
+
+CSS = """
+:host,.wrap{font:13px/18px var(--st-font);color:var(--d-ink);font-variant-numeric:tabular-nums}
+.wrap{container:grid / inline-size;position:relative}
+.wrap.stale{filter:grayscale(1)}
+.row{display:grid;grid-template-columns:30px var(--columns);align-items:center;min-height:28px;border-bottom:1px solid var(--d-line2);position:relative}
+.wrap:not(.picks) .row{grid-template-columns:var(--columns)} .wrap:not(.picks) .check{display:none}
+.head{min-height:26px;border-bottom-color:var(--d-line)}
+.row.body:hover{background:var(--d-panel)}
+.row.picked,.row.picked:hover{background:var(--d-accentbg)}
+.row.open,.row.open:hover{background:var(--d-accentbg);box-shadow:inset 3px 0 var(--d-accent)}
+.row.gone{color:var(--d-ink3)} .row.gone .c{text-decoration:line-through}
+.check{display:flex;justify-content:center} .check input{width:14px;height:14px;margin:0;accent-color:var(--d-accent);cursor:pointer}
+.c{padding:0 8px;min-width:0;white-space:nowrap;overflow:hidden;text-overflow:ellipsis;display:flex;align-items:center;gap:6px}
+.c span,.c a{overflow:hidden;text-overflow:ellipsis}
+.c .glyph{flex:none;color:var(--d-ink2)}
+.c .s{color:var(--d-ink2);font-size:12px;flex:0 10 auto}
+.number{justify-content:flex-end} .pale{color:var(--d-ink2)}
+.head .c{font-size:12px;color:var(--d-ink2)}
+.head button{font:inherit;color:inherit;background:none;border:0;padding:0;cursor:pointer;white-space:nowrap}
+.head button:hover{color:var(--d-ink)} .head [aria-sort=ascending] button,.head [aria-sort=descending] button{color:var(--d-ink);font-weight:600}
+a{color:var(--d-accent);text-decoration:none} a:hover{text-decoration:underline}
+:is(a,button,input):focus-visible{outline:2px solid var(--d-accent);outline-offset:1px;border-radius:2px}
+.tag{display:inline-flex;align-items:center;gap:7px;flex:none;min-width:76px;line-height:20px}
+.tag .glyph{color:inherit} .tag.run .glyph{color:var(--d-run)} .tag.proc .glyph{color:var(--d-proc)} .tag.queued .glyph{color:var(--d-queued)} .tag.done .glyph{color:var(--d-done)}
+.tag.tint{min-width:0;padding:0 8px 0 6px;margin-left:-6px;border-radius:3px}
+.tag.hold{color:var(--d-hold);background:var(--d-hold-tint)} .tag.fail{color:var(--d-fail);background:var(--d-fail-tint)} .tag.stop{color:var(--d-stop);background:var(--d-stop-tint)}
+.bar{flex:none;width:44px;height:4px;border-radius:2px;background:var(--d-band);overflow:hidden}
+.bar i{display:block;height:100%;background:var(--d-run);transition:width .6s} .proc~.bar i{background:var(--d-proc)}
+.pct{flex:none;width:32px;text-align:right;color:var(--d-ink2)}
+.act button,.new button{font:inherit;font-size:12px;color:var(--d-ink);background:var(--d-bg);border:1px solid var(--d-line);border-radius:4px;padding:1px 8px;cursor:pointer}
+.act button:disabled{color:var(--d-ink3);cursor:default}
+.new{position:absolute;top:1px;right:0;height:24px;display:flex;gap:8px;align-items:center;font-size:12px;color:var(--d-ink2);background:var(--d-bg);padding-left:8px} .new[hidden]{display:none}
+@media (prefers-reduced-motion:reduce){.bar i{transition:none}}
+@container grid (max-width:600px){
+  .cards .row.body{grid-template:"check lead end" 24px "check line line" 24px / 30px 1fr auto;padding:2px 0}
+  .cards:not(.picks) .row.body{grid-template:"lead end" 24px "line line" 24px / 1fr auto}
+  .cards .row.body .c{display:none} .cards .row .check{grid-area:check;align-self:start;padding-top:5px}
+  .cards .row.body .lead{display:flex;grid-area:lead;font-weight:600} .cards .row.body .end{display:flex;grid-area:end} .cards .row.body .line{display:flex;grid-area:line}
+  .cards .head .c{display:none} .cards .head .c.sorted{display:flex}
+  .cards .row.head{grid-template:"check sorted" 26px / 30px 1fr} .cards .row.head .check{padding:0;align-self:center} .cards .head .sorted{grid-area:sorted}
+}
+"""
+
+JS = (
+    glyphs.JS
+    + """
+const draw = {
+  text(cell, v) { parts(cell, v, 'span') },
+  two(cell, v) { parts(cell, v, 'span') },
+  number(cell, v) { cell.textContent = v === null || v === undefined ? '–' : typeof v === 'number' ? v.toLocaleString('en') : v },
+  link(cell, v, grid, id) {
+    parts(cell, v, 'a')
+    const a = cell.querySelector('a')
+    if (/^([?]|[/](?![/\\\\]))/.test(v.h || '')) a.setAttribute('href', v.h); else a.setAttribute('href', '#')
+    a.onclick = e => { if (e.ctrlKey || e.metaKey || e.shiftKey) return; e.preventDefault(); grid.opened(id) }
+  },
+  status(cell, v) {
+    if (!cell._tag) {
+      cell._tag = make('span'); cell._bar = make('span', 'bar'); cell._bar.append(make('i'))
+      cell._bar.setAttribute('role', 'progressbar')
+      cell._pct = make('span', 'pct'); cell._why = make('span', 's')
+      cell.append(cell._tag, cell._bar, cell._pct, cell._why)
+    }
+    if (cell._word !== v.t + v.g + v.k) {
+      cell._word = v.t + v.g + v.k
+      cell._tag.className = 'tag ' + v.k + (['hold', 'fail', 'stop'].includes(v.k) ? ' tint' : '')
+      cell._tag.replaceChildren(glyph(v.g), make('span', '', v.t))
+    }
+    const known = typeof v.p === 'number'
+    cell._bar.hidden = cell._pct.hidden = !known
+    cell._bar.style.display = cell._pct.style.display = known ? '' : 'none'
+    if (known) {
+      const whole = Math.floor(v.p * 100)
+      cell._bar.firstChild.style.width = whole + '%'
+      cell._bar.setAttribute('aria-valuenow', whole); cell._bar.setAttribute('aria-label', v.t)
+      cell._pct.textContent = whole + ' %'
+    }
+    if (cell._why.textContent !== (v.s || '')) cell._why.textContent = v.s || ''
+  },
+  act(cell, v, grid, id) {
+    cell.replaceChildren(...(v || []).map(one => {
+      const b = make('button', '', one.t)
+      b.type = 'button'; b.disabled = Boolean(one.off); b.title = one.off || ''
+      b.onclick = () => grid.tell.setTriggerValue('action', {id, act: one.act})
+      return b
+    }))
+  },
+}
+function parts(cell, v, tag) {
+  const one = v !== null && typeof v === 'object' ? v : {t: v}
+  const main = make(tag, '', one.t === null || one.t === undefined || one.t === '' ? '–' : one.t)
+  cell.replaceChildren(...(one.g ? [glyph(one.g)] : []), main, ...(one.s ? [make('span', 's', one.s)] : []))
+  cell.title = one.t || ''
+}
+
+class Grid {
+  constructor(root) {
+    this.root = root; this.rows = new Map(); this.selected = new Set(); this.open = null; this.reset = null; this.columns = ''
+    this.head = make('div', 'row head'); this.head.setAttribute('role', 'row')
+    this.fresh = make('div', 'new'); this.fresh.hidden = true; this.fresh.setAttribute('role', 'status')
+    this.body = make('div', 'rows'); this.body.setAttribute('role', 'rowgroup')
+    this.body.onkeydown = e => this.arrow(e)
+    this.table = make('div'); this.table.setAttribute('role', 'grid'); this.table.append(this.head, this.body)
+    root.append(this.table, this.fresh)
+  }
+  update(data) {
+    this.data = data
+    this.root.className = 'wrap' + (data.stale ? ' stale' : '') + (data.cards ? ' cards' : '') + (data.picks ? ' picks' : '')
+    this.table.setAttribute('aria-label', data.label)
+    if (this.reset !== data.reset) { this.reset = data.reset; this.selected = new Set(data.selected); this.open = data.open }
+    this.root.style.setProperty('--columns', data.columns.map(c => `minmax(0,${c.width || '1fr'})`).join(' '))
+    const columns = JSON.stringify(data.columns.map(c => ({...c, width: 0}))), sort = JSON.stringify(data.sort)
+    if (this.columns !== columns) { this.columns = columns; this.empty(); this.sort = null }
+    if (this.sort !== sort) { this.sort = sort; this.layOut() }
+    const turned = this.view !== undefined && this.view !== data.view
+    this.view = data.view; this.unfreeze = turned
+    this.reconcile(); this.mark()
+    if (turned && this.selected.size) this.say()
+  }
+  layOut() {
+    const all = make('div', 'check'), box = make('input')
+    all.setAttribute('role', 'columnheader'); box.type = 'checkbox'; box.setAttribute('aria-label', 'Select all rows of this page')
+    box.onchange = () => { this.selected = new Set(box.checked ? this.order() : []); this.picked() }
+    all.append(box); this.all = box
+    this.head.replaceChildren(all, ...this.data.columns.map(c => {
+      const cell = make('div', 'c ' + (c.type === 'number' ? 'number ' : '') + (c.id === this.data.sort.id ? 'sorted' : ''))
+      cell.setAttribute('role', 'columnheader')
+      const mine = c.id === this.data.sort.id, desc = mine && this.data.sort.desc
+      if (!c.sort) { cell.textContent = c.label; return cell }
+      cell.setAttribute('aria-sort', mine ? (desc ? 'descending' : 'ascending') : 'none')
+      const b = make('button', '', c.label + (mine ? (desc ? ' ↓' : ' ↑') : ''))
+      b.type = 'button'
+      b.onclick = () => this.tell.setTriggerValue('sort', {id: c.id, desc: mine ? !desc : c.sort === 'desc'})
+      cell.append(b); return cell
+    }))
+  }
+  empty() {
+    for (const row of this.rows.values()) row.remove()
+    this.rows.clear()
+  }
+  order() { return [...this.body.children].filter(row => !row.classList.contains('gone')).map(row => row._id) }
+  reconcile() {
+    const frozen = this.selected.size > 0 && this.rows.size > 0 && !this.unfreeze
+    const byId = new Map(this.data.rows.map(row => [row.id, row]))
+    const wanted = this.data.rows.slice(0, this.data.size).map(row => row.id)
+    const fresh = frozen ? wanted.filter(id => !this.rows.has(id)) : []
+    const shown = frozen ? [...this.body.children].map(row => row._id) : wanted
+    this.unfreeze = false
+    const keep = new Set(shown)
+    for (const [id, row] of this.rows) if (!keep.has(id)) { row.remove(); this.rows.delete(id) }
+    let at = this.body.firstChild
+    for (const id of shown) {
+      const row = this.rows.get(id) || this.row(id), told = byId.get(id)
+      row.classList.toggle('gone', !told)
+      if (told) this.fill(row, told)
+      if (row === at) at = at.nextSibling; else this.body.insertBefore(row, at)
+    }
+    this.fresh.hidden = fresh.length === 0
+    if (fresh.length && this.told !== fresh.length) {
+      const b = make('button', '', 'Show'); b.type = 'button'
+      b.onclick = () => { this.unfreeze = true; this.reconcile(); this.mark(); this.say() }
+      this.fresh.replaceChildren(make('span', '', `${fresh.length} new`), b)
+    }
+    this.told = fresh.length
+  }
+  row(id) {
+    const row = make('div', 'row body'), check = make('div', 'check'), box = make('input')
+    row.setAttribute('role', 'row'); row._id = id; row._box = box; row._cells = {}
+    check.setAttribute('role', 'gridcell'); box.type = 'checkbox'
+    box.onchange = () => { box.checked ? this.selected.add(id) : this.selected.delete(id); this.picked() }
+    check.append(box); row.append(check)
+    for (const c of this.data.columns) {
+      const cell = make('div', `c ${c.type} ${c.pale ? 'pale' : ''} ${c.card || ''}`)
+      cell.setAttribute('role', 'gridcell'); row._cells[c.id] = cell; row.append(cell)
+    }
+    this.rows.set(id, row)
+    return row
+  }
+  fill(row, told) {
+    const label = 'Select ' + (told.label || told.id)
+    if (row._label !== label) { row._label = label; row._box.setAttribute('aria-label', label) }
+    for (const c of this.data.columns) {
+      const cell = row._cells[c.id], value = told[c.id] === undefined ? null : told[c.id], seen = JSON.stringify(value)
+      if (cell._seen !== seen) { cell._seen = seen; draw[c.type](cell, value, this, told.id) }
+    }
+  }
+  mark() {
+    for (const [id, row] of this.rows) {
+      const on = this.selected.has(id)
+      row._box.checked = on; row.classList.toggle('picked', on); row.setAttribute('aria-selected', on)
+      row.classList.toggle('open', id === this.open)
+    }
+    const ids = this.order(), n = ids.filter(id => this.selected.has(id)).length
+    this.all.checked = n > 0 && n === ids.length; this.all.indeterminate = n > 0 && n < ids.length
+  }
+  picked() { this.reconcile(); this.mark(); this.say() }
+  opened(id) { this.open = this.open === id ? null : id; this.mark(); this.say() }
+  say() { this.tell.setStateValue('chosen', {selected: [...this.selected], open: this.open, shown: this.order(), reset: this.reset}) }
+  arrow(e) {
+    const step = {ArrowDown: 'nextElementSibling', ArrowUp: 'previousElementSibling'}[e.key]
+    const row = e.target.closest('.row'), to = step && row && row[step]
+    if (!to) return
+    const mine = [...row.querySelectorAll('a,button,input')].indexOf(e.target), there = to.querySelectorAll('a,button,input')
+    e.preventDefault(); (there[mine] || there[0]).focus()
+  }
+}
+
+export default function ({data, parentElement, setStateValue, setTriggerValue}) {
+  const root = parentElement.querySelector('.wrap')
+  if (!root._grid) root._grid = new Grid(root)
+  root._grid.tell = {setStateValue, setTriggerValue}
+  root._grid.update(data)
+}
+"""
+)
+
+_GRID = st.components.v2.component("drainboard_grid", html="<div\nclass='wrap'></div>", css=CSS, js=JS)
+
+
+def grid(
+    rows: list[Row],
+    columns: list[Row],
+    *,
+    key: str,
+    label: str,
+    sort: Row,
+    view: str = "",
+    size: int | None = None,
+    picks: bool = True,
+    stale: bool = False,
+    cards: bool = True,
+) -> Answer:
+    """Draw a table of rows. Rows beyond `size` are told only in case that they are on the screen already.
+
+    `view` names what is looked at: when it changes, the rows are those of the new view whatever is selected.
+    """
+    answer = _GRID(
+        data={
+            "rows": rows, "columns": columns, "label": label, "sort": sort, "view": view,
+            "size": len(rows) if size is None else size,
+            "picks": picks, "stale": stale, "cards": cards, **_put(key),
+        },
+        key=key,
+        on_chosen_change=_nothing,
+        on_action_change=_nothing,
+        on_sort_change=_nothing,
+    )  # fmt: skip
+    return Answer(*state(key), answer.action, answer.sort)
+
+
+def state(key: str) -> tuple[tuple[str, ...], str | None]:
+    """Tell what is selected and open in a grid; also before it is drawn in this run."""
+    chosen = _chosen(key)
+    return tuple(chosen["selected"]), chosen["open"]
+
+
+def shown(key: str) -> tuple[str, ...]:
+    """Tell which rows stay on the screen because something is selected."""
+    chosen = _chosen(key)
+    return tuple(chosen["shown"]) if chosen["selected"] else ()
+
+
+def put(key: str, *, selected: Sequence[str] = (), opened: str | None = None) -> None:
+    """Set what is selected and open in a grid; call it from a callback or above the grid."""
+    reset = _put(key)["reset"] + 1  # what a browser says of the time before does not count any more
+    st.session_state[f"{key}.put"] = {"reset": reset, "selected": list(selected), "open": opened, "shown": []}
+
+
+def _put(key: str) -> Row:
+    nothing: Row = {"reset": 0, "selected": [], "open": None, "shown": []}
+    return st.session_state.get(f"{key}.put", nothing)
+
+
+def _chosen(key: str) -> Row:
+    """Return what counts: what the browser said last, unless something was put since."""
+    put_last, told = _put(key), (st.session_state.get(key) or {}).get("chosen")
+    return told if told and told["reset"] == put_last["reset"] else put_last
+
+
+def follow(key: str, address: MutableMapping[str, str]) -> None:
+    """Keep the open row and the address's `task` the same, whichever of them changed; call it above the grid."""
+    selected, opened = state(key)
+    wanted = address.get("task")
+    if wanted != st.session_state.get(f"{key}.followed"):
+        put(key, selected=selected, opened=wanted)
+        opened = wanted
+    elif opened != wanted:
+        if opened is None:
+            del address["task"]
+        else:
+            address["task"] = opened
+    st.session_state[f"{key}.followed"] = opened
+
+
+def _nothing() -> None:
+    """Stand in for a callback: the grid's answer is read where it is drawn."""

@@ -1,0 +1,41 @@
+"""The strip that says what is held: one line, as long as a hold is in force over a site."""
+
+from collections.abc import Iterable
+from html import escape
+
+import streamlit as st
+
+from engine.lifecycle import KIND_LABEL, Kind
+from engine.snapshot import HoldLook, Snapshot
+
+from . import times
+
+MOST = 3  #: that are named
+_TARGETS = {"user": "user", "kind": "type", "schedule": "schedule"}
+
+
+def strip(snapshot: Snapshot, business: str, site: str, paused: int) -> bool:
+    """Draw it; return whether people want to see what is paused."""
+    over = list(_over(snapshot.holds, business, site))
+    if not over:
+        return False
+    count = "1 hold in force" if len(over) == 1 else f"{len(over):,} holds in force"
+    named = ", ".join(map(said, over[:MOST])) + (f" and {len(over) - MOST:,} more" if len(over) > MOST else "")
+    tasks = f"{paused:,} {'task' if paused == 1 else 'tasks'} paused at this site"
+    with st.container(horizontal=True, vertical_alignment="center", key="holds"):
+        st.html(
+            f"<div class='d-holds'><b>{count}.</b> {escape(named[0].upper() + named[1:])}. <span>{tasks}.</span></div>"
+        )
+        return bool(paused) and st.button("Show paused", key="holds.show", type="tertiary", width="content")
+
+
+def _over(holds: Iterable[HoldLook], business: str, site: str) -> Iterable[HoldLook]:
+    """Pick those that are in force here."""
+    return (h for h in holds if h.in_force and h.business in (None, business) and h.site in (None, site))
+
+
+def said(hold: HoldLook) -> str:
+    """Word a hold: user m.ortiz until 18:00:00."""
+    name = KIND_LABEL[Kind(hold.target)] if hold.target_kind == "kind" else hold.target
+    until = "without expiry" if hold.until_at is None else f"until {times.moment(hold.until_at, hold.from_at)}"
+    return f"{_TARGETS[hold.target_kind]} {name} {until}"

@@ -1,0 +1,132 @@
+# ruff: noqa: E501 (style sheets and scripts read better unwrapped)
+"""The look: our tokens for the viewer's theme, and the one style sheet that makes the frame's widgets dense.
+
+Tokens are custom properties of the root, so they also reach into the components' shadow roots.
+"""
+
+import streamlit as st
+
+#: token: its value in the light theme, in the dark one
+TOKENS = {
+    "bg": ("#ffffff", "#10161d"),
+    "panel": ("#f4f6f8", "#18212a"),
+    "line": ("#dce1e6", "#2a3540"),
+    "line2": ("#ebeef1", "#1e2832"),
+    "band": ("#e9edf1", "#1d2731"),
+    "ink": ("#18212c", "#e4e9ee"),
+    "ink2": ("#55616e", "#a0acb8"),
+    "ink3": ("#66717c", "#84909c"),
+    "accent": ("#0b5cad", "#6db3f2"),
+    "accentbg": ("#e7f0f9", "#15283a"),
+    "onaccent": ("#ffffff", "#10161d"),
+    "run": ("#0072b2", "#56b4e9"),
+    "proc": ("#3d9bd1", "#2b86bd"),
+    "queued": ("#66717c", "#94a1ae"),
+    "hold": ("#8f5500", "#f0b84a"),
+    "hold-tint": ("#fdf3dd", "#2c2412"),
+    "hold-mark": ("#e69f00", "#e69f00"),
+    "fail": ("#b84300", "#ff8f57"),
+    "fail-tint": ("#fdeee6", "#33190d"),
+    "stop": ("#96386f", "#e294c4"),
+    "stop-tint": ("#f9ecf4", "#2e1a28"),
+    "done": ("#17734f", "#55c79c"),
+}
+
+SHEET = """
+html,body,.stApp{font-variant-numeric:tabular-nums}
+[data-testid=stHeader]{background:transparent;height:2.4rem;min-height:0;pointer-events:none}
+[data-testid=stHeader] button{pointer-events:auto}
+[data-testid=stMainBlockContainer]{padding:.7rem 20px 1.5rem}
+[data-testid=stMain] [data-testid=stVerticalBlock]{gap:10px}
+[data-stale=true]{opacity:1!important}
+[data-testid=stElementContainer]:has(>[data-testid=stHtml]>style:only-child){display:none}
+[data-testid=stHtml] p{margin:0}
+
+/* controls: buttons 28, inputs 30 */
+[data-testid^=stBaseButton-]{min-height:28px;padding:0 10px;border-radius:4px;line-height:1.2}
+[data-testid^=stBaseButton-] p{font-size:13px}
+[data-testid=stBaseButton-primary],[data-testid=stBaseButton-primary] p{color:var(--d-onaccent)}
+[data-testid=stBaseButton-tertiary]{padding:0;min-height:20px}
+[data-testid=stTextInputRootElement]{height:30px;min-height:30px;border:1px solid var(--d-line);background:var(--d-bg)}
+[data-testid=stTextInput] input{font-size:13px;padding:0 10px}
+[data-testid=stTextInput] [data-testid=InputInstructions]{display:none}
+[data-testid=stSelectbox] :is([role=combobox],button,input){font-size:13px}
+[data-testid=stSelectbox] [role=group]{min-height:30px;height:30px;border-color:var(--d-line)}
+
+/* the menu: 212 wide, items 25 high */
+[data-testid=stSidebar]{width:212px!important;min-width:0}
+[data-testid=stSidebar][aria-expanded=true]{min-width:212px!important}
+[data-testid=stSidebarHeader]{height:auto;min-height:0;padding:6px 8px 0;margin:0;position:absolute;right:0;z-index:2}
+[data-testid=stSidebarContent]{padding:0;scrollbar-gutter:auto}
+[data-testid=stSidebarUserContent]{padding:12px 10px}
+[data-testid=stSidebar] [data-testid=stVerticalBlock]{gap:1px}
+[data-testid=stSidebar] [data-testid=stElementContainer]:has([data-testid=stPageLink]){margin:0}
+[data-testid=stPageLink-NavLink]{height:25px;min-height:25px;margin:0;padding:0 8px;border-radius:4px}
+[data-testid=stPageLink-NavLink] p{font-size:13px;color:var(--d-ink)}
+[data-testid=stPageLink-NavLink][aria-current=page]{background:var(--d-band)}
+[data-testid=stPageLink-NavLink][aria-current=page] p{font-weight:600}
+.d-mark{display:flex;align-items:center;gap:10px;padding:2px 8px 10px;font-size:16px;font-weight:600}
+.d-mark i{display:grid;gap:3px;justify-items:center;width:16px}
+.d-mark i b{display:block;height:2.5px;border-radius:2px;background:var(--d-accent)}
+.d-account{margin-top:12px;padding:8px;border-top:1px solid var(--d-line)}
+.d-account small{display:block;font-size:12px;color:var(--d-ink2);padding-bottom:6px}
+.d-account button{font:inherit;font-size:12px;color:var(--d-accent);background:none;border:0;padding:0;cursor:pointer}
+.d-section{font-size:12px;color:var(--d-ink3);padding:10px 8px 3px}
+
+/* the head row */
+.st-key-head{border-bottom:1px solid var(--d-line);padding-bottom:8px;min-height:38px}
+.stApp h1.d-title{font-size:18px;line-height:24px;font-weight:600;white-space:nowrap;padding:0;margin:0}
+.st-key-head [data-testid=stElementContainer]:has(.d-shown){flex:1 1 4rem;min-width:0}
+.d-shown{color:var(--d-ink2);white-space:nowrap;overflow:hidden;text-overflow:ellipsis}
+.d-live{font-size:12px;color:var(--d-ink2);white-space:nowrap}
+.d-live::before{content:"";display:inline-block;width:7px;height:7px;border-radius:50%;background:var(--d-done);margin-right:7px}
+.d-stale{font-size:12px;font-weight:600;white-space:nowrap;color:var(--d-hold);background:var(--d-hold-tint);padding:3px 8px;border-radius:3px}
+.d-stale::before{content:"◆";color:var(--d-hold-mark);margin-right:6px}
+.d-foot{font-size:12px;line-height:17px;color:var(--d-ink2)}
+
+/* holds in force */
+.st-key-holds{background:var(--d-hold-tint);border-radius:3px;padding:3px 10px;min-height:28px}
+.st-key-holds [data-testid=stElementContainer]:has([data-testid=stHtml]){flex:1 1 16rem;min-width:0}
+.d-holds{font-size:13px;line-height:18px;padding-left:16px;position:relative} .d-holds span{color:var(--d-ink2)}
+.d-holds::before{content:"";position:absolute;left:0;top:4px;box-sizing:border-box;width:9px;height:10px;border:solid var(--d-hold);border-width:0 3px}
+.st-key-holds button p{color:var(--d-accent)}
+
+/* the verdict */
+[class*=st-key-verdict-]{background:var(--d-panel);border-left:3px solid var(--d-queued);border-radius:0 4px 4px 0;padding:9px 10px 9px 12px}
+[class*=st-key-verdict-] [data-testid=stElementContainer]:has([data-testid=stHtml]){flex:1 1 20rem;min-width:0}
+.st-key-verdict-steady{border-left-color:var(--d-done)}
+.st-key-verdict-alarm,.st-key-verdict-stale{border-left-color:var(--d-fail)}
+.d-verdict{font-size:15px;line-height:20px;font-weight:600}
+.d-verdict em{font-style:normal}
+.st-key-verdict-alarm .d-verdict em,.st-key-verdict-stale .d-verdict em{color:var(--d-fail)}
+.d-evidence{font-size:13px;line-height:18px;color:var(--d-ink2);margin-top:2px}
+
+/* the card beside a grid */
+.st-key-card{border:1px solid var(--d-line);border-radius:4px;padding:10px 12px}
+.st-key-split{align-items:flex-start}
+.d-cardhead{font-size:12px;line-height:18px;color:var(--d-ink2);overflow-wrap:anywhere} .d-cardhead b{font-size:14px;font-weight:600;color:var(--d-ink)}
+:is(.d-facts,.d-way){width:100%;border-collapse:collapse;font-size:12px;line-height:17px;border-top:1px solid var(--d-line2);margin:0}
+:is(.d-facts,.d-way) :is(th,td){border:0;padding:1px 0;text-align:left;vertical-align:top;font-weight:400} :is(.d-facts,.d-way) tr:first-child :is(th,td){padding-top:7px}
+.d-facts th{color:var(--d-ink2);width:94px} .d-way td:first-child{color:var(--d-ink2);width:66px} .d-way td:last-child{text-align:right;color:var(--d-ink2);white-space:nowrap}
+:has(>.st-key-bulk){position:sticky;bottom:0;z-index:3}
+.st-key-bulk{background:var(--d-accentbg);border:1px solid var(--d-accent);border-radius:4px;padding:4px 10px;font-size:13px}
+.st-key-empty{border:1px dashed var(--d-line);border-radius:4px;padding:56px 20px;text-align:center;align-items:center}
+.d-finding{font-size:16px;line-height:23px}
+@media (max-width:700px){
+  [data-testid=stMainBlockContainer]{padding:2.6rem 12px 1.5rem}
+  [data-testid=stHeader]{background:var(--d-bg)} :is(.st-key-card,.st-key-split :has(.st-key-card)){width:100%!important;max-width:none!important}
+  .st-key-split{flex-direction:column!important}
+  .st-key-split>*{width:100%!important;flex:none!important;max-width:none!important}
+  .st-key-split>:has(.st-key-card),.st-key-split>.st-key-card{order:-1}
+  .st-key-head{flex-wrap:nowrap!important} .d-shown{visibility:hidden}
+  .st-key-head [data-testid=stElementContainer]:has(.d-shown){flex:1 1 0}
+}
+"""
+
+
+def apply() -> None:
+    """Set the tokens of the viewer's theme and the sheet; once per run."""
+    theme = st.context.theme.type or "light"
+    dark = theme == "dark"
+    tokens = ";".join(f"--d-{name}:{pair[dark]}" for name, pair in TOKENS.items())
+    st.html(f"<style>:root{{color-scheme:{theme};{tokens}}}{SHEET}</style>")

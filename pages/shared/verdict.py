@@ -1,0 +1,22 @@
+"""The verdict: the line that opens a page. It names the cause and its evidence and ends in a button."""
+
+from collections.abc import Sequence
+from html import escape
+from typing import Literal
+
+import streamlit as st
+
+Level = Literal["steady", "busy", "alarm", "unknown", "stale"]
+
+
+def verdict(level: Level, headline: str, evidence: str, actions: Sequence[str] = ()) -> str | None:
+    """Draw it; return the label of the action that was just pressed. What stands before a colon names the trouble."""
+    trouble, colon, cause = headline.partition(": ")
+    said = f"<em>{escape(trouble)}:</em> {escape(cause)}" if colon else f"<em>{escape(headline)}</em>"
+    pressed = None
+    with st.container(horizontal=True, vertical_alignment="center", key=f"verdict-{level}"):
+        st.html(f"<div class='d-verdict' role='status'>{said}</div><div class='d-evidence'>{escape(evidence)}</div>")
+        for n, label in enumerate(actions):
+            if st.button(label, key=f"offer.{label}", type="secondary" if n else "primary", width="content"):
+                pressed = label
+    return pressed

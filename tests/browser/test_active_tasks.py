@@ -1,0 +1,136 @@
+"""The live grid under people's hands: what they chose stays chosen while the queue moves under it."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import Server, serve
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "settings.toml").write_text("seed_days = 1\nfleet_speed = 60.0\n")
+    server = serve(folder, folder / "server.log")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def cookie(server: Server) -> str:
+    return server.sign_in(server.first_link())
+
+
+@pytest.fixture
+def page(browser: Browser, server: Server, cookie: str) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, timezone_id="Europe/Berlin")
+    context.add_cookies(server.cookies(cookie))
+    page = context.new_page()
+    problems: list[str] = []
+    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+    page.goto(server.url)
+    expect(page.get_by_role("grid", name="Active tasks").get_by_role("link").first).to_be_visible(timeout=90_000)
+    yield page
+    context.close()
+    assert problems == []
+
+
+def test_the_same_task_stays_selected_while_others_arrive(page: Page) -> None:
+    grid = page.get_by_role("grid", name="Active tasks")
+    chosen = grid.get_by_role("row").nth(3).get_by_role("checkbox")
+    label = chosen.get_attribute("aria-label")
+    assert label is not None
+    assert re.fullmatch(r"Select .+ #\d+", label)
+    top = grid.get_by_role("link").first.inner_text()
+
+    page.get_by_label(label, exact=True).check()
+    expect(page.get_by_text("1 selected")).to_be_visible()
+    place = page.get_by_label(label, exact=True).bounding_box()
+    arrivals = page.get_by_text(re.compile(r"^\d+ new$"))
+    expect(arrivals).to_be_visible(timeout=60_000)
+    page.wait_for_timeout(3_000)
+
+    assert page.get_by_label(label, exact=True).bounding_box() == place
+    checked = [box.get_attribute("aria-label") for box in grid.get_by_role("checkbox", checked=True).all()]
+    assert checked == [label]
+    assert grid.get_by_role("row").nth(3).get_by_role("checkbox").get_attribute("aria-label") == label
+    assert grid.get_by_role("link").first.inner_text() == top
+
+    page.get_by_role("button", name="Clear").click()
+    expect(arrivals).to_be_hidden()
+    expect(grid.get_by_role("checkbox", checked=True)).to_have_count(0)
+    expect(grid.get_by_role("link").first).not_to_have_text(top)
+
+
+def test_a_search_and_a_chip_narrow_the_queue_and_the_address_keeps_both(page: Page) -> None:
+    grid = page.get_by_role("grid", name="Active tasks")
+    page.get_by_role("textbox", name="Search").fill("audit #")
+    page.keyboard.press("Enter")
+    expect(grid.get_by_role("link").filter(has_not_text="Audit")).to_have_count(0)
+    page.get_by_role("button", name=re.compile("^Running")).click()
+    expect(grid.get_by_text("Queued", exact=True)).to_have_count(0)
+    expect(page).to_have_url(re.compile(r"q=audit.*status=Running"))
+    page.reload()
+    expect(page.get_by_role("button", name=re.compile("^Running"))).to_have_attribute("aria-pressed", "true")
+    expect(page.get_by_role("textbox", name="Search")).to_have_value("audit #")
+
+
+def test_the_sheet_keeps_its_heights(page: Page) -> None:
+    heights = {
+        name: round(page.locator(selector).first.bounding_box()["height"])  # type: ignore[index]
+        for name, selector in {
+            "row": ".row.body",
+            "head": ".row.head",
+            "input": "[data-testid=stTextInputRootElement]",
+            "chips": ".chips .one",
+            "menu": "[data-testid=stPageLink-NavLink]",
+        }.items()
+    }
+    assert heights == {"row": 29, "head": 27, "input": 30, "chips": 30, "menu": 25}
+
+
+def test_a_link_to_a_task_opens_its_card_which_closes_without_touching_the_selection(
+    page: Page, server: Server
+) -> None:
+    grid = page.get_by_role("grid", name="Active tasks")
+    link = grid.get_by_role("link").nth(2)
+    address, label = link.get_attribute("href"), link.inner_text()
+    page.goto(server.url + "/" + (address or ""))
+    card = page.locator(".st-key-card")
+    expect(card.get_by_text(label, exact=True).or_(card.get_by_text("It has left the queue"))).to_be_visible()
+    box = page.get_by_label(
+        grid.get_by_role("row").nth(4).get_by_role("checkbox").get_attribute("aria-label") or "", exact=True
+    )
+    box.check()
+    expect(page.get_by_text("1 selected")).to_be_visible()
+    card.get_by_role("button", name="✕").click()
+    expect(card).to_be_hidden()
+    expect(page).not_to_have_url(re.compile("task="))
+    expect(box).to_be_checked()
+
+
+def test_the_grid_is_worked_by_keyboard(page: Page) -> None:
+    grid = page.get_by_role("grid", name="Active tasks")
+    grid.get_by_role("row").nth(2).get_by_role("checkbox").focus()
+    page.keyboard.press("Space")  # from here on, rows keep their places
+    expect(page.get_by_text("1 selected")).to_be_visible()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Space")
+    expect(page.get_by_text("2 selected")).to_be_visible()
+    rows = grid.get_by_role("row").all()
+    checked = [n for n, row in enumerate(rows) if n and row.get_by_role("checkbox").is_checked()]
+    assert checked[1] == checked[0] + 1
+    expect(rows[checked[1]].get_by_role("checkbox")).to_be_focused()
+
+
+def test_a_phone_gets_rows_of_two_lines_and_nothing_sticks_out(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    row = page.locator(".row.body").first
+    expect(row.locator(".lead")).to_be_visible()
+    expect(row.locator(".two")).to_be_hidden()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.locator("[data-testid=stMain]").evaluate("main => main.scrollWidth") <= 390
