@@ -40,6 +40,7 @@ Then the world:
     seeding       history at full speed, on a virtual clock
     health        frames in, the four signals out. Pure
     history       every read: frames out
+    live          what Active tasks shows of a site: filtered, sorted, counted, and why each task waits
     joblogs       what swf, sacct and csv files say, as jobs
     imports       jobs into the ledger
     runtime       engine thread, inbox, snapshots, background scheduler: the only wiring
