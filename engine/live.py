@@ -3,7 +3,7 @@
 A row is a task that has entered the queue and has not ended, in the words of queue and logs (Queued, Running, Paused,
 Stopping). All comes from one snapshot. What many sessions ask alike is made once and kept for all of them, bounded:
 
-    stock   a business's rows of a base, newest first, with what search and order go by
+    stock   a business's rows of a base, with what search and order go by
     book    the stock with a snapshot's changes over it: who is gone, who is new, who is held
     view    the order of a book's rows under one filter and sort, and how many stand under each word
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Generic, TypeVar
 
@@ -24,7 +24,7 @@ from .dispatch import lane_of
 from .errors import Invalid
 from .health import WAITS_FOR, Words
 from .lifecycle import KIND_LABEL, PAUSED, SYSTEM_KINDS, UNFINISHED, Cause, Kind, Status, queue_word
-from .snapshot import Snapshot, frame_of
+from .snapshot import Base, LiveRow, Snapshot, frame_of
 from .task import COLLECT, PROCESS
 
 T = TypeVar("T")
@@ -42,7 +42,7 @@ _PAGE = (
     "owner", "schedule_id", "requested_service", "host", "status", "attempt", "priority", "version", "created_at",
     "queued_at", "started_at", "processing_queued_at", "processing_started_at", "collecting", "processing", "queue",
 )  # fmt: skip
-_ORDER = ("row", "task_id", "site", "system", "queue", "code", "lane", "turn")
+_ORDER = ("row", "task_id", "site", "system", "queue", "code", "lane", "turn", "age")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +122,11 @@ class _Kept(Generic[T]):
         self._lock = threading.Lock()
         self._kept: OrderedDict[int, tuple[object, OrderedDict[object, _Slot[T]]]] = OrderedDict()
 
+    def peek(self, owner: object, key: object) -> T | None:
+        with self._lock:
+            _, slots = self._kept.get(id(owner), (None, OrderedDict()))
+            return slots[key].made if key in slots else None
+
     def get(self, owner: object, key: object, make: Callable[[], T]) -> T:
         with self._lock:
             _, slots = self._kept.setdefault(id(owner), (owner, OrderedDict()))
@@ -152,19 +157,19 @@ class _View:
 
 
 def _prepared(frame: pl.DataFrame, business: str) -> pl.DataFrame:
-    """Pick a business's rows that are due, newest first, with what search and order go by."""
+    """Pick a business's rows that are due, with what search and order go by."""
     due = frame.filter(pl.col("business") == business, pl.col("queued_at").is_not_null())
     kind, processing = pl.col("kind"), pl.col("status") == Status.PROCESSING_QUEUED
     lane = kind.replace_strict({k.value: lane_of(k, COLLECT) for k in Kind}, return_dtype=pl.String)
     since = pl.when(processing).then("processing_queued_at").otherwise("queued_at")
     return (
-        due.sort("queued_at", "task_id", descending=True)
-        .with_columns(
+        due.with_columns(
             task=kind.replace_strict(KIND_LABEL, return_dtype=pl.String) + " #" + pl.col("number").cast(pl.String),
             host=pl.when(pl.col("processing_started_at").is_not_null()).then("processor").otherwise("service"),
             system=kind.is_in([k.value for k in SYSTEM_KINDS]),
             code=pl.col("status").replace_strict(_WORD, return_dtype=pl.UInt8),
             lane=pl.when(processing | (lane == PROCESS)).then(pl.lit("")).otherwise(pl.col("site") + "\n" + lane),
+            age=pl.col("queued_at").cast(pl.Int128) * 2**40 + pl.col("number"),  # one number sorts twice as fast as two
             turn=(9 - pl.col("priority")) * 2**52 + since,  # microseconds need 51 bits until 2041, 52 until 2112
         )
         .with_columns(text=pl.concat_str(_SEARCHED, separator="\n", ignore_nulls=True).str.to_lowercase())
@@ -172,14 +177,29 @@ def _prepared(frame: pl.DataFrame, business: str) -> pl.DataFrame:
     )
 
 
+def _stock(base: Base, business: str) -> pl.DataFrame:
+    """Make a base's stock of that of the base before, where there is one: a third of the time."""
+    before = base.before()
+    known = _STOCKS.peek(before, business) if before is not None else None
+    if known is None:
+        return _prepared(base.frame(), business)
+    gone = pl.Series(list(base.changes), dtype=pl.Int64)
+    kept = known.filter(~pl.col("task_id").is_in(gone.implode()))
+    return kept.vstack(_changes(base.changes, business)).rechunk()
+
+
+def _changes(changes: Mapping[int, LiveRow | None], business: str) -> pl.DataFrame:
+    rows = [live for live in changes.values() if live is not None and live[0].business == business]
+    return _prepared(frame_of(rows), business)
+
+
 class _Book:
     """What a business has in the queue as of a snapshot."""
 
     def __init__(self, snapshot: Snapshot, business: str) -> None:
         self._snapshot = snapshot
-        stock = _STOCKS.get(snapshot.base, business, lambda: _prepared(snapshot.base.frame(), business))
-        changes = [live for live in snapshot.overlay.values() if live is not None and live[0].business == business]
-        self._all = _prepared(frame_of(changes), business).vstack(stock)  # shares the memory of both
+        stock = _STOCKS.get(snapshot.base, business, lambda: _stock(snapshot.base, business))
+        self._all = _changes(snapshot.overlay, business).vstack(stock)  # shares the memory of both
         fresh = self._all.height - stock.height
         gone = pl.Series(list(snapshot.overlay), dtype=pl.Int64)
         held = pl.Series([queue for queue, (_, hold) in snapshot.queues.items() if hold is not None], dtype=pl.Int64)
@@ -190,7 +210,8 @@ class _Book:
             .with_columns(
                 code=pl.when(pl.col("queue").is_in(held.implode())).then(pl.lit(_PAUSED, pl.UInt8)).otherwise("code")
             )
-        )  #: `row` tells where in all rows: the changes go first, then the stock
+            .sort("age", descending=True)
+        )  #: newest first; `row` tells where in all rows: the changes go first, then the stock
         self._holds = {hold.hold_id: hold for hold in snapshot.holds}
 
         self._views: _Kept[_View] = _Kept(1, 64)
@@ -216,7 +237,7 @@ class _Book:
         counts = dict(asked["code"].value_counts().rows())
         if words:
             asked = asked.filter(pl.col("code").is_in([WORDS.index(word) for word in words]))
-        # Rows stand newest first already but for the few changes before the rest: the sort is stable, so ties stay so.
+        # Rows stand newest first already, and the sort is stable: so do equals.
         order = asked["row"]
         if sort == "word":
             by = asked["code"].replace_strict(dict(enumerate(WORDS)), return_dtype=pl.String)
@@ -269,7 +290,7 @@ class _Book:
 
     def _lane(self, lane: str) -> pl.DataFrame:
         """Line up who waits in a lane: turn, task_id."""
-        waiting = pl.col("queue").is_not_null() & (pl.col("code") != _PAUSED) & (pl.col("lane") == lane)
+        waiting = (pl.col("lane") == lane) & pl.col("queue").is_not_null() & (pl.col("code") != _PAUSED)
         return self._lanes.get(None, lane, lambda: self.order.filter(waiting).select("turn", "task_id").sort("turn"))
 
 

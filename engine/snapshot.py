@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import get_args, get_type_hints
+from weakref import ref
 
 import polars as pl
 
@@ -77,30 +78,34 @@ class Capture:
     zones: Mapping[tuple[str, str], str]
 
 
-class _Base:
+class Base:
     """Rows that many snapshots share, and their frame once somebody asked for it.
 
-    Where the base before has a frame, this one is made of that and the changes: a tenth of the time.
+    Where a base before has a frame, this one's is made of that and of what changed since: a tenth of the time.
     """
 
     def __init__(
-        self, rows: Mapping[int, LiveRow], before: _Base | None = None, changes: Mapping[int, LiveRow | None] = _NONE
+        self, rows: Mapping[int, LiveRow], before: Base | None = None, changes: Mapping[int, LiveRow | None] = _NONE
     ) -> None:
-        self.rows = rows
-        self._from = (before._frame, changes) if before is not None else (None, changes)
-        self._frame: pl.DataFrame | None = None
+        self.rows, self.changes = rows, changes
+        self.before = ref(before) if before is not None else lambda: None
+        self._frame, self._since = before._last() if before is not None else (None, _NONE)
+        self._since = {**self._since, **changes}
         self._lock = threading.Lock()
 
     def frame(self) -> pl.DataFrame:
         with self._lock:
-            if self._frame is None:
-                before, changes = self._from
-                if before is None:
-                    self._frame = frame_of(self.rows.values())
-                else:
-                    self._frame = _changed(before, changes).rechunk()
-                self._from = (None, _NONE)
+            if self._frame is None or len(self._since) > len(self.rows):
+                self._frame = frame_of(self.rows.values())
+            elif self._since:
+                self._frame = _changed(self._frame, self._since).rechunk()
+            self._since = _NONE
             return self._frame
+
+    def _last(self) -> tuple[pl.DataFrame | None, Mapping[int, LiveRow | None]]:
+        """Give the newest frame that was made, of this base or of one before, and what changed since."""
+        with self._lock:
+            return self._frame, self._since if self._frame is not None else _NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +114,7 @@ class Snapshot:
 
     batch: int
     now: int
-    base: _Base
+    base: Base
     overlay: Mapping[int, LiveRow | None]
     queues: Mapping[int, tuple[str, int | None]]
     services: tuple[ServiceLook, ...]
@@ -203,7 +208,7 @@ class Publisher:
         self._core = core
         self._queues: dict[int, tuple[str, int | None]] = {}
         everything = self._capture(core.state.tasks)
-        base = _Base({task_id: row for task_id, row in everything.rows.items() if row is not None})
+        base = Base({task_id: row for task_id, row in everything.rows.items() if row is not None})
         self.current = Snapshot(
             0, core.state.last, base, {}, everything.queues, everything.services, everything.holds,
             everything.numbers, everything.zones,
@@ -218,7 +223,7 @@ class Publisher:
         last = self.current
         base, overlay = last.base, {**last.overlay, **capture.rows}
         if len(overlay) > REBASE:
-            base, overlay = _Base(_merge(base.rows, overlay), base, overlay), {}
+            base, overlay = Base(_merge(base.rows, overlay), base, overlay), {}
         self.current = Snapshot(
             batch, now, base, overlay, capture.queues, capture.services, capture.holds, capture.numbers,
             capture.zones,

@@ -105,6 +105,7 @@ def test_every_due_task_is_under_exactly_one_word_and_the_counts_are_those_of_th
                     rows = everything(shown, business, site, system=system)
                     assert {row["task_id"]: row["word"] for row in rows} == expected
                     assert len(rows) == len(expected)
+                    assert rows == sorted(rows, key=lambda row: (row["queued_at"], row["task_id"]), reverse=True)
                     told = listing(shown, business, site, system=system)
                     assert told.counts == {word: list(expected.values()).count(word) for word in WORDS}
                     under = [everything(shown, business, site, system=system, words=[word]) for word in WORDS]
