@@ -39,6 +39,7 @@ Then the world:
     verify        is the ledger legal, and does all the rest follow from it?
     seeding       history at full speed, on a virtual clock
     health        frames in, the four signals out. Pure
+    usual         what is usual at this hour of the week, and when a queue will be empty. Pure
     history       every read: frames out
     live          what Active tasks shows of a site: filtered, sorted, counted, and why each task waits
     joblogs       what swf, sacct and csv files say, as jobs

@@ -27,7 +27,7 @@ ONLY_IN = {
     ),
 }
 PURE = ("errors", "lifecycle", "ledger", "recurrence", "messages", "fleet", "task", "dispatch", "state", "machine",
-        "core", "outbox", "snapshot", "schema", "columns", "chain", "batch", "health")  # fmt: skip
+        "core", "outbox", "snapshot", "schema", "columns", "chain", "batch", "health", "usual")  # fmt: skip
 IMPURE_MODULES = {"os", "socket", "subprocess", "threading", "time", "random", "duckdb", "apscheduler", "queue"}
 
 
