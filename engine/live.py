@@ -3,11 +3,11 @@
 A row is a task that has entered the queue and has not ended, in the words of queue and logs (Queued, Running, Paused,
 Stopping). All comes from one snapshot. What many sessions ask alike is made once and kept for all of them, bounded:
 
-    stock   a business's rows of a base, with what search and order go by
-    book    the stock with a snapshot's changes over it: who is gone, who is new, who is held
+    book    a business's rows as of a snapshot, with what search and order go by, and who is held
     view    the order of a book's rows under one filter and sort, and how many stand under each word
 
-Only the rows of the page that is shown are ever gathered.
+A book is made of the one before and of what changed since: new versions of rows go behind the others, the old ones stay
+until there are many, and a narrow table says which count. Only the rows of the page that is shown are ever gathered.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .dispatch import lane_of
 from .errors import Invalid
 from .health import WAITS_FOR, Words
 from .lifecycle import KIND_LABEL, PAUSED, SYSTEM_KINDS, UNFINISHED, Cause, Kind, Status, queue_word
-from .snapshot import Base, LiveRow, Snapshot, frame_of
+from .snapshot import LiveRow, Snapshot, frame_of
 from .task import COLLECT, PROCESS
 
 T = TypeVar("T")
@@ -33,6 +33,7 @@ WORDS = ("Queued", "Running", PAUSED, "Stopping")  #: the chips; every row is un
 SORTS = ("target", "task", "queued_at", "scope", "initiator", "owner", "word", "started_at", "priority")
 MOST_ROWS = 200  #: a page has at most so many
 LONGEST_SEARCH = 200
+LONGEST_TAIL = 5_000  #: changed rows behind the others, from which on a book is put in order
 
 _WORD = {status.value: WORDS.index(queue_word(status, True, False)) for status in UNFINISHED}
 _PAUSED = WORDS.index(PAUSED)
@@ -42,7 +43,7 @@ _PAGE = (
     "owner", "schedule_id", "requested_service", "host", "status", "attempt", "priority", "version", "created_at",
     "queued_at", "started_at", "processing_queued_at", "processing_started_at", "collecting", "processing", "queue",
 )  # fmt: skip
-_ORDER = ("row", "task_id", "site", "system", "queue", "code", "lane", "turn", "age")
+_ORDER = ("row", "task_id", "site", "system", "queue", "plain", "lane", "turn", "age", "code")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +123,11 @@ class _Kept(Generic[T]):
         self._lock = threading.Lock()
         self._kept: OrderedDict[int, tuple[object, OrderedDict[object, _Slot[T]]]] = OrderedDict()
 
-    def peek(self, owner: object, key: object) -> T | None:
+    def latest(self, key: object) -> T | None:
+        """Give what was made of that name for the owner that was asked for last."""
         with self._lock:
-            _, slots = self._kept.get(id(owner), (None, OrderedDict()))
-            return slots[key].made if key in slots else None
+            made = (slots[key].made for _, slots in reversed(self._kept.values()) if key in slots)
+            return next((thing for thing in made if thing is not None), None)
 
     def get(self, owner: object, key: object, make: Callable[[], T]) -> T:
         with self._lock:
@@ -167,25 +169,20 @@ def _prepared(frame: pl.DataFrame, business: str) -> pl.DataFrame:
             task=kind.replace_strict(KIND_LABEL, return_dtype=pl.String) + " #" + pl.col("number").cast(pl.String),
             host=pl.when(pl.col("processing_started_at").is_not_null()).then("processor").otherwise("service"),
             system=kind.is_in([k.value for k in SYSTEM_KINDS]),
-            code=pl.col("status").replace_strict(_WORD, return_dtype=pl.UInt8),
+            plain=pl.col("status").replace_strict(_WORD, return_dtype=pl.UInt8),
             lane=pl.when(processing | (lane == PROCESS)).then(pl.lit("")).otherwise(pl.col("site") + "\n" + lane),
             age=pl.col("queued_at").cast(pl.Int128) * 2**40 + pl.col("number"),  # one number sorts twice as fast as two
             turn=(9 - pl.col("priority")) * 2**52 + since,  # microseconds need 51 bits until 2041, 52 until 2112
         )
         .with_columns(text=pl.concat_str(_SEARCHED, separator="\n", ignore_nulls=True).str.to_lowercase())
-        .select(*_PAGE, *(name for name in _ORDER if name not in {"row", *_PAGE}), "text")
+        .select(*_PAGE, "system", "plain", "lane", "turn", "age", "text")
     )
 
 
-def _stock(base: Base, business: str) -> pl.DataFrame:
-    """Make a base's stock of that of the base before, where there is one: a third of the time."""
-    before = base.before()
-    known = _STOCKS.peek(before, business) if before is not None else None
-    if known is None:
-        return _prepared(base.frame(), business)
-    gone = pl.Series(list(base.changes), dtype=pl.Int64)
-    kept = known.filter(~pl.col("task_id").is_in(gone.implode()))
-    return kept.vstack(_changes(base.changes, business)).rechunk()
+def _narrow(rows: pl.DataFrame, first: int) -> pl.DataFrame:
+    """Take the columns that order and count, and number the rows."""
+    narrow = rows.select(name for name in _ORDER if name not in ("row", "code")).with_row_index("row", first)
+    return narrow.with_columns(code="plain")
 
 
 def _changes(changes: Mapping[int, LiveRow | None], business: str) -> pl.DataFrame:
@@ -193,27 +190,52 @@ def _changes(changes: Mapping[int, LiveRow | None], business: str) -> pl.DataFra
     return _prepared(frame_of(rows), business)
 
 
+def _difference(before: Snapshot, after: Snapshot) -> Mapping[int, LiveRow | None] | None:
+    """Tell what is not the same in one of two snapshots as in the other, where that is easily known."""
+    if after.base is before.base:
+        known = after.overlay
+    elif after.base.before() is before.base:
+        known = {**after.base.changes, **after.overlay}
+    else:
+        return None
+    if not before.overlay.keys() <= known.keys():
+        return None
+    old = before.overlay
+    return {task_id: row for task_id, row in known.items() if task_id not in old or old[task_id] is not row}
+
+
 class _Book:
-    """What a business has in the queue as of a snapshot."""
+    """What a business has in the queue as of a snapshot; made of the book of another, where the difference is known."""
 
-    def __init__(self, snapshot: Snapshot, business: str) -> None:
+    def __init__(self, snapshot: Snapshot, business: str, other: _Book | None = None) -> None:
         self._snapshot = snapshot
-        stock = _STOCKS.get(snapshot.base, business, lambda: _stock(snapshot.base, business))
-        self._all = _changes(snapshot.overlay, business).vstack(stock)  # shares the memory of both
-        fresh = self._all.height - stock.height
-        gone = pl.Series(list(snapshot.overlay), dtype=pl.Int64)
+        self.order: pl.DataFrame
+        self._all: pl.DataFrame
+        changes = None if other is None else _difference(other._snapshot, snapshot)
+        if other is None or changes is None:
+            changes = snapshot.overlay
+            self._stock, self._tail = _prepared(snapshot.base.frame(), business), _changes(changes, business)
+            rows, fresh = _narrow(self._stock, 0), _narrow(self._tail, self._stock.height)
+        else:
+            new = _changes(changes, business)
+            self._stock, self._tail = other._stock, other._tail.vstack(new).rechunk()
+            rows, fresh = other.order, _narrow(new, other._all.height)
+        gone = pl.Series(list(changes), dtype=pl.Int64)
         held = pl.Series([queue for queue, (_, hold) in snapshot.queues.items() if hold is not None], dtype=pl.Int64)
+        is_held = pl.col("queue").is_in(held.implode())
+        #: newest first; `row` tells where in all rows
         self.order = (
-            self._all.select(name for name in _ORDER if name != "row")
-            .with_row_index("row")
-            .filter((pl.col("row") < fresh) | ~pl.col("task_id").is_in(gone.implode()))
-            .with_columns(
-                code=pl.when(pl.col("queue").is_in(held.implode())).then(pl.lit(_PAUSED, pl.UInt8)).otherwise("code")
-            )
+            rows.filter(~pl.col("task_id").is_in(gone.implode()))
+            .vstack(fresh)
             .sort("age", descending=True)
-        )  #: newest first; `row` tells where in all rows: the changes go first, then the stock
+            .with_columns(code=pl.when(is_held).then(pl.lit(_PAUSED, pl.UInt8)).otherwise("plain"))
+        )
+        self._all = self._stock.vstack(self._tail)  # shares the memory of both
+        if self._tail.height > LONGEST_TAIL:
+            self._stock, self._tail = self._all[self.order["row"]], self._tail.clear()
+            self._all = self._stock
+            self.order = self.order.with_columns(row=pl.int_range(pl.len(), dtype=pl.UInt32))
         self._holds = {hold.hold_id: hold for hold in snapshot.holds}
-
         self._views: _Kept[_View] = _Kept(1, 64)
         self._lanes: _Kept[pl.DataFrame] = _Kept(1, 64)
 
@@ -250,7 +272,7 @@ class _Book:
         return _View(order, tuple(int(counts.get(code, 0)) for code in range(len(WORDS))), n_system)
 
     def rows(self, order: pl.Series, zone: str) -> pl.DataFrame:
-        page = self._all.select(*_PAGE, "code", "lane", "turn")[order]
+        page = self._all.select(*_PAGE, "plain", "lane", "turn")[order]
         tell, places = Words(self._snapshot.now, zone), self._places(page)
         told = pl.DataFrame(
             [self._told(task, places.get(task["task_id"]), tell) for task in page.to_dicts()],
@@ -264,7 +286,7 @@ class _Book:
     def _told(self, task: dict[str, Any], place: tuple[int, int] | None, tell: Words) -> tuple[Any, ...]:
         """Word a task, and say what it waits for, if it waits."""
         if task["queue"] is None:
-            return WORDS[task["code"]], None, None, None, None, None
+            return WORDS[task["plain"]], None, None, None, None, None
         cause, held_by = self._snapshot.queues[task["queue"]]
         if held_by is not None:
             hold = asdict(self._holds[held_by])
@@ -273,7 +295,7 @@ class _Book:
             return PAUSED, cause, held_by, None, None, tell.hold(hold)
         assert place is not None
         why = f"Waits for {WAITS_FOR[Cause(cause)]}, no. {place[0]:,} of {place[1]:,}"
-        return WORDS[task["code"]], cause, None, *place, why
+        return WORDS[task["plain"]], cause, None, *place, why
 
     def _places(self, page: pl.DataFrame) -> dict[int, tuple[int, int]]:
         """Tell which of how many each waiting task of a page is, in its lane."""
@@ -294,9 +316,8 @@ class _Book:
         return self._lanes.get(None, lane, lambda: self.order.filter(waiting).select("turn", "task_id").sort("turn"))
 
 
-_STOCKS: _Kept[pl.DataFrame] = _Kept(owners=2, things=64)
 _BOOKS: _Kept[_Book] = _Kept(owners=3, things=64)
 
 
 def _book(snapshot: Snapshot, business: str) -> _Book:
-    return _BOOKS.get(snapshot, business, lambda: _Book(snapshot, business))
+    return _BOOKS.get(snapshot, business, lambda: _Book(snapshot, business, _BOOKS.latest(business)))
