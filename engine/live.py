@@ -171,8 +171,9 @@ def _prepared(frame: pl.DataFrame, business: str) -> pl.DataFrame:
             system=kind.is_in([k.value for k in SYSTEM_KINDS]),
             plain=pl.col("status").replace_strict(_WORD, return_dtype=pl.UInt8),
             lane=pl.when(processing | (lane == PROCESS)).then(pl.lit("")).otherwise(pl.col("site") + "\n" + lane),
-            age=pl.col("queued_at").cast(pl.Int128) * 2**40 + pl.col("number"),  # one number sorts twice as fast as two
-            turn=(9 - pl.col("priority")) * 2**52 + since,  # microseconds need 51 bits until 2041, 52 until 2112
+            # Instants need 51 bits until 2041, 52 until 2112; numbers 40. One number sorts twice as fast as two.
+            age=pl.col("queued_at").cast(pl.Int128) * 2**40 + pl.col("number"),
+            turn=((9 - pl.col("priority")) * 2**52 + since).cast(pl.Int128) * 2**40 + pl.col("number"),
         )
         .with_columns(text=pl.concat_str(_SEARCHED, separator="\n", ignore_nulls=True).str.to_lowercase())
         .select(*_PAGE, "system", "plain", "lane", "turn", "age", "text")
@@ -182,7 +183,7 @@ def _prepared(frame: pl.DataFrame, business: str) -> pl.DataFrame:
 def _narrow(rows: pl.DataFrame, first: int) -> pl.DataFrame:
     """Take the columns that order and count, and number the rows."""
     narrow = rows.select(name for name in _ORDER if name not in ("row", "code")).with_row_index("row", first)
-    return narrow.with_columns(code="plain")
+    return narrow.with_columns(pl.col("site", "lane").cast(pl.Categorical), code="plain")
 
 
 def _changes(changes: Mapping[int, LiveRow | None], business: str) -> pl.DataFrame:
@@ -237,7 +238,7 @@ class _Book:
             self.order = self.order.with_columns(row=pl.int_range(pl.len(), dtype=pl.UInt32))
         self._holds = {hold.hold_id: hold for hold in snapshot.holds}
         self._views: _Kept[_View] = _Kept(1, 64)
-        self._lanes: _Kept[pl.DataFrame] = _Kept(1, 64)
+        self._lanes: _Kept[pl.Series] = _Kept(1, 64)
 
     def view(self, *wanted: Any) -> _View:
         return self._views.get(None, wanted, lambda: self._view(*wanted))
@@ -259,8 +260,9 @@ class _Book:
         counts = dict(asked["code"].value_counts().rows())
         if words:
             asked = asked.filter(pl.col("code").is_in([WORDS.index(word) for word in words]))
-        # Rows stand newest first already, and the sort is stable: so do equals.
-        order = asked["row"]
+        order = asked["row"]  # newest first
+        if sort == "queued_at" and descending:
+            return _View(order, tuple(int(counts.get(code, 0)) for code in range(len(WORDS))), n_system)
         if sort == "word":
             by = asked["code"].replace_strict(dict(enumerate(WORDS)), return_dtype=pl.String)
         else:
@@ -303,17 +305,15 @@ class _Book:
         for part in page.filter(pl.col("queue").is_not_null()).partition_by("lane"):
             name = part["lane"][0]
             lane = self._lane(name)
-            before = lane["turn"].search_sorted(part["turn"], "left").to_list()
-            behind = lane["turn"].search_sorted(part["turn"], "right").to_list()
-            for task_id, first, last in zip(part["task_id"].to_list(), before, behind, strict=True):
-                alike = int((lane["task_id"].slice(first, last - first) < task_id).sum()) if last - first > 1 else 0
-                places[task_id] = (first + alike + 1, lane.height)
+            turns = lane.search_sorted(part["turn"], "left").to_list()
+            places |= {task: (turn + 1, lane.len()) for task, turn in zip(part["task_id"], turns, strict=True)}
         return places
 
-    def _lane(self, lane: str) -> pl.DataFrame:
-        """Line up who waits in a lane: turn, task_id."""
+    def _lane(self, lane: str) -> pl.Series:
+        """Line up who waits in a lane by their turns, no two of which are the same."""
         waiting = (pl.col("lane") == lane) & pl.col("queue").is_not_null() & (pl.col("code") != _PAUSED)
-        return self._lanes.get(None, lane, lambda: self.order.filter(waiting).select("turn", "task_id").sort("turn"))
+        turns = self.order.lazy().filter(waiting).select("turn")
+        return self._lanes.get(None, lane, lambda: turns.collect().to_series().sort())
 
 
 _BOOKS: _Kept[_Book] = _Kept(owners=3, things=64)
