@@ -89,23 +89,23 @@ class Base:
     ) -> None:
         self.rows, self.changes = rows, changes
         self.before = ref(before) if before is not None else lambda: None
-        self._frame, self._since = before._last() if before is not None else (None, _NONE)
-        self._since = {**self._since, **changes}
-        self._lock = threading.Lock()
+        frame, since = before._last if before is not None else (None, _NONE)
+        since = {**since, **changes} if frame is not None else _NONE
+        if len(since) > len(rows) // 2:  # nobody has looked for long
+            frame, since = None, _NONE
+        #: the newest frame that was made, of this base or of one before, and what changed since
+        self._last: tuple[pl.DataFrame | None, Mapping[int, LiveRow | None]] = (frame, since)
+        self._lock = threading.Lock()  # of those who look: publishing never waits for a frame
 
     def frame(self) -> pl.DataFrame:
         with self._lock:
-            if self._frame is None or len(self._since) > len(self.rows):
-                self._frame = frame_of(self.rows.values())
-            elif self._since:
-                self._frame = _changed(self._frame, self._since).rechunk()
-            self._since = _NONE
-            return self._frame
-
-    def _last(self) -> tuple[pl.DataFrame | None, Mapping[int, LiveRow | None]]:
-        """Give the newest frame that was made, of this base or of one before, and what changed since."""
-        with self._lock:
-            return self._frame, self._since if self._frame is not None else _NONE
+            frame, since = self._last
+            if frame is None:
+                frame = frame_of(self.rows.values())
+            elif since:
+                frame = _changed(frame, since).rechunk()
+            self._last = (frame, _NONE)
+            return frame
 
 
 @dataclass(frozen=True, slots=True)
