@@ -41,7 +41,9 @@ Then the world:
     access        accounts, sign-in and sessions: who somebody is, asked anew each time
     seeding       history at full speed, on a virtual clock
     health        frames in, the four signals out. Pure
+    usual         what is usual at this hour of the week, and when a queue will be empty. Pure
     history       every read: frames out
+    live          what Active tasks shows of a site: filtered, sorted, counted, and why each task waits
     joblogs       what swf, sacct and csv files say, as jobs
     imports       jobs into the ledger
     runtime       engine thread, inbox, snapshots, background scheduler: the only wiring

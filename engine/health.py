@@ -42,7 +42,7 @@ _HOSTS = {
     "audit": "audit host",
     "process": "processor",
 }
-_CAUSES = {
+WAITS_FOR = {
     Cause.CONSOLE: "the console to come up",
     Cause.THROTTLED: "their turn in a throttled resumption",
     Cause.OFFLINE: "a service that is online",
@@ -110,7 +110,7 @@ class Signal:
 
 def signals(look: Look, limits: Limits, zone: str = "UTC") -> list[Signal]:
     """Judge every live site, and every business's processing; instants are told in the zone."""
-    tell = _Words(look.now, zone)
+    tell = Words(look.now, zone)
     sites = look.sites.filter(~pl.col("archive")).select("business", "site").rows()
     if not sites:
         what = "There is no site yet" if look.sites.is_empty() else "An archive of imported history has no live verdict"
@@ -141,7 +141,7 @@ def verdict(found: Sequence[Signal]) -> Signal | None:
 # --- 1. steady
 
 
-def _steady(look: Look, tell: _Words, business: str, site: str, piling: bool) -> Signal:
+def _steady(look: Look, tell: Words, business: str, site: str, piling: bool) -> Signal:
     depth = _of_place(look.depth, business, site)
     minutes = depth.height
     if not minutes:
@@ -253,7 +253,7 @@ def _growth(look: Look, limits: Limits, business: str, site: str | None) -> _Gro
     )  # fmt: skip
 
 
-def _pile_up(look: Look, limits: Limits, tell: _Words, business: str, site: str | None) -> Signal:
+def _pile_up(look: Look, limits: Limits, tell: Words, business: str, site: str | None) -> Signal:
     stage = PROCESS if site is None else COLLECT
     waiting = [
         row
@@ -286,7 +286,7 @@ def _pile_up(look: Look, limits: Limits, tell: _Words, business: str, site: str 
 
 
 def _backlog_evidence(
-    backlog: _Backlog, growth: _Growth, stacked: Facts | None, flow: tuple[int, int], tell: _Words
+    backlog: _Backlog, growth: _Growth, stacked: Facts | None, flow: tuple[int, int], tell: Words
 ) -> list[str]:
     evidence: list[str] = []
     if growth.oldest_s is not None:
@@ -296,7 +296,7 @@ def _backlog_evidence(
     if growth.queued:
         evidence.append(f"In the last 15 min {flow[0]} came and {flow[1]} left.")
     if backlog.causes:
-        causes = [f"{_CAUSES[Cause(cause)]} ({count})" for cause, count in backlog.causes.most_common()]
+        causes = [f"{WAITS_FOR[Cause(cause)]} ({count})" for cause, count in backlog.causes.most_common()]
         evidence.append(f"They wait for {_and(causes)}.")
     evidence += [f"{host['name']} {tell.state(host)}." for host in backlog.away]
     if stacked and 4 * stacked["n"] >= growth.queued:
@@ -307,7 +307,7 @@ def _backlog_evidence(
     return evidence
 
 
-def _why(backlog: _Backlog, stacked: Facts | None, tell: _Words) -> tuple[str, str]:
+def _why(backlog: _Backlog, stacked: Facts | None, tell: Words) -> tuple[str, str]:
     """Name the cause of a pile-up, and what to do about it."""
     host = _HOSTS[backlog.lane or "process"]
     hosts, away = backlog.hosts, backlog.away
@@ -334,7 +334,7 @@ def _told(hosts: list[Row]) -> list[Facts]:
     return [{key: host[key] for key in ("name", "role", "state", "suspect", "since_at")} for host in hosts]
 
 
-def _share(away: list[Row], hosts: list[Row], host: str, tell: _Words) -> str:
+def _share(away: list[Row], hosts: list[Row], host: str, tell: Words) -> str:
     if len(hosts) == 1:
         return f"the only {host} {tell.is_state(away)}"
     if len(away) == len(hosts):
@@ -360,7 +360,7 @@ def _stacked(look: Look, business: str, site: str | None) -> Facts | None:
 # --- 3. stuck
 
 
-def _stuck(look: Look, limits: Limits, tell: _Words, business: str, site: str) -> Signal:
+def _stuck(look: Look, limits: Limits, tell: Words, business: str, site: str) -> Signal:
     running = [
         row
         for row in _rows(look.running)
@@ -394,7 +394,7 @@ def _stuck(look: Look, limits: Limits, tell: _Words, business: str, site: str) -
 # --- 4. slow widgets
 
 
-def _slow_widgets(look: Look, limits: Limits, tell: _Words, business: str, site: str) -> Signal:
+def _slow_widgets(look: Look, limits: Limits, tell: Words, business: str, site: str) -> Signal:
     judged: list[Facts] = []
     widgets = [row for row in _rows(look.widgets) if (row["business"], row["site"]) == (business, site)]
     for row in widgets:
@@ -445,7 +445,7 @@ def _slow_widgets(look: Look, limits: Limits, tell: _Words, business: str, site:
 # --- old holds
 
 
-def _old_holds(look: Look, limits: Limits, tell: _Words) -> list[Signal]:
+def _old_holds(look: Look, limits: Limits, tell: Words) -> list[Signal]:
     """Warn of holds that have been in force for long, one signal for each business or site that they are over."""
     old: dict[tuple[str | None, str | None], list[Row]] = {}
     for hold in _rows(look.holds):
@@ -474,7 +474,7 @@ _HELD = {"user": "user", "kind": "task type", "schedule": "schedule"}
 # --- words
 
 
-class _Words:
+class Words:
     """Says instants, spans and findings as people do."""
 
     def __init__(self, now: int, zone: str) -> None:

@@ -8,16 +8,20 @@ ledger. Nothing here tells good from bad: `look` gathers what the health checks 
 
 from __future__ import annotations
 
+import json
+import threading
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any
 
 import polars as pl
 
-from . import rollups
+from . import rollups, usual
 from .clock import DAY, HOUR, MINUTE, SECOND
 from .health import Look
-from .lifecycle import RUNNING, TERMINAL, Status
+from .ledger import NUMBER_BITS, business_of
+from .lifecycle import REASON_WORDS, RUNNING, SYSTEM_KINDS, TERMINAL, Kind, Status
 from .rollups import QUARTER
 from .snapshot import Snapshot
 from .store import Store
@@ -84,21 +88,24 @@ def oldest_wait(
     site: str | None = None,
     stage: str = COLLECT,
     tasks: pl.DataFrame | None = None,
+    kinds: Sequence[str] | None = None,
 ) -> list[float | None]:
     """Tell how long the oldest waiting task had waited at each of some ascending instants, in seconds.
 
     None where nobody waited. Waits run from queue time to first start, so a rescued task counts as waiting throughout;
     tasks that are held now are left out. Waits within one minute are left out unless they go on: give instants at
-    minutes, the last may be now. `tasks` are the live ones, where they have been read already.
+    minutes, the last may be now. `tasks` are the live ones, where they have been read already. No `kinds` means all.
     """
     if not instants:
         return []
     gone = store.read(
         f"""
         select since_at, left_at from (
-            select {_LEFT[stage]}, business, site from task_finished where finished_at > make_timestamp($start_at))
+            select {_LEFT[stage]}, business, site, kind from task_finished
+            where finished_at > make_timestamp($start_at))
         where left_at > make_timestamp($start_at) and since_at <= make_timestamp($end_at)
           and date_trunc('minute', since_at) <> date_trunc('minute', left_at) and {_SCOPE}
+          and kind in ({_listed(_kinds(True) if kinds is None else kinds)})
         """,
         {"start_at": instants[0], "end_at": instants[-1], "business": business, "site": site},
     )
@@ -110,6 +117,7 @@ def oldest_wait(
         .filter(
             pl.col("business") == business,
             pl.lit(True) if site is None else pl.col("site") == site,
+            pl.lit(True) if kinds is None else pl.col("kind").is_in(kinds),
             pl.col(since).is_not_null(),
             pl.col("held_by").is_null(),
         )
@@ -243,6 +251,252 @@ def widget_latencies(store: Store, now: int, *, business: str | None = None, sit
             "site": site,
         },
     )
+
+
+USUAL_BUCKET = 5 * MINUTE
+
+
+class Usual:
+    """What is usual at places, made once an hour, and their last hours, made every so often; shared by all sessions."""
+
+    def __init__(self, store: Store, most: int = 64, every_s: int = 10) -> None:
+        self._store, self._most, self._every = store, most, every_s * SECOND
+        self._lock = threading.Lock()  # one at a time: who asks for the same meanwhile finds it made
+        self._bands: OrderedDict[tuple[object, ...], pl.DataFrame] = OrderedDict()
+        self._recent: OrderedDict[tuple[object, ...], Recent] = OrderedDict()
+
+    def bands(
+        self, now: int, business: str, site: str | None = None, *, zone: str = "UTC", system: bool = False
+    ) -> pl.DataFrame:
+        """Give `usual_bands` as of the last full hour."""
+        now -= now % HOUR
+        key = (now, business, site, zone, system)
+        with self._lock:
+            if key not in self._bands:
+                self._bands[key] = usual_bands(self._store, now, business, site, zone=zone, system=system)
+            frame: pl.DataFrame = _kept(self._bands, key, self._most)
+            return frame
+
+    def recent(
+        self, now: int, business: str, site: str | None = None, *, snapshot: Snapshot | None = None,
+        system: bool = False,
+    ) -> Recent:
+        """Give `recent`, at most so many seconds old."""
+        key = (now // self._every, business, site, system)
+        with self._lock:
+            if key not in self._recent:
+                self._recent[key] = recent(self._store, now, business, site, snapshot=snapshot, system=system)
+            found: Recent = _kept(self._recent, key, self._most)
+            return found
+
+    def now(self, now: int, business: str, site: str | None = None, *, zone: str = "UTC") -> dict[str, float | None]:
+        """Give the bands of the present hour of the week: queued_low, queued_high, running_low …"""
+        found = self.bands(now, business, site, zone=zone)
+        return found.drop("hour").row(usual.hour_of_week(now, zone), named=True)
+
+
+def _kept(made: OrderedDict[tuple[object, ...], Any], key: tuple[object, ...], most: int) -> Any:
+    """Return what was made, and let go what was not asked for longest."""
+    made.move_to_end(key)
+    while len(made) > most:
+        made.popitem(last=False)
+    return made[key]
+
+
+def usual_bands(
+    store: Store, now: int, business: str, site: str | None = None, *, zone: str = "UTC", system: bool = False
+) -> pl.DataFrame:
+    """Find what is usual in each hour of the week by the last 14 days' rollups; see `usual.bands` for the columns.
+
+    Of system tasks only where asked. The oldest wait is worked out from counts, as if all had gone by turn.
+    """
+    places = sites(store, business=business, site=site)
+    start_at = now - USUAL_DAYS * DAY
+    if places.height:
+        since: int = places["added_at"].dt.epoch("us").min()  # type: ignore[assignment]  # of integers
+        start_at = max(start_at, since)
+    start_at -= start_at % HOUR
+    bucket = MINUTE if site is not None else USUAL_BUCKET
+    series = _followed(store, start_at, now - now % bucket, bucket, places, system)
+    series = series.with_columns(oldest_s=usual.oldest_by_turn(series, bucket))
+    histogram = store.read(
+        f"""
+        select hour, bin, sum(n)::bigint as n from wait_histogram
+        where {_SCOPE} and stage = '{COLLECT}' and kind in ({_listed(_kinds(system))})
+          and hour >= make_timestamp($start_at) and hour < make_timestamp($end_at)
+        group by hour, bin
+        """,
+        {"business": business, "site": site, "start_at": start_at, "end_at": now - now % HOUR},
+    ).with_columns(wait_s=pl.col("bin").map_elements(rollups.bin_middle, return_dtype=pl.Float64))
+    return usual.bands(series, usual.p95_by_hour(histogram), zone)
+
+
+def _kinds(system: bool) -> list[str]:
+    return [kind.value for kind in Kind if system or kind not in SYSTEM_KINDS]
+
+
+def _followed(
+    store: Store, start_at: int, end_at: int, bucket: int, places: pl.DataFrame, system: bool
+) -> pl.DataFrame:
+    """Follow the queue of some sites together: bucket, arrived, depth, running, queued; of system tasks if asked."""
+    asked = places.select("business", "site").join(pl.DataFrame({"kind": _kinds(system)}), how="cross")
+    return (
+        rollups.depths(store, "kind", asked, start_at, end_at, bucket)
+        .group_by("bucket", maintain_order=True)
+        .agg(pl.col("arrived", "depth", "held", "running").sum())
+        .with_columns(queued=pl.col("depth") - pl.col("held"))
+        .drop("held")
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """A queue's last hours."""
+
+    #: at, queued, running, oldest_s, wait_s: the p95 of the waits that ended in the hour before; by steps, and now
+    series: pl.DataFrame
+    arrived: int  #: in the last `over_s`
+    departed: int
+    over_s: float  #: 15 minutes, and what has passed of the present one
+    drain: usual.Drain
+
+
+def recent(
+    store: Store,
+    now: int,
+    business: str,
+    site: str | None = None,
+    *,
+    snapshot: Snapshot | None = None,
+    hours: float = 6,
+    step: int = 5 * MINUTE,
+    system: bool = False,
+) -> Recent:
+    """Follow a site's or a business's queue up to now, and estimate when it will be empty. Of system tasks if asked."""
+    places = sites(store, business=business, site=site)
+    start_at = now - now % MINUTE + MINUTE - int(hours * HOUR)
+    minutes = _followed(store, start_at, now, MINUTE, places, system)
+    ends = [min(at + MINUTE, now) for at in minutes["bucket"].dt.epoch("us")]
+    chosen = minutes.with_columns(at_us=pl.Series(ends, dtype=pl.Int64)).filter(
+        (pl.col("at_us") % step == 0) | (pl.col("at_us") == now)
+    )
+    instants = chosen["at_us"].to_list()
+    kinds = _kinds(system)
+    tasks = live_tasks(store, snapshot, business=business, site=site).filter(pl.col("kind").is_in(kinds))
+    ages = oldest_wait(store, instants, business=business, site=site, tasks=tasks, kinds=kinds)
+    series = chosen.select(
+        pl.col("at_us").cast(pl.Datetime("us")).alias("at"),
+        "queued",
+        "running",
+        oldest_s=pl.Series(ages, dtype=pl.Float64),
+        wait_s=pl.Series(_waits_p95(store, instants, business, site, kinds, tasks), dtype=pl.Float64),
+    )
+    # From the end of the minute before: a quarter of an hour, and what has passed of the present minute.
+    last = minutes.tail(RECENT_S * SECOND // MINUTE + 2)
+    over_s = (ends[-1] - ends[-last.height]) / SECOND if ends else 0.0
+    arrived = int(last["arrived"][1:].sum())
+    departed = arrived - int(last["depth"][-1] - last["depth"][0]) if ends else 0
+    queued = int(last["queued"][-1]) if ends else 0
+    return Recent(series, arrived, departed, over_s, usual.drain(queued, arrived, departed, over_s))
+
+
+
+def _waits_p95(
+    store: Store, instants: list[int], business: str, site: str | None, kinds: list[str], tasks: pl.DataFrame
+) -> list[float | None]:
+    """Find the p95 of the waits that ended by a start in the hour before each instant, by nearest rank."""
+    if not instants:
+        return []
+    gone = store.read(
+        f"""
+        select task_id, queued_at, started_at from (
+            select task_id, queued_at, started_at, business, site, kind from task_finished
+            where finished_at > make_timestamp($start_at))
+        where started_at > make_timestamp($start_at) and {_SCOPE} and kind in ({_listed(kinds)})
+        """,
+        {"start_at": instants[0] - HOUR, "business": business, "site": site},
+    )
+    found = (
+        pl.concat([gone, tasks.filter(pl.col("started_at").is_not_null()).select(gone.columns)])
+        .unique("task_id")  # one that has ended since the snapshot
+        .sort("started_at")
+        .select(at_us=pl.col("started_at").dt.epoch("us"), wait_us=pl.col("started_at") - pl.col("queued_at"))
+        .with_columns(pl.col("wait_us").dt.total_microseconds())
+    )
+    at, waits = found["at_us"], found["wait_us"]
+    first = at.search_sorted(pl.Series([i - HOUR for i in instants]), "right").to_list()
+    last = at.search_sorted(pl.Series(instants), "right").to_list()
+    p95s = [waits.slice(a, b - a).quantile(0.95, "higher") if b > a else None for a, b in zip(first, last, strict=True)]
+    return [None if p95 is None else p95 / SECOND for p95 in p95s]
+
+
+# --- one task
+
+
+def task(store: Store, task_id: int) -> pl.DataFrame:
+    """Give the newest row of a task that has ended, as the table task has it; none of one that lives or is unknown."""
+    return store.read("select * from task_finished where task_id = $task_id", {"task_id": task_id})
+
+
+def timeline(store: Store, task_id: int, created_at: int | None = None) -> pl.DataFrame:
+    """Tell a task's whole life, step by step, in the ledger's order.
+
+    Columns: event_id, at, event, from_status, to_status, actor, reason (the word), why (in words, empty where there is
+    nothing to say), service, lease, attempt, cause (of a wait that begins or ends here), batch. Give `created_at` (µs)
+    of a live task, where it is known: a task that was never published is looked for in all of the ledger else.
+    """
+    rows = store.read(
+        """
+        select epoch_us(created_at) as created_us, epoch_us(finished_at) as finished_us, hidden, true as done
+        from task_done where task_id = $task_id
+        union all
+        select epoch_us(created_at), null, false, false from task_live where task_id = $task_id
+        """,
+        {"task_id": task_id},
+    )
+    ends = rows.filter("done")
+    # What comes after the end (hidden, shown again, restored) leaves a further row, so one row means: nothing came.
+    until = ends["finished_us"][0] if ends.height == 1 and not ends["hidden"][0] else None
+    if rows.height:
+        created_at = rows["created_us"][0]
+    first = business_of(task_id) << NUMBER_BITS
+    found = store.read(
+        f"""
+        select event_id, occurred_at as at, event, from_status, to_status, actor, reason, detail::varchar as detail,
+               service, lease, attempt, cause, batch
+        from task_event
+        where task_id = $task_id and event_id between {first} and {first + (1 << NUMBER_BITS) - 1}
+          {"" if created_at is None else f"and occurred_at >= make_timestamp({int(created_at)})"}
+          {"" if until is None else f"and occurred_at <= make_timestamp({int(until)})"}
+        order by batch, event_id
+        """,
+        {"task_id": task_id},
+    )
+    whys = [_why(reason, detail) for reason, detail in found.select("reason", "detail").rows()]
+    at = found.columns.index("detail")
+    return found.with_columns(why=pl.Series(whys, dtype=pl.String)).select(
+        *found.columns[:at], "why", *found.columns[at + 1 :]
+    )
+
+
+def _why(reason: str | None, detail: str | None) -> str | None:
+    """Put a step's reason and what else it tells into words."""
+    facts = json.loads(detail) if detail else {}
+    parts = [REASON_WORDS.get(reason, reason)] if reason else []
+    if facts.get("error"):
+        parts.append(str(facts["error"]))
+    if facts.get("note"):
+        parts.append(f"“{facts['note']}”")
+    if facts.get("hold_id"):
+        parts.append(f"hold {facts['hold_id'] & (1 << NUMBER_BITS) - 1}")
+    if facts.get("checkpoint") is not None:
+        parts.append(f"kept at {facts['checkpoint']:.0%}")
+    if facts.get("errors"):
+        parts.append(f"{facts['errors']} errors")
+    before = facts.get("before") or {}
+    for name, value in (facts.get("changes") or {}).items() if isinstance(facts.get("changes"), dict) else ():
+        parts.append(f"{name}: {before.get(name)} → {value}")
+    return "; ".join(parts) or None
 
 
 # --- what stands

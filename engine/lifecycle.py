@@ -75,6 +75,26 @@ class Reason(StrEnum):
     UNKNOWN_END = "unknown_end"
 
 
+REASON_WORDS: dict[str, str] = {
+    Reason.BY_USER: "asked for",
+    Reason.DELETED: "deleted",
+    Reason.PREEMPTED: "pushed aside by other work",
+    Reason.ERROR: "an error",
+    Reason.TIMEOUT: "it took too long",
+    Reason.WORKER_LOST: "the service was lost",
+    Reason.CONSOLE_RESTARTED: "the console was restarted",
+    Reason.SERVICE_OFFLINE: "the service was taken offline",
+    Reason.STOP_NOT_CONFIRMED: "the service did not confirm the stop in time",
+    Reason.FINISHED_BEFORE_STOP: "finished before the stop arrived",
+    Reason.EXPIRED: "it waited longer than it may",
+    Reason.HOLD: "a hold suspends it",
+    Reason.UNKNOWN_END: "the log does not tell how it ended",
+    "withdrawn": "the hold was lifted first",
+    "not_answered": "the service did not answer in time",
+}
+"""Why, in words: of every reason, and of what a lapsed request to suspend has for one."""
+
+
 class Cause(StrEnum):
     """Why a waiting task waits: the first that applies, in this order."""
 

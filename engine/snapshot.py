@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import get_args, get_type_hints
+from weakref import ref
 
 import polars as pl
 
@@ -21,6 +22,7 @@ from .task import COLLECT
 REBASE = 2_000  #: changed rows from which the overlay is folded into a new base
 
 LiveRow = tuple[TaskRow, int | None, float | None, float | None]  #: row, sub-queue, progress of collecting, processing
+_NONE: Mapping[int, LiveRow | None] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,19 +78,34 @@ class Capture:
     zones: Mapping[tuple[str, str], str]
 
 
-class _Base:
-    """Rows that many snapshots share, and their frame once somebody asked for it."""
+class Base:
+    """Rows that many snapshots share, and their frame once somebody asked for it.
 
-    def __init__(self, rows: Mapping[int, LiveRow]) -> None:
-        self.rows = rows
-        self._frame: pl.DataFrame | None = None
-        self._lock = threading.Lock()
+    Where a base before has a frame, this one's is made of that and of what changed since: a tenth of the time.
+    """
+
+    def __init__(
+        self, rows: Mapping[int, LiveRow], before: Base | None = None, changes: Mapping[int, LiveRow | None] = _NONE
+    ) -> None:
+        self.rows, self.changes = rows, changes
+        self.before = ref(before) if before is not None else lambda: None
+        frame, since = before._last if before is not None else (None, _NONE)
+        since = {**since, **changes} if frame is not None else _NONE
+        if len(since) > len(rows) // 2:  # nobody has looked for long
+            frame, since = None, _NONE
+        #: the newest frame that was made, of this base or of one before, and what changed since
+        self._last: tuple[pl.DataFrame | None, Mapping[int, LiveRow | None]] = (frame, since)
+        self._lock = threading.Lock()  # of those who look: publishing never waits for a frame
 
     def frame(self) -> pl.DataFrame:
         with self._lock:
-            if self._frame is None:
-                self._frame = _frame(self.rows.values())
-            return self._frame
+            frame, since = self._last
+            if frame is None:
+                frame = frame_of(self.rows.values())
+            elif since:
+                frame = _changed(frame, since).rechunk()
+            self._last = (frame, _NONE)
+            return frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +114,7 @@ class Snapshot:
 
     batch: int
     now: int
-    base: _Base
+    base: Base
     overlay: Mapping[int, LiveRow | None]
     queues: Mapping[int, tuple[str, int | None]]
     services: tuple[ServiceLook, ...]
@@ -115,11 +132,7 @@ class Snapshot:
             return self._cache["tasks"]
 
     def _tasks(self) -> pl.DataFrame:
-        base = self.base.frame()
-        if self.overlay:
-            changed = pl.Series("task_id", list(self.overlay), dtype=pl.Int64)
-            base = base.filter(~pl.col("task_id").is_in(changed.implode()))
-            base = base.vstack(_frame(row for row in self.overlay.values() if row is not None))
+        base = _changed(self.base.frame(), self.overlay)
         causes = pl.DataFrame(
             [(serial, cause, held_by) for serial, (cause, held_by) in self.queues.items()],
             schema={"queue": pl.Int64, "cause": pl.String, "held_by": pl.Int64},
@@ -173,8 +186,19 @@ _SCHEMA = {name: _polars_type(hint) for name, hint in get_type_hints(TaskRow).it
 }
 
 
-def _frame(rows: Iterable[LiveRow]) -> pl.DataFrame:
-    return pl.DataFrame([(*row, queue, c, p) for row, queue, c, p in rows], schema=_SCHEMA, orient="row")
+def frame_of(rows: Iterable[LiveRow]) -> pl.DataFrame:
+    """Make a frame of live rows, as the base's is."""
+    columns = zip(*((*row, queue, c, p) for row, queue, c, p in rows), strict=True)
+    series = [pl.Series(name, cells, kind) for (name, kind), cells in zip(_SCHEMA.items(), columns, strict=False)]
+    return pl.DataFrame(series or None, schema=None if series else _SCHEMA)
+
+
+def _changed(frame: pl.DataFrame, changes: Mapping[int, LiveRow | None]) -> pl.DataFrame:
+    if not changes:
+        return frame
+    gone = pl.Series("task_id", list(changes), dtype=pl.Int64)
+    kept = frame.filter(~pl.col("task_id").is_in(gone.implode()))
+    return kept.vstack(frame_of(row for row in changes.values() if row is not None))
 
 
 class Publisher:
@@ -184,7 +208,7 @@ class Publisher:
         self._core = core
         self._queues: dict[int, tuple[str, int | None]] = {}
         everything = self._capture(core.state.tasks)
-        base = _Base({task_id: row for task_id, row in everything.rows.items() if row is not None})
+        base = Base({task_id: row for task_id, row in everything.rows.items() if row is not None})
         self.current = Snapshot(
             0, core.state.last, base, {}, everything.queues, everything.services, everything.holds,
             everything.numbers, everything.zones,
@@ -199,7 +223,7 @@ class Publisher:
         last = self.current
         base, overlay = last.base, {**last.overlay, **capture.rows}
         if len(overlay) > REBASE:
-            base, overlay = _Base(_merge(base.rows, overlay)), {}
+            base, overlay = Base(_merge(base.rows, overlay), base, overlay), {}
         self.current = Snapshot(
             batch, now, base, overlay, capture.queues, capture.services, capture.holds, capture.numbers,
             capture.zones,

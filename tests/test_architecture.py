@@ -27,8 +27,7 @@ ONLY_IN = {
     ),
 }
 PURE = ("errors", "lifecycle", "ledger", "roles", "recurrence", "messages", "fleet", "task", "dispatch", "state",
-        "machine",
-        "core", "outbox", "snapshot", "schema", "columns", "chain", "batch", "health")  # fmt: skip
+        "machine", "core", "outbox", "snapshot", "schema", "columns", "chain", "batch", "health", "usual")  # fmt: skip
 IMPURE_MODULES = {"os", "socket", "subprocess", "threading", "time", "random", "duckdb", "apscheduler", "queue"}
 
 
