@@ -4,16 +4,15 @@ import streamlit as st
 
 from engine.lifecycle import PAUSED
 from engine.snapshot import Numbers
-from pages.shared import bulk, card, findings, frame, grid, holds, kpi, queue, times
+from pages.shared import bulk, cancel, card, findings, frame, grid, holds, kpi, queue, times
 from pages.shared.bulk import Wish
 from pages.shared.chips import chips
 from pages.shared.queue import Found, Query
 from pages.shared.verdict import verdict
 
-ACTIONS: tuple[str, ...] = ()  #: what may be done to tasks here; each comes back as a Wish
-
 engine = frame.engine()
 business, site = frame.site()
+ACTIONS = ("Cancel",) if frame.operates(business, site) else ()
 GRID = f"active {business} {site}"  #: what is chosen at one site is not chosen at another
 asked = st.query_params
 
@@ -93,7 +92,11 @@ def tasks(found: Found, now: int, well: bool) -> Wish | None:
 
 
 def carry_out(wish: Wish) -> None:
-    """Send what people want to the engine. Nothing can be wished for yet: ACTIONS is empty."""
+    """Ask once more, and send what people want to the engine."""
+    cancel.ask(wish.ids, GRID)
 
 
+cancel.tell()
+if not ACTIONS:
+    st.caption("You see this site; cancelling needs the role of a site admin.")
 live()

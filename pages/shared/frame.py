@@ -9,12 +9,15 @@ import streamlit as st
 from engine.access import Actor
 from engine.clock import SECOND
 from engine.console import Stage, current
+from engine.errors import DrainboardError
+from engine.messages import Action, Command, Outcome
 from engine.roles import ROLE_LABEL, Right, may
 from engine.runtime import Engine
 from engine.web import COOKIE, SIGN_IN, SIGN_OUT
 
 from . import times
 
+ANSWERED_WITHIN = 15.0  #: seconds
 REFRESH = {"1 s": 1, "5 s": 5, "30 s": 30, "5 min": 300, "Off": None}
 
 
@@ -35,6 +38,20 @@ def actor() -> Actor:
         st.html(f"<a href='{SIGN_IN}' target='_self'>Sign in</a>")
         st.stop()
     return found
+
+
+def do(action: Action, request: str) -> Outcome:
+    """Have the engine do something for whoever is looking, if he may; return once the outcome is durable."""
+    who = actor()
+    try:
+        return engine().do(Command(request, who.name, action, who.grants)).result(ANSWERED_WITHIN)
+    except (DrainboardError, TimeoutError) as error:
+        return Outcome(refused=str(error) or "The engine did not answer in time; look whether it happened")
+
+
+def operates(business: str, site: str) -> bool:
+    """Tell whether whoever is looking may act on a site's tasks: to offer it; the engine decides."""
+    return may(actor().grants, Right.OPERATE, business, site)
 
 
 def watch(business: str, site: str) -> None:

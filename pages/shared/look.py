@@ -68,6 +68,7 @@ html,body,.stApp{font-variant-numeric:tabular-nums}
 .d-mark{display:flex;align-items:center;gap:10px;padding:2px 8px 10px;font-size:16px;font-weight:600}
 .d-mark i{display:grid;gap:3px;justify-items:center;width:16px}
 .d-mark i b{display:block;height:2.5px;border-radius:2px;background:var(--d-accent)}
+.d-says{margin:0 0 4px;padding-left:18px;color:var(--d-ink2)}
 .d-account{margin-top:12px;padding:8px;border-top:1px solid var(--d-line)}
 .d-account small{display:block;font-size:12px;color:var(--d-ink2);padding-bottom:6px}
 .d-account button{font:inherit;font-size:12px;color:var(--d-accent);background:none;border:0;padding:0;cursor:pointer}

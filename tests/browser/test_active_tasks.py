@@ -39,6 +39,22 @@ def page(browser: Browser, server: Server, cookie: str) -> Iterator[Page]:
     assert problems == []
 
 
+def test_a_selected_task_is_cancelled_with_a_reason_while_the_grid_goes_on(page: Page) -> None:
+    grid = page.get_by_role("grid", name="Active tasks")
+    chosen = grid.get_by_role("row").nth(2).get_by_role("checkbox")
+    label = chosen.get_attribute("aria-label") or ""
+    page.get_by_label(label, exact=True).check()
+    page.get_by_role("button", name="Cancel 1 task").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_text("Data that was collected stays")).to_be_visible()
+    page.wait_for_timeout(3_000)
+    dialog.get_by_label("Reason").fill("tried by a test")
+    dialog.get_by_role("button", name="Cancel 1 task").click()
+    expect(page.get_by_text("1 of 1 task cancelled or asked to stop")).to_be_visible()
+    expect(dialog).to_be_hidden()
+    expect(grid.get_by_role("checkbox", checked=True)).to_have_count(0)
+
+
 def test_the_same_task_stays_selected_while_others_arrive(page: Page) -> None:
     grid = page.get_by_role("grid", name="Active tasks")
     chosen = grid.get_by_role("row").nth(3).get_by_role("checkbox")

@@ -1,5 +1,6 @@
 """Who gets in, and who does not: every way that was thought of, tried on the running server."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -165,6 +166,9 @@ def test_a_site_user_is_shown_his_site_and_no_other(server: Server, admin: str, 
     expect(page.get_by_text(f"in flight at {NORTHWIND.sites[0].name}")).to_be_visible(timeout=30_000)
     page.locator(".st-key-site").get_by_role("button").click()
     expect(page.get_by_role("option")).to_have_count(1)
+    page.keyboard.press("Escape")
+    expect(page.get_by_text("cancelling needs the role of a site admin")).to_be_visible()
+    expect(page.get_by_role("button", name=re.compile("^Cancel"))).to_have_count(0)
     assert "Harbor Health" not in page.content()
     context.close()
 

@@ -1,0 +1,44 @@
+"""Cancelling tasks: the dialog that says what a stop does and what it leaves alone, and what came of it."""
+
+from uuid import uuid4
+
+import streamlit as st
+
+from engine.messages import Stop
+
+from . import frame, grid
+
+TOLD = "cancel.told"
+
+
+def ask(ids: tuple[int, ...], key: str) -> None:
+    """Open the dialog over tasks of a grid; one opening is one request, however often its button is pressed."""
+    _dialog(ids, key, f"cancel-{uuid4()}")
+
+
+def tell() -> None:
+    """Say once what came of the last request."""
+    if told := st.session_state.pop(TOLD, None):
+        st.toast(told)
+
+
+@st.dialog("Cancel tasks")
+def _dialog(ids: tuple[int, ...], key: str, request: str) -> None:
+    n = f"{len(ids):,} {'task' if len(ids) == 1 else 'tasks'}"
+    st.html(
+        "<ul class='d-says'><li>What waits is cancelled at once.</li>"
+        "<li>What runs is asked to stop, and shows Stopping until its service confirms.</li>"
+        "<li>Data that was collected stays; nothing is rolled back.</li>"
+        "<li>A schedule goes on with its next run.</li></ul>"
+    )
+    reason = st.text_input("Reason", max_chars=200, placeholder="for the audit trail", key=f"{request}.reason")
+    with st.container(horizontal=True, horizontal_alignment="right"):
+        if st.button("Keep", key=f"{request}.keep", width="content"):
+            st.rerun()
+        if st.button(f"Cancel {n}", key=f"{request}.go", type="primary", width="content"):
+            outcome = frame.do(Stop(ids, reason or None), request)
+            left = ", ".join(sorted({why for _, why in outcome.skipped}))
+            said = f"{len(outcome.changed):,} of {n} cancelled or asked to stop{f'; left: {left}' if left else ''}"
+            st.session_state[TOLD] = outcome.refused or said
+            grid.put(key)
+            st.rerun()
