@@ -49,6 +49,7 @@ LOOK_SHARE = 0.05  #: part of the engine's time that taking snapshots may cost
 SATURATED = 10_000  #: events in the open batch from which commands wait in the inbox
 LATE = 5.0  #: seconds without a tick from which the engine counts as unwell
 RETRY_AFTER = 0.5  #: seconds between two tries of a commit
+SHORT_LOG = 4_000_000  #: bytes in the write-ahead log up to which a checkpoint holds nobody up
 CLOSE_WITHIN = 4.0  #: seconds that an orderly stop may take, all in all
 
 
@@ -502,7 +503,8 @@ class Engine:
         self._publish_wanted = True
         rollups.advance(self.store)
         if self.pulse.inbox == 0 and self.outbox.in_flight is None:
-            self._checkpoint(beside_commits=False)
+            # A short log is moved in a moment; after a busy time people would wait two seconds for it.
+            self._checkpoint(beside_commits=self.store.wal_bytes() > SHORT_LOG)
 
     def _shorten_log(self) -> None:
         """Move a long log into the file before DuckDB does it within a commit, which would have to wait."""
