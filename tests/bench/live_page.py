@@ -219,7 +219,7 @@ class Tab:
         if kind == "new_session":
             self._page = message.new_session.page_script_hash
             self._keep_for = message.new_session.config.max_cached_message_age or self._keep_for
-            self._begun, self._asked, self._drawn = self._asked, [], False
+            self._begun, self._asked, self._drawn = self._begun + self._asked, [], False
             if not message.metadata.run.fragment_ids:
                 self._stop(list(self._timers))
         elif kind == "page_info_changed":
@@ -265,15 +265,15 @@ class Tab:
         ended = message.script_finished
         if ended != ForwardMsg.FINISHED_EARLY_FOR_RERUN:
             self._forget(set(message.metadata.run.fragment_ids))
-        if ended == ForwardMsg.FINISHED_SUCCESSFULLY:
-            assert self._drawn, "The page has no grid"
+        if self._grid is not None:  # where the server is slow, a refresh overtakes the page's first run
             self._loaded.set()
-        elif ended == ForwardMsg.FINISHED_FRAGMENT_RUN_SUCCESSFULLY:
+        if ended == ForwardMsg.FINISHED_FRAGMENT_RUN_SUCCESSFULLY:
             assert self._drawn, "A refresh has no grid"
             self.seen.refreshes += 1
             now = time.perf_counter()
             self.seen.latencies += [now - asked for asked in self._begun]
-        self._begun = []
+        if ended != ForwardMsg.FINISHED_EARLY_FOR_RERUN:
+            self._begun = []
 
     def _forget(self, fragments: set[str]) -> None:
         """Let go of messages that the last runs did not use; a run of a part only counts for what it drew."""
