@@ -95,6 +95,9 @@ def serving(rows: int, options: argparse.Namespace) -> Iterator[tuple[Server, st
         server = serve(data, data / "server.log")
         try:
             yield server, server.sign_in(server.first_link())
+        except BaseException:
+            print("".join(server.log.read_text().splitlines(keepends=True)[-40:]), file=sys.stderr)
+            raise
         finally:
             server.stop()
 
