@@ -83,7 +83,8 @@ def serving(rows: int, options: argparse.Namespace) -> Iterator[tuple[Server, st
     """Serve a store with so many finished tasks and the live ones; give the server and the cookie of who signed in."""
     with tempfile.TemporaryDirectory() as place:
         data = Path(place)
-        with long_history(rows, options.store if rows == max(options.rows) else data / "store") as (folder, _):
+        kept = options.store if rows == max(options.rows) else None
+        with long_history(rows, kept or data / "store") as (folder, _):
             if folder != data / "store":
                 shutil.copytree(folder, data / "store")  # the next bench finds it as it was
         subprocess.run(
