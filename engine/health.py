@@ -23,7 +23,7 @@ import polars as pl
 import polars.selectors as cs
 
 from .clock import SECOND
-from .dispatch import SERVES, lane_of
+from .dispatch import AUDIT_SERVICE, EXPLORER, HOSTED_ZONE, PROCESSOR, SERVES, lane_of
 from .lifecycle import Cause, Kind, Status, task_label
 from .settings import Settings
 from .task import COLLECT, PROCESS
@@ -41,6 +41,14 @@ _HOSTS = {
     "import": "hosted zone",
     "audit": "audit host",
     "process": "processor",
+}
+#: what to add where a lane's hosts don't suffice; a hosted zone has all of its slots for connectors
+_ROLE_TO_ADD = {
+    "scan": EXPLORER,
+    "connector": HOSTED_ZONE,
+    "import": HOSTED_ZONE,
+    "audit": AUDIT_SERVICE,
+    "process": PROCESSOR,
 }
 WAITS_FOR = {
     Cause.CONSOLE: "the console to come up",
@@ -62,7 +70,7 @@ class Look:
     holds: pl.DataFrame  #: hold_id, business, site, target_kind, target, reason, actor, from_at, until_at, in_force
     #: business, site, stage, kind, requested_service, cause, held, n, oldest_at
     waiting: pl.DataFrame
-    #: business, site, minute_at, by (schedule or user), name, n: the minute that most of the queued came in
+    #: business, site, minute_at, by (schedule or user), name, schedule_ids, n: the minute most of the queued came in
     stacked: pl.DataFrame
     #: business, site, at, queued, oldest_s: at each minute of the last day, and now; without a site: for processing
     depth: pl.DataFrame
@@ -70,6 +78,8 @@ class Look:
     flow: pl.DataFrame
     #: live tasks in a slot: stage, host, since_at, usual_s (the p95 of this stage), usual_of (target, kind, none), runs
     running: pl.DataFrame
+    #: business, processor, kind, n: what the processors work on, for all sites of their business
+    processing: pl.DataFrame
     #: business, site, widget, recent, latency_s, before, usual_s, and pending_s: since when a refresh is asked for
     widgets: pl.DataFrame
 
@@ -95,7 +105,22 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """One health check's answer for a place: in people's words, and as facts (instants in µs, durations in seconds)."""
+    """One health check's answer for a place: in people's words, and as facts (instants in µs, durations in seconds).
+
+    What its facts hold, so that whoever shows it can offer what helps:
+
+    steady         minutes, empty (of these), queued
+    pile_up        queued, since_at, oldest_s, oldest_before_s, arrived, departed, paused, cause, causes (count by
+                   cause), lane, role (of a host to add), wanted (the one host that most of it asks for), away (the
+                   lane's hosts that are not available: name, role, state, suspect, since_at), stacked (the minute most
+                   of it came in: n, minute_at, who [(schedule or user, name, n)], schedule_ids, users; or None)
+    stuck          tasks, the longest first: task_id, label, business, site, target, scope, owner, service, stage,
+                   since_at, ran_s, usual_s, usual_of, runs, times, stuck
+    slow_widgets   widgets, the slowest first: widget, latency_s, usual_s, times, pending, slow; judged (how many),
+                   process_queued, process_oldest_s, away (processors), processors (the names of all), busy (of each:
+                   name, slots, used, kinds (count by task type))
+    old_hold       holds: hold_id, target_kind, target, from_at
+    """
 
     name: str
     holds: bool
@@ -268,8 +293,9 @@ def _pile_up(look: Look, limits: Limits, tell: Words, business: str, site: str |
     facts: Facts = {
         "queued": n, "since_at": growth.since, "oldest_s": growth.oldest_s, "oldest_before_s": growth.before_s,
         "arrived": arrived, "departed": departed, "paused": backlog.paused,
-        "causes": dict(backlog.causes.most_common()), "cause": backlog.cause, "away": _told(backlog.away),
-        "stacked": stacked,
+        "causes": dict(backlog.causes.most_common()), "cause": backlog.cause, "lane": backlog.lane,
+        "role": _ROLE_TO_ADD[backlog.lane] if backlog.lane else None, "wanted": backlog.wanted,
+        "away": _told(backlog.away), "stacked": stacked,
     }  # fmt: skip
     evidence = _backlog_evidence(backlog, growth, stacked, (arrived, departed), tell)
     evidence.insert(0, tell.queued(growth, limits, site or f"{business}’s processors"))
@@ -354,7 +380,11 @@ def _stacked(look: Look, business: str, site: str | None) -> Facts | None:
     n = sum(row["n"] for row in rows)
     if n < 2:
         return None
-    return {"n": n, "minute_at": rows[0]["minute_at"], "who": [(row["by"], row["name"], row["n"]) for row in rows]}
+    return {
+        "n": n, "minute_at": rows[0]["minute_at"], "who": [(row["by"], row["name"], row["n"]) for row in rows],
+        "schedule_ids": [schedule_id for row in rows for schedule_id in row["schedule_ids"]],
+        "users": [row["name"] for row in rows if row["by"] == "user"],
+    }  # fmt: skip
 
 
 # --- 3. stuck
@@ -370,10 +400,11 @@ def _stuck(look: Look, limits: Limits, tell: Words, business: str, site: str) ->
     for row in running:
         seconds, usual = (look.now - row["since_at"]) / SECOND, row["usual_s"]
         ran.append({
-            "task_id": row["task_id"], "label": task_label(row["kind"], row["number"]), "target": row["target"],
-            "scope": row["scope"], "owner": row["owner"], "service": row["host"], "stage": row["stage"],
-            "since_at": row["since_at"], "ran_s": seconds, "usual_s": usual, "usual_of": row["usual_of"],
-            "runs": row["runs"], "times": seconds / usual if usual else None,
+            "task_id": row["task_id"], "label": task_label(row["kind"], row["number"]), "business": business,
+            "site": site, "target": row["target"], "scope": row["scope"], "owner": row["owner"],
+            "service": row["host"], "stage": row["stage"], "since_at": row["since_at"], "ran_s": seconds,
+            "usual_s": usual, "usual_of": row["usual_of"], "runs": row["runs"],
+            "times": seconds / usual if usual else None,
             "stuck": seconds > max(limits.stuck_s, limits.stuck_times_p95 * (usual or 0.0)),
         })  # fmt: skip
     ran.sort(key=lambda task: -task["ran_s"])
@@ -418,7 +449,8 @@ def _slow_widgets(look: Look, limits: Limits, tell: Words, business: str, site: 
     age = None if oldest is None else (look.now - oldest) / SECOND
     facts: Facts = {
         "widgets": slow, "judged": len(judged), "process_queued": backlog.n, "process_oldest_s": age,
-        "away": _told(backlog.away),
+        "away": _told(backlog.away), "processors": [host["name"] for host in _processors(look, business)],
+        "busy": _busy(look, business),
     }  # fmt: skip
     queue = f"{_count(backlog.n, 'task')} {'wait' if backlog.n != 1 else 'waits'} for {business}’s processors now"
     queue += "." if age is None else f", the oldest for {tell.span(age)}."
@@ -440,6 +472,22 @@ def _slow_widgets(look: Look, limits: Limits, tell: Words, business: str, site: 
         "Look at the queue first: once it drains, refreshes are as quick as usual again. Then look at the processors."
     )
     return Signal("slow_widgets", True, business, site, f"Dashboard is slow: {why}", evidence, facts, action)
+
+
+def _processors(look: Look, business: str) -> list[Row]:
+    return [host for host in _rows(look.services) if (host["business"], host["role"]) == (business, PROCESSOR)]
+
+
+def _busy(look: Look, business: str) -> list[Facts]:
+    """Tell what each processor works on. Of other sites it names no task: counts by task type say enough."""
+    kinds: dict[str, dict[str, int]] = {}
+    for row in _rows(look.processing):
+        if row["business"] == business:
+            kinds.setdefault(row["processor"], {})[row["kind"]] = row["n"]
+    return [
+        {"name": host["name"], "slots": host["slots"], "used": host["used"], "kinds": kinds.get(host["name"], {})}
+        for host in _processors(look, business)
+    ]
 
 
 # --- old holds

@@ -784,7 +784,7 @@ def look(
     tasks = live_tasks(store, snapshot, business=business)
     tasks = tasks.join(known.filter("archive"), on=["business", "site"], how="anti", maintain_order="left")
     waiting = _waiting(tasks)
-    running = _with_usual(store, now, running_tasks(store, tasks.filter(_here(site))))
+    running = running_tasks(store, tasks)
     return Look(
         now,
         known,
@@ -794,7 +794,8 @@ def look(
         _stacked(tasks.filter(_here(site))),
         _depths(store, now, known.filter(~pl.col("archive")), tasks),
         flow(store, now - RECENT_S * SECOND, now, business=business),
-        running,
+        _with_usual(store, now, running.filter(_here(site))),
+        _processing(running),
         _with_pending(widget_latencies(store, now, business=business, site=site), tasks.filter(_here(site)), now),
     )
 
@@ -832,7 +833,7 @@ def _stacked(tasks: pl.DataFrame) -> pl.DataFrame:
             by=pl.when(scheduled).then(pl.lit("schedule")).otherwise(pl.lit("user")),
             name=pl.when(scheduled).then("name").otherwise("owner"),
         )
-        .agg(n=pl.len().cast(pl.Int64))
+        .agg(schedule_ids=pl.col("schedule_id").drop_nulls().unique().sort(), n=pl.len().cast(pl.Int64))
     )
     fullest = (
         who.group_by(*place, "minute_at")
@@ -842,6 +843,17 @@ def _stacked(tasks: pl.DataFrame) -> pl.DataFrame:
     )
     return who.join(fullest, on=[*place, "minute_at"], how="semi").sort(
         *place, "n", "name", descending=[False, False, True, False]
+    )
+
+
+def _processing(running: pl.DataFrame) -> pl.DataFrame:
+    """Count what each processor works on."""
+    return (
+        running.filter(pl.col("stage") == PROCESS)
+        .group_by("business", "kind", processor="host")
+        .agg(n=pl.len().cast(pl.Int64))
+        .select("business", "processor", "kind", "n")
+        .sort("business", "processor", "kind")
     )
 
 

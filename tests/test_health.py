@@ -152,6 +152,7 @@ def test_tasks_that_ask_for_an_offline_host_say_so(life: Life) -> None:
     signal = judged(life, "pile_up")
     assert signal.headline == "Backing up: audit-3, which most of the queued tasks ask for, is offline"
     assert signal.facts["cause"] == "offline"
+    assert (signal.facts["wanted"], [host["name"] for host in signal.facts["away"]]) == ("audit-3", ["audit-3"])
 
 
 def test_all_hosts_offline_is_told_apart_from_some(life: Life) -> None:
@@ -177,6 +178,45 @@ def test_schedules_stacked_on_one_minute_are_named(life: Life) -> None:
         ("schedule", "Nightly audit 0"), ("schedule", "Nightly audit 1"),
     }  # fmt: skip
     assert "Stagger" in signal.action
+    schedules = {schedule.id for schedule in life.core.state.schedules.values()}
+    assert len(signal.facts["stacked"]["schedule_ids"]) == 28
+    assert set(signal.facts["stacked"]["schedule_ids"]) < schedules
+    assert signal.facts["stacked"]["users"] == []
+
+
+def test_users_who_submit_much_at_once_are_named(life: Life) -> None:
+    life.length = collecting(3600.0)
+    life.submit(12)
+    life.live(60)
+    life.submit(40, owner="bob")
+    life.live(17 * 60)
+    signal = judged(life, "pile_up")
+    assert signal.headline == "Backing up: 40 tasks came in one minute, 12:01 UTC"
+    assert "40 of them came in one minute, 12:01 UTC: user bob (40)" in said(signal)
+    assert (signal.facts["stacked"]["users"], signal.facts["stacked"]["schedule_ids"]) == (["bob"], [])
+
+
+@pytest.mark.parametrize(
+    ("kind", "lane", "role"),
+    [
+        (Kind.AUDIT, "audit", "audit_service"),
+        (Kind.SCAN, "scan", "explorer"),
+        (Kind.CONNECTOR, "connector", "hosted_zone"),
+        (Kind.REPORT, "process", "processor"),
+    ],
+)
+def test_a_pile_up_says_where_it_stands_and_which_host_would_help(life: Life, kind: Kind, lane: str, role: str) -> None:
+    life.length = lambda order: 3600.0
+    life.submit(40, kind)
+    life.live(17 * 60)
+    facts = judged(life, "pile_up").facts
+    assert (facts["lane"], facts["role"], facts["wanted"]) == (lane, role, None)
+
+
+def test_where_nothing_is_queued_no_host_would_help(life: Life) -> None:
+    life.live(60)
+    facts = judged(life, "pile_up").facts
+    assert (facts["lane"], facts["role"], facts["away"], facts["stacked"]) == (None, None, [], None)
 
 
 def test_load_beyond_the_slots_is_a_pile_up_of_capacity(life: Life) -> None:
@@ -296,12 +336,9 @@ def test_a_hung_task_is_named_with_how_many_times_its_usual_it_runs(life: Life) 
     signal = judged(life, "stuck")
     assert signal.holds
     (task,) = signal.facts["tasks"]
-    assert (task["task_id"], task["target"], task["service"], task["usual_of"]) == (
-        task_id,
-        "db-7",
-        "audit-1",
-        "target",
-    )
+    assert (task["task_id"], task["label"], task["site"], task["target"], task["service"], task["usual_of"]) == (
+        task_id, "Audit #11", "Berlin", "db-7", "audit-1", "target",
+    )  # fmt: skip
     assert task["since_at"] == since
     assert task["times"] == pytest.approx(4 * 3600 / 1200, rel=0.01)
     assert signal.headline == "Stuck: Audit #11 has run for 4 h, 12 times as long as usual"
@@ -409,6 +446,21 @@ def test_widgets_get_slow_when_the_processor_is_saturated(life: Life) -> None:
     assert signal.facts["process_queued"] > 5
     assert signal.headline == f"Dashboard is slow: {signal.facts['process_queued']} tasks wait for the processors"
     assert f"{signal.facts['process_queued']} tasks wait for Acme’s processors now" in said(signal)
+
+
+def test_slow_widgets_tell_what_the_processors_are_busy_with_for_all_sites(life: Life) -> None:
+    life.do(m.AddService("Acme", None, "processor-2", "processor", 4), m.SetService("Acme", "processor-2", "offline"))
+    life.do(m.AddSite("Acme", "Oslo"), m.AddService("Acme", "Oslo", "audit-9", "audit_service", 4))
+    life.length = lambda order: 10.0 if order.stage == "collect" else 600.0
+    life.do(m.Submit([m.NewTask("Acme", "Oslo", Kind.AUDIT, "Audit", "ann", "ann", "db-9")] * 4))
+    life.live(60)
+    seen = look(life.store, life.snapshot(), life.now, business="Acme", site="Berlin")
+    (signal,) = [signal for signal in signals(seen, LIMITS) if signal.name == "slow_widgets"]
+    assert signal.facts["processors"] == ["processor-1", "processor-2"]
+    assert signal.facts["busy"] == [
+        {"name": "processor-1", "slots": 2, "used": 2, "kinds": {"audit": 2}},
+        {"name": "processor-2", "slots": 4, "used": 0, "kinds": {}},
+    ]
 
 
 def test_a_refresh_that_does_not_come_back_is_slow_before_it_has_ended(life: Life) -> None:
