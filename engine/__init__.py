@@ -47,6 +47,7 @@ Then the world:
     joblogs       what swf, sacct and csv files say, as jobs
     imports       jobs into the ledger
     runtime       engine thread, inbox, snapshots, background scheduler: the only wiring
+    sight         what one person sees, by his grants: the one door for reads
     drills        simulated incidents that people start on a running fleet
     verbs         what the command line can do with a store
     control       the socket through which it asks a running console

@@ -25,6 +25,7 @@ from .fleet import Fleet, load_file
 from .messages import Command
 from .runtime import Engine
 from .settings import Settings, load
+from .sight import Watch
 from .simulated import Simulated
 from .store import discard
 
@@ -45,7 +46,7 @@ class Stage:
 
 
 class Console:
-    """Start with `start`, read `stage`, `engine`, `access` and `drills`, end with `close`.
+    """Start with `start`, read `stage`, `engine`, `watch`, `access` and `drills`, end with `close`.
 
     While nobody can sign in yet, `welcome` gets the secret of the link that makes the first admin.
     """
@@ -55,6 +56,7 @@ class Console:
         self.settings: Settings = load(folder)
         self.fleet: Fleet = load_file(fleet_file(folder))
         self.engine: Engine | None = None
+        self.watch: Watch | None = None
         self.access: Access | None = None
         self.drills: Drills | None = None
         self.stage = Stage("starting")
@@ -105,6 +107,7 @@ class Console:
                 self._found(engine)
             self.drills = Drills(engine, world, self.fleet)
             self.access = Access(engine.store, lambda c: engine.do(c).result(KEPT_WITHIN), lambda: engine.now)
+            self.watch = Watch(engine)
             self._control = Control(self.folder, self._answer)
             self.engine = engine
             self.stage = Stage("live", 1.0)

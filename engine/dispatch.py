@@ -28,6 +28,8 @@ _ZERO = (0, 0, 0, 0, 0, 0)
 Split = tuple[int, int, int, int, int, int]
 Mark = tuple[int, int, Split]  #: a place's cause, since when, and its reading then
 QueueMark = tuple[bool, int, Split, Split]  #: held?, since when, the sub-queue's reading then, its place's then
+Marks = tuple[QueueMark, Mark]  #: of a sub-queue and its place: both clocks, as they stand from now on
+Joined = tuple[int, QueueMark, Mark]  #: when somebody joined a sub-queue, and the marks then
 PlaceKey = tuple[str, str | None, str, str | None]  #: business, site (None: processing), lane, requested service
 QueueKey = tuple[str, str, str, Kind, str | None, str, int | None]
 Entry = tuple[int, int, int, int]  #: (-priority, turn, queued since, task id): what makes one task go before another
@@ -194,6 +196,11 @@ class SubQueue:
         self.mark: QueueMark = (False, at, _ZERO, place.read(at))
 
     @property
+    def marks(self) -> Marks:
+        """Where its clock and its place's stand: immutable, so that a wait can be told without the queue."""
+        return self.mark, self.place.mark
+
+    @property
     def cause(self) -> Cause:
         return CAUSES[_HOLD] if self.holds else CAUSES[self.place.cause]
 
@@ -236,11 +243,22 @@ class SubQueue:
 class Waiting:
     """One task in one sub-queue: its place in the order, and the marks of the clocks when it joined."""
 
-    __slots__ = ("entry", "joined_at", "mark", "place_mark", "queue", "task")
+    __slots__ = ("entry", "joined", "queue", "task")
 
     def __init__(self, task: Task, queue: SubQueue, entry: Entry, joined_at: int) -> None:
-        self.task, self.queue, self.entry, self.joined_at = task, queue, entry, joined_at
-        self.mark, self.place_mark = queue.mark, queue.place.mark
+        self.task, self.queue, self.entry = task, queue, entry
+        self.joined: Joined = (joined_at, queue.mark, queue.place.mark)
+
+
+def waited(joined: Joined, marks: Marks, at: int) -> dict[str, int]:
+    """Tell for what somebody has waited who joined a sub-queue, in microseconds, by the marks that it has now."""
+    joined_at, mark, place_mark = joined
+    mark_now, place_now = marks
+    if mark_now is mark and (place_now is place_mark or mark[0]):
+        us = at - joined_at
+        return {CAUSES[_HOLD if mark[0] else place_mark[0]]: us} if us else {}
+    before, now = _queue_vector(mark, place_mark, joined_at), _queue_vector(mark_now, place_now, at)
+    return {cause: n - b for cause, n, b in zip(CAUSES, now, before, strict=True) if n != b}
 
 
 def _advance(mark: Mark, at: int) -> Split:
@@ -350,14 +368,7 @@ class Queues:
     def split(self, task: Task, at: int) -> dict[str, int]:
         """Tell for what a waiting task has waited since it joined, in microseconds; causes of zero are left out."""
         waiting = self.waiting[task.id]
-        queue = waiting.queue
-        place = queue.place
-        if queue.mark is waiting.mark and (place.mark is waiting.place_mark or queue.holds):
-            waited = at - waiting.joined_at
-            return {queue.cause: waited} if waited else {}
-        before = _queue_vector(waiting.mark, waiting.place_mark, waiting.joined_at)
-        now = _queue_vector(queue.mark, place.mark, at)
-        return {cause: n - b for cause, n, b in zip(CAUSES, now, before, strict=True) if n != b}
+        return waited(waiting.joined, waiting.queue.marks, at)
 
     def cause(self, task: Task) -> Cause:
         """Answer "why is it waiting?" in a word."""

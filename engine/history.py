@@ -22,8 +22,10 @@ from .clock import DAY, HOUR, MINUTE, SECOND
 from .health import Look
 from .ledger import NUMBER_BITS, business_of
 from .lifecycle import REASON_WORDS, RUNNING, SYSTEM_KINDS, TERMINAL, Kind, Status
+from .messages import ScheduleSpec
 from .rollups import QUARTER
 from .snapshot import Snapshot
+from .state import spec_from_detail
 from .store import Store
 from .task import COLLECT, PROCESS
 
@@ -430,6 +432,34 @@ def _waits_p95(
     return [None if p95 is None else p95 / SECOND for p95 in p95s]
 
 
+# --- schedules
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A schedule in its present version."""
+
+    schedule_id: int
+    version: int
+    spec: ScheduleSpec
+
+
+def schedules(store: Store, business: str, site: str) -> list[Schedule]:
+    """List a site's schedules as they stand, by name."""
+    found = store.read(
+        """
+        select schedule_id, version, name, detail::varchar as detail from schedule
+        where business = $business and site = $site and event <> 'removed' order by name, schedule_id
+        """,
+        {"business": business, "site": site},
+    )
+    return [
+        Schedule(row["schedule_id"], row["version"],
+                 spec_from_detail(business, site, row["name"], json.loads(row["detail"])))
+        for row in found.iter_rows(named=True)
+    ]  # fmt: skip
+
+
 # --- one task
 
 
@@ -438,12 +468,26 @@ def task(store: Store, task_id: int) -> pl.DataFrame:
     return store.read("select * from task_finished where task_id = $task_id", {"task_id": task_id})
 
 
+def last_finished(store: Store, business: str, site: str, since_at: int) -> dict[str, Any] | None:
+    """Give what ended last at a site since an instant: kind, number, target, finished_at (µs); None of nothing."""
+    found = store.read(
+        """
+        select kind, number, target, epoch_us(finished_at) as finished_at from task_finished
+        where finished_at > make_timestamp($since_at) and business = $business and site = $site
+        order by finished_at desc limit 1
+        """,
+        {"business": business, "site": site, "since_at": since_at},
+    )
+    return next(found.iter_rows(named=True), None)
+
+
 def timeline(store: Store, task_id: int, created_at: int | None = None) -> pl.DataFrame:
     """Tell a task's whole life, step by step, in the ledger's order.
 
-    Columns: event_id, at, event, from_status, to_status, actor, reason (the word), why (in words, empty where there is
-    nothing to say), service, lease, attempt, cause (of a wait that begins or ends here), batch. Give `created_at` (µs)
-    of a live task, where it is known: a task that was never published is looked for in all of the ledger else.
+    Columns: event_id, business, site, at, event, from_status, to_status, actor, reason (the word), why (in words, empty
+    where there is nothing to say), service, lease, attempt, cause (of a wait that begins or ends here), batch. Give
+    `created_at` (µs) of a live task, where it is known: one that was never published is looked for in all of the ledger
+    else.
     """
     rows = store.read(
         """
@@ -462,8 +506,8 @@ def timeline(store: Store, task_id: int, created_at: int | None = None) -> pl.Da
     first = business_of(task_id) << NUMBER_BITS
     found = store.read(
         f"""
-        select event_id, occurred_at as at, event, from_status, to_status, actor, reason, detail::varchar as detail,
-               service, lease, attempt, cause, batch
+        select event_id, business, site, occurred_at as at, event, from_status, to_status, actor, reason,
+               detail::varchar as detail, service, lease, attempt, cause, batch
         from task_event
         where task_id = $task_id and event_id between {first} and {first + (1 << NUMBER_BITS) - 1}
           {"" if created_at is None else f"and occurred_at >= make_timestamp({int(created_at)})"}

@@ -40,8 +40,9 @@ _PAUSED = WORDS.index(PAUSED)
 _SEARCHED = ("target", "task", "scope", "initiator", "owner")
 _PAGE = (
     "task_id", "number", "task", "name", "kind", "business", "site", "target", "target_kind", "scope", "initiator",
-    "owner", "schedule_id", "requested_service", "host", "status", "attempt", "priority", "version", "created_at",
-    "queued_at", "started_at", "processing_queued_at", "processing_started_at", "collecting", "processing", "queue",
+    "owner", "schedule_id", "requested_service", "service", "processor", "host", "status", "attempt", "priority",
+    "version", "created_at", "queued_at", "started_at", "collected_at", "processing_queued_at",
+    "processing_started_at", "collecting", "processing", "queue",
 )  # fmt: skip
 _ORDER = ("row", "task_id", "site", "system", "queue", "plain", "lane", "turn", "age", "code")
 
@@ -51,9 +52,9 @@ class Listing:
     """One page of the tasks asked for, and how many there are.
 
     `rows`: task_id, number, task ("Scan #12"), name, kind, business, site, target, target_kind, scope, initiator,
-    owner, schedule_id, requested_service, host (that runs the present stage), status, attempt, priority, version,
-    created_at, queued_at, started_at, processing_queued_at, processing_started_at, collecting, processing (progress,
-    0 to 1, empty where not known), word, and for who waits cause, held_by, place, of, why.
+    owner, schedule_id, requested_service, service, processor, host (of the present stage), status, attempt, priority,
+    version, created_at, queued_at, started_at, collected_at, processing_queued_at, processing_started_at, collecting,
+    processing (progress, 0 to 1, empty where not known), word, and for who waits cause, held_by, place, of, why.
 
     `place` counts from 1 among the `of` tasks of the same lane (a site's audits, say, or a business's processing) that
     wait and are not held, by priority and then by time. With fair share between owners the next may come from behind.
@@ -102,10 +103,11 @@ def listing(
     return Listing(rows, view.order.len(), dict(zip(WORDS, view.counts, strict=True)), view.system, page)
 
 
-def row(snapshot: Snapshot, business: str, task_id: int, zone: str = "UTC") -> pl.DataFrame:
-    """Give one task's row, as a listing has it; none where it is not in the queue any more."""
+def rows(snapshot: Snapshot, business: str, task_ids: Collection[int], zone: str = "UTC") -> pl.DataFrame:
+    """Give the rows of some tasks, as a listing has them, in its order; those that have left the queue are missing."""
     book = _book(snapshot, business)
-    return book.rows(book.order.filter(pl.col("task_id") == task_id)["row"], zone)
+    wanted = pl.Series(task_ids, dtype=pl.Int64)
+    return book.rows(book.order.filter(pl.col("task_id").is_in(wanted.implode()))["row"], zone)
 
 
 # --- what is kept

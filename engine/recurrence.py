@@ -13,6 +13,7 @@ of the rule and the instant alone. Comparing is done in UTC: wall-clock arithmet
 from __future__ import annotations
 
 import copy
+import re
 from calendar import month_name
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from cronsim import CronSim, CronSimError
 
-from .clock import DAY, SECOND
+from .clock import DAY, MINUTE, SECOND
 from .errors import InvalidSchedule
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  # wall-clock arithmetic is done without a zone, on purpose
@@ -132,6 +133,19 @@ class Rule:
             first = at if not count else first
             last, count = at, count + 1
         return (first, last, count) if count else None
+
+    def delayed(self, minutes: int) -> Rule:
+        """Make the rule that occurs so many minutes later; raise InvalidSchedule where it would leave its hour."""
+        if self.every_s is not None:
+            return Rule(None, self.every_s, self.anchor_at + minutes * MINUTE, self.zone)
+        minute, *rest = (self.cron or "").split()
+        if not re.fullmatch(r"\d+(,\d+)*", minute):
+            raise InvalidSchedule(f"“{self.cron}” names no minutes of its own to move", expression=self.cron or "")
+        moved = sorted(int(part) + minutes for part in minute.split(","))
+        if moved[-1] > 59 and rest != ["*"] * 4:
+            raise InvalidSchedule(f"“{self.cron}” would leave its hour if it came {minutes} min later",
+                                  expression=self.cron or "")  # fmt: skip
+        return Rule.cron_rule(" ".join([",".join(str(m) for m in sorted(m % 60 for m in moved)), *rest]), self.zone)
 
     def to_dict(self) -> dict[str, Any]:
         """Put the rule into words that JSON knows; `from_dict` gives the same rule back."""

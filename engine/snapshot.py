@@ -16,13 +16,17 @@ from weakref import ref
 import polars as pl
 
 from .core import Core
+from .dispatch import CAUSES, Joined, Marks, waited
 from .ledger import TaskRow
+from .lifecycle import Cause
 from .task import COLLECT
 
 REBASE = 2_000  #: changed rows from which the overlay is folded into a new base
 
-LiveRow = tuple[TaskRow, int | None, float | None, float | None]  #: row, sub-queue, progress of collecting, processing
+#: row, sub-queue that it waits in and since when by its clocks, progress of collecting, of processing
+LiveRow = tuple[TaskRow, int | None, Joined | None, float | None, float | None]
 _NONE: Mapping[int, LiveRow | None] = {}
+_UNCHANGED: LiveRow = (None, None, None, None, None)  # type: ignore[assignment]  # told apart by identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +71,21 @@ class Numbers:
 
 
 @dataclass(frozen=True, slots=True)
+class Waits:
+    """How long a task has waited, in microseconds: to be collected or run, by cause; to be processed, and held so."""
+
+    collect: Mapping[str, int]
+    process: int
+    process_held: int
+
+
+@dataclass(frozen=True, slots=True)
 class Capture:
     """What changed with a batch, taken from the state at the moment the batch was sealed."""
 
     rows: Mapping[int, LiveRow | None]
     queues: Mapping[int, tuple[str, int | None]]
+    marks: Mapping[int, Marks]
     services: tuple[ServiceLook, ...]
     holds: tuple[HoldLook, ...]
     numbers: Mapping[tuple[str, str | None], Numbers]
@@ -117,6 +131,7 @@ class Snapshot:
     base: Base
     overlay: Mapping[int, LiveRow | None]
     queues: Mapping[int, tuple[str, int | None]]
+    marks: Mapping[int, Marks]
     services: tuple[ServiceLook, ...]
     holds: tuple[HoldLook, ...]
     numbers: Mapping[tuple[str, str | None], Numbers]
@@ -145,6 +160,27 @@ class Snapshot:
             .with_columns(shown_status=pl.when(held).then(pl.lit("Paused")).otherwise(pl.col("status")))
         )
 
+    def live(self, task_id: int) -> LiveRow | None:
+        """Return one unfinished task; None where it has ended, or never was."""
+        found = self.overlay.get(task_id, _UNCHANGED)
+        return self.base.rows.get(task_id) if found is _UNCHANGED else found
+
+    def waits(self, task_id: int, at: int) -> Waits:
+        """Tell for what an unfinished task has waited by an instant not before the snapshot's."""
+        live = self.live(task_id)
+        if live is None:
+            return Waits({}, 0, 0)
+        row, queue, joined, _, _ = live
+        so_far: dict[str, int] = {cause: us for cause in CAUSES if (us := getattr(row, f"wait_{cause}_s"))}
+        process, held = row.process_wait_s or 0, row.process_wait_hold_s or 0
+        present = waited(joined, self.marks[queue], at) if queue is not None and joined is not None else {}
+        if row.processing_queued_at is None:
+            for cause, us in present.items():
+                so_far[cause] = so_far.get(cause, 0) + us
+        else:
+            process, held = process + sum(present.values()), held + present.get(Cause.HOLD, 0)
+        return Waits(so_far, process, held)
+
     def slots(self, business: str, site: str) -> int:
         """Count the slots of a site's services that are online."""
         return sum(
@@ -156,7 +192,7 @@ class Snapshot:
         return [self._shown(live) for live in _merge(self.base.rows, self.overlay).values()]
 
     def _shown(self, live: LiveRow) -> TaskRow:
-        row, queue, _, _ = live
+        row, queue = live[:2]
         if queue is None:
             return row
         cause, held_by = self.queues[queue]
@@ -188,7 +224,7 @@ _SCHEMA = {name: _polars_type(hint) for name, hint in get_type_hints(TaskRow).it
 
 def frame_of(rows: Iterable[LiveRow]) -> pl.DataFrame:
     """Make a frame of live rows, as the base's is."""
-    columns = zip(*((*row, queue, c, p) for row, queue, c, p in rows), strict=True)
+    columns = zip(*((*row, queue, c, p) for row, queue, _, c, p in rows), strict=True)
     series = [pl.Series(name, cells, kind) for (name, kind), cells in zip(_SCHEMA.items(), columns, strict=False)]
     return pl.DataFrame(series or None, schema=None if series else _SCHEMA)
 
@@ -210,8 +246,8 @@ class Publisher:
         everything = self._capture(core.state.tasks)
         base = Base({task_id: row for task_id, row in everything.rows.items() if row is not None})
         self.current = Snapshot(
-            0, core.state.last, base, {}, everything.queues, everything.services, everything.holds,
-            everything.numbers, everything.zones,
+            0, core.state.last, base, {}, everything.queues, everything.marks, everything.services,
+            everything.holds, everything.numbers, everything.zones,
         )
 
     def capture(self, touched: Iterable[int]) -> Capture:
@@ -225,9 +261,9 @@ class Publisher:
         if len(overlay) > REBASE:
             base, overlay = Base(_merge(base.rows, overlay), base, overlay), {}
         self.current = Snapshot(
-            batch, now, base, overlay, capture.queues, capture.services, capture.holds, capture.numbers,
-            capture.zones,
-        )
+            batch, now, base, overlay, capture.queues, capture.marks, capture.services, capture.holds,
+            capture.numbers, capture.zones,
+        )  # fmt: skip
         return self.current
 
     def _capture(self, touched: Iterable[int]) -> Capture:
@@ -239,8 +275,10 @@ class Publisher:
                 rows[task_id] = None
             else:
                 waiting = queues.waiting.get(task_id)
-                rows[task_id] = (task.row(), waiting.queue.serial if waiting else None, *task.progress)
-        return Capture(rows, self._causes(), self._services(), self._holds(), self._numbers(), self._zones())
+                queue, joined = (waiting.queue.serial, waiting.joined) if waiting else (None, None)
+                rows[task_id] = (task.row(), queue, joined, *task.progress)
+        marks = {queue.serial: queue.marks for queue in queues.queues.values() if queue.members}
+        return Capture(rows, self._causes(), marks, self._services(), self._holds(), self._numbers(), self._zones())
 
     def _causes(self) -> Mapping[int, tuple[str, int | None]]:
         causes = {

@@ -15,6 +15,7 @@ from .clock import SECOND
 
 LOW, HIGH = 0.1, 0.9
 HOURS = 168
+DAYS = 2  #: on so many one must have seen an hour to know what is usual in it
 ENOUGH = 5  #: from so many who came or left on, one can tell whether a queue drains
 
 _BANDS = ("queued", "running", "oldest_s", "wait_s")
@@ -31,23 +32,44 @@ def bands(series: pl.DataFrame, waits: pl.DataFrame, zone: str) -> pl.DataFrame:
 
     `series` has bucket, queued, running, oldest_s; `waits` has hour and wait_s, the p95 of that hour. Columns: hour,
     and for each of queued, running, oldest_s and wait_s its low and high. There are but few p95s of one hour, so that
-    the hours beside it count too.
+    the hours beside it count too. An hour of the week that was seen in one week only goes by that hour of all days; one
+    that was seen on a single day is not known.
     """
-    found = pl.DataFrame({"hour": pl.Series(range(HOURS), dtype=pl.Int64)})
-    stood = series.with_columns(hour=_hour("bucket", zone))
-    shifts = [waits.select("wait_s", hour=(_hour("hour", zone) + shift) % HOURS) for shift in (-1, 0, 1)]
+    found = pl.DataFrame({"hour": pl.Series(range(HOURS), dtype=pl.Int64)}).with_columns(of_day=pl.col("hour") % 24)
+    stood = series.with_columns(hour=_hour("bucket", zone), day=_day("bucket", zone))
+    shifts = [
+        waits.select("wait_s", hour=(_hour("hour", zone) + shift) % HOURS, day=_day("hour", zone))
+        for shift in (-1, 0, 1)
+    ]
     for name in _BANDS:
-        source = pl.concat(shifts) if name == "wait_s" else stood
-        band = (
-            source.drop_nulls(name)
-            .group_by("hour")
-            .agg(
-                pl.col(name).quantile(LOW, "nearest").cast(pl.Float64).alias(f"{name}_low"),
-                pl.col(name).quantile(HIGH, "nearest").cast(pl.Float64).alias(f"{name}_high"),
-            )
+        source = (pl.concat(shifts) if name == "wait_s" else stood).drop_nulls(name)
+        of_week = _band(source, name, "hour")
+        of_day = _band(source.with_columns(of_day=pl.col("hour") % 24), name, "of_day")
+        low, high = f"{name}_low", f"{name}_high"
+        found = (
+            found.join(of_week, on="hour", how="left", maintain_order="left")
+            .join(of_day, on="of_day", how="left", maintain_order="left", suffix="_of_day")
+            .with_columns(pl.coalesce(low, f"{low}_of_day"), pl.coalesce(high, f"{high}_of_day"))
+            .drop(f"{low}_of_day", f"{high}_of_day")
         )
-        found = found.join(band, on="hour", how="left", maintain_order="left")
-    return found
+    return found.drop("of_day")
+
+
+def _band(source: pl.DataFrame, name: str, by: str) -> pl.DataFrame:
+    return (
+        source.group_by(by)
+        .agg(
+            pl.col(name).quantile(LOW, "nearest").cast(pl.Float64).alias(f"{name}_low"),
+            pl.col(name).quantile(HIGH, "nearest").cast(pl.Float64).alias(f"{name}_high"),
+            days=pl.col("day").n_unique(),
+        )
+        .filter(pl.col("days") >= DAYS)
+        .drop("days")
+    )
+
+
+def _day(column: str, zone: str) -> pl.Expr:
+    return pl.col(column).dt.replace_time_zone("UTC").dt.convert_time_zone(zone).dt.date()
 
 
 def _hour(column: str, zone: str) -> pl.Expr:

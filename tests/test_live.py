@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -225,6 +226,29 @@ def test_a_task_that_is_not_due_or_has_ended_is_not_listed(life: Life) -> None:
     assert (nothing.total, nothing.rows.height, sum(nothing.counts.values())) == (0, 0, 0)
 
 
+def test_a_snapshot_tells_for_what_each_task_has_waited_as_the_core_would(drive: Drive) -> None:
+    causes: set[str] = set()
+
+    def look(shown: Snapshot) -> None:
+        at = drive.now + 7 * SECOND
+        for task in drive.core.state.tasks.values():
+            waits, queues = shown.waits(task.id, at), drive.core.queues
+            present = queues.split(task, at) if task.id in queues.waiting else {}
+            processing = task.processing_queued_at is not None
+            expected = Counter(task.waits)
+            if processing:
+                assert waits.process == (task.process_wait_us or 0) + sum(present.values())
+                assert waits.process_held == task.process_wait_hold_us + present.get("hold", 0)
+            else:
+                expected.update(present)
+                assert (waits.process, waits.process_held) == (0, 0)
+            assert {**waits.collect} == {cause: us for cause, us in expected.items() if us}
+            causes.update(waits.collect)
+
+    eventful(drive, 120, look, every=6)
+    assert causes >= {"hold", "capacity", "exclusive", "offline"}
+
+
 def test_a_page_behind_the_last_is_the_last(life: Life) -> None:
     life.submit(12)
     found = listing(life.snapshot(), "Acme", "Berlin", page=9, size=5)
@@ -233,19 +257,19 @@ def test_a_page_behind_the_last_is_the_last(life: Life) -> None:
 
 def test_a_row_names_its_task_and_who_runs_it(life: Life) -> None:
     (task,) = life.submit()
-    (row,) = live.row(life.snapshot(), "Acme", task).to_dicts()
+    (row,) = live.rows(life.snapshot(), "Acme", [task]).to_dicts()
     assert (row["task"], row["host"], row["word"]) == (task_label("audit", 1), "audit-1", "Running")
     life.live(62)
-    (row,) = live.row(life.snapshot(), "Acme", task).to_dicts()
+    (row,) = live.rows(life.snapshot(), "Acme", [task]).to_dicts()
     assert (row["status"], row["host"], row["word"]) == ("Processing", "processor-1", "Running")
     life.live(60)
-    assert live.row(life.snapshot(), "Acme", task).is_empty()
+    assert live.rows(life.snapshot(), "Acme", [task]).is_empty()
 
 
 def test_a_held_task_names_whose_hold_keeps_it_and_until_when(life: Life) -> None:
     life.do(m.PlaceHolds("Acme", [m.HoldTarget("user", "bob")], "Too many", until_at=life.now + HOUR), actor="carol")
     (task,) = life.submit(owner="bob")
-    (row,) = live.row(life.snapshot(), "Acme", task, "Europe/Berlin").to_dicts()
+    (row,) = live.rows(life.snapshot(), "Acme", [task], "Europe/Berlin").to_dicts()
     assert row["why"] == ("carol holds user bob since 13:00 Europe/Berlin, until 14:00 Europe/Berlin: “Too many”.")
     assert (row["word"], row["place"]) == ("Paused", None)
 
@@ -253,7 +277,7 @@ def test_a_held_task_names_whose_hold_keeps_it_and_until_when(life: Life) -> Non
 def test_a_task_that_could_run_nowhere_says_so() -> None:
     desk = Desk(PROCESSOR)
     task = desk.submit(Kind.AUDIT)
-    (row,) = live.row(Publisher(desk.core).current, "acme", task).to_dicts()
+    (row,) = live.rows(Publisher(desk.core).current, "acme", [task]).to_dicts()
     assert row["why"] == "Waits for a service that is online, no. 1 of 1"
 
 
@@ -262,7 +286,7 @@ def test_who_has_priority_stands_before_who_came_first() -> None:
     desk.submit()
     early, urgent = desk.submit(), desk.submit(priority=9)
     shown = Publisher(desk.core).current
-    places = {task: live.row(shown, "acme", task)["place"].item() for task in (early, urgent)}
+    places = {task: live.rows(shown, "acme", [task])["place"].item() for task in (early, urgent)}
     assert places == {early: 2, urgent: 1}
 
 

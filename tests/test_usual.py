@@ -38,7 +38,8 @@ NO_WAITS = pl.DataFrame(schema={"hour": pl.Datetime("us"), "wait_s": pl.Float64}
 
 
 def test_a_band_leaves_out_the_lowest_and_the_highest_tenth() -> None:
-    found = usual.bands(series(60, list(range(1, 11))), NO_WAITS, "UTC")
+    weeks = [series(60, list(range(1, 11)), MONDAY + timedelta(days=days)) for days in (0, 7)]
+    found = usual.bands(pl.concat(weeks), NO_WAITS, "UTC")
     assert found.height == 168
     assert (found["queued_low"][0], found["queued_high"][0]) == (2, 9)
     assert found["queued_low"][1] is None
@@ -50,17 +51,25 @@ def test_hours_are_those_of_the_site_through_a_change_of_the_clock() -> None:
     before = series(60, [5], MONDAY + timedelta(hours=8))
     after = series(60, [9], MONDAY + timedelta(days=7, hours=7))
     found = usual.bands(pl.concat([before, after]), NO_WAITS, "Europe/Berlin")
-    known = found.filter(pl.col("queued_low").is_not_null())
-    assert known.select("hour", "queued_low", "queued_high").rows() == [(9, 5, 9)]
+    assert found.select("hour", "queued_low", "queued_high").row(9) == (9, 5, 9)
     at = round((MONDAY + timedelta(days=7, hours=7, minutes=30)).replace(tzinfo=UTC).timestamp() * SECOND)
     assert usual.hour_of_week(at, "Europe/Berlin") == 9
 
 
 def test_the_hours_beside_it_tell_of_waits_too() -> None:
-    waits = pl.DataFrame({"hour": [MONDAY + timedelta(hours=n) for n in (0, 1, 2)], "wait_s": [1.0, 2.0, 30.0]})
+    hours = [MONDAY + timedelta(days=days, hours=n) for days in (0, 7) for n in (0, 1, 2)]
+    waits = pl.DataFrame({"hour": hours, "wait_s": [1.0, 2.0, 30.0] * 2})
     found = usual.bands(series(1, [0]), waits, "UTC")
     assert found.select("wait_s_low", "wait_s_high").row(1) == (1.0, 30.0)
     assert found.select("wait_s_low", "wait_s_high").row(167) == (1.0, 1.0)
+
+
+def test_an_hour_seen_in_one_week_only_goes_by_that_hour_of_all_days_and_one_seen_once_by_nothing() -> None:
+    tuesday, thursday = (series(60, [n], MONDAY + timedelta(days=n, hours=9)) for n in (1, 3))
+    once = series(60, [5], MONDAY + timedelta(hours=14))
+    found = usual.bands(pl.concat([tuesday, thursday, once]), NO_WAITS, "UTC")
+    assert [found.select("queued_low", "queued_high").row(24 * day + 9) for day in (0, 1, 3)] == [(1, 3)] * 3
+    assert found["queued_low"][14] is None
 
 
 def test_a_p95_is_the_wait_that_one_in_twenty_exceeds() -> None:
@@ -95,14 +104,17 @@ def test_a_queue_drains_by_what_leaves_over_what_comes(
     assert found.reason
 
 
-def test_usual_bands_follow_the_rollups_from_when_the_site_was_there(life: Life) -> None:
+def test_usual_bands_follow_the_rollups_from_when_the_site_was_there(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usual, "DAYS", 1)
     life.length = lambda order: 600.0 if order.stage == "collect" else 1.0
     life.submit_every(30, 180)
     life.do(m.RefreshWidget("Acme", "Berlin", "Open ports"))
     life.rest()
     found = history.usual_bands(life.store, life.now, "Acme", "Berlin", zone="Europe/Berlin")
     hours = found.filter(pl.col("queued_low").is_not_null())["hour"].to_list()
-    assert hours == [37, 38, 39]  # Tuesday 13:00 to 16:00, the noon of UTC and two hours more
+    assert [hour for hour in hours if 24 <= hour < 48] == [37, 38, 39]  # Tuesday 13:00 to 16:00, from noon in UTC
     depth = rollups.depth_series(life.store, "kind", NOON, life.now, business="Acme", site="Berlin", kind="audit")
     last = depth.filter(pl.col("bucket").dt.hour() == 14)["depth"].sort().to_list()
     row = found.filter(pl.col("hour") == 39).row(0, named=True)

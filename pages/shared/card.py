@@ -1,60 +1,100 @@
-"""The card of one task beside the grid: rings, facts, why it waits, and its way so far."""
+"""The card of one task beside the grid: rings, facts, why it waits and for what it has waited, and its way so far."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 import streamlit as st
 
-from . import grid, queue, times
+from engine.clock import SECOND
+from engine.lifecycle import REASON_WORDS, STATUS, TERMINAL, Cause, queue_word, task_label
+from engine.sight import Sight
+from engine.snapshot import Waits
+
+from . import grid, holds, queue, times
 from .bulk import Wish
+from .copylink import copy_link
 from .rings import ring, rings
 
-#: instant: what happened then
-_WAY = {
-    "queued_at": "Queued",
-    "started_at": "Started",
-    "collected_at": "Collected",
-    "processing_queued_at": "Queued for processing",
-    "processing_started_at": "Processing",
+_CAUSE = {
+    Cause.HOLD: "hold",
+    Cause.CONSOLE: "console down",
+    Cause.THROTTLED: "throttled",
+    Cause.OFFLINE: "no service online",
+    Cause.EXCLUSIVE: "explorer scanning",
+    Cause.CAPACITY: "capacity",
+    Cause.UNKNOWN: "unknown",
 }
+_OF_A_SERVICE = {"explorer": "Explorer", "audit_service": "Audit host", "hosted_zone": "Hosted zone"}
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The task that a card is about: still in the queue, or as it ended."""
+
+    task: dict[str, Any]
+    live: bool
+    steps: Sequence[dict[str, Any]]
+    waits: Waits | None
+    why: str
+
+
+def find(sight: Sight, business: str, site: str, task_id: str | None, now: int) -> Opened | None:
+    """Look a task up among those in the queue, then among those that have ended; None where it is neither."""
+    if task_id is None or not (task_id.isascii() and task_id.isdigit() and len(task_id) < 19):
+        return None
+    wanted = int(task_id)
+    task = next(iter(sight.tasks(business, site, [wanted])), None)
+    if task is not None:
+        held_by = {hold.hold_id: f"hold on {holds.said(hold)}" for hold in sight.holds(business, site)}
+        steps = sight.timeline(business, site, wanted)
+        return Opened(task, True, steps, sight.waits(business, site, wanted), queue.why(task, now, held_by))
+    task = sight.ended(business, site, wanted)
+    if task is None:
+        return None
+    task["task"] = task_label(task["kind"], task["number"])
+    task["word"] = queue_word(STATUS[task["status"]], True, False, task["outcome"], task["errors"] or 0)
+    return Opened(task, False, sight.timeline(business, site, wanted), None, "")
 
 
 def card(
-    task: dict[str, Any] | None, now: int, *, key: str, actions: Sequence[str] = (), stale: bool = False
+    opened: Opened | None, now: int, attempts: int, *, key: str, actions: Sequence[str] = (), stale: bool = False
 ) -> Wish | None:
-    """Draw a task, or say that it has left; return the action that was just pressed."""
+    """Draw a task as far as it has come, or say that there is none; return the action that was just pressed."""
     wish = None
     with st.container(key="card", width=280):
+        task = opened.task if opened else None
         with st.container(horizontal=True, vertical_alignment="top"):
-            label, target = (task["label"], task["target"] or task["name"]) if task else ("It has left the queue", "")
+            label, target = (task["task"], task["target"] or task["name"]) if task else ("No such task", "")
             st.html(f"<div class='d-cardhead'><b>{escape(label)}</b><br>{escape(target)}</div>")
             selected, _ = grid.state(key)
             st.button("✕", key=f"{key}.close", type="tertiary", width="content", help="Close",
                       on_click=lambda: grid.put(key, selected=selected))  # fmt: skip
-        if task is None:
-            st.html("<div class='d-evidence'>It ended while its card was open.</div>")
+        if opened is None or task is None:
+            st.html("<div class='d-evidence'>It is not at this site, or there never was such a task.</div>")
             return None
-        _progress(task, now, stale)
-        _facts(task, now)
-        _way(task, now)
-        if actions:
-            with st.container(horizontal=True):
-                for action in actions:
-                    if st.button(action, key=f"{key}.card.{action}", disabled=stale, width="content"):
-                        wish = Wish(action, (task["task_id"],))
+        end = now if opened.live else task["finished_at"]
+        _progress(task, end, stale)
+        _facts(opened, now, attempts)
+        _way(opened, end)
+        with st.container(horizontal=True):
+            for action in actions if opened.live else ():
+                if st.button(action, key=f"{key}.card.{action}", disabled=stale, width="content"):
+                    wish = Wish(action, (task["task_id"],))
+            copy_link({"task": str(task["task_id"])}, key=f"{key}.copy")
     return wish
 
 
-def _progress(task: dict[str, Any], now: int, stale: bool) -> None:
-    collected = 1.0 if task["collected_at"] else task["collecting"] if task["started_at"] else 0.0
-    processed = task["processing"] if task["processing_started_at"] else 0.0
-    since, end = task["started_at"], task["collected_at"] or now
-    spent = times.age(end - since) if since and queue.collects(task) else ""
-    at_work = task["processing_started_at"]
+def _progress(task: Mapping[str, Any], end: int, stale: bool) -> None:
+    began, collected, processing = task["started_at"], task["collected_at"], task["processing_started_at"]
+    whole = task["status"] == "Processed"
+    collecting = 1.0 if collected else task.get("collecting") if began else 0.0
+    done = 1.0 if whole else task.get("processing") if processing else 0.0
+    spent = times.age((collected or processing or end) - began) if began and queue.collects(task) else ""
     rings(
-        ring("Collected", collected, _by(task["service"], spent), applies=queue.collects(task)),
-        ring("Processed", processed, _by(task["processor"], times.age(now - at_work) if at_work else "")),
+        ring("Collected", collecting, _by(task["service"], spent), applies=queue.collects(task)),
+        ring("Processed", done, _by(task["processor"], times.age(end - processing) if processing else "")),
         key="rings",
         stale=stale,
     )
@@ -64,26 +104,63 @@ def _by(host: str | None, spent: str) -> str:
     return ", ".join(part for part in (host, spent) if part)
 
 
-def _facts(task: dict[str, Any], now: int) -> None:
+def _facts(opened: Opened, now: int, attempts: int) -> None:
+    task = opened.task
+    named = task["initiator"] == "Schedule"
+    ended = {"Ended": times.moment(task["finished_at"], now), "Why": _ended_why(task)} if not opened.live else {}
     facts = {
         "Status": task["word"],
-        "Waits for" if task["cause"] else "At work": queue.why(task, now),
+        "Waits for" if task.get("cause") else "At work": opened.why,
+        **ended,
         "Scope": task["scope"],
-        "Initiator": task["initiator"],
+        "Initiator": f"Schedule “{task['name']}”" if named else task["initiator"],
+        "Owner": task["owner"],
         "Site": task["site"],
+        "Service": task["service"],
+        "Processor": task["processor"],
         "Asked for": task["requested_service"],
-        "Priority": str(task["priority"]),
-        "Attempt": str(task["attempt"]) if task["attempt"] else None,
+        "Priority": str(task["priority"]) if task["priority"] != 5 else None,
+        "Attempt": f"{task['attempt'] + 1:,} of {attempts:,}" if opened.live else f"{task['attempt'] + 1:,}",
+        "Waited": _waited(opened),
     }
     rows = "".join(f"<tr><th>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in facts.items() if v)
     st.html(f"<table class='d-facts'>{rows}</table>")
 
 
-def _way(task: dict[str, Any], now: int) -> None:
-    steps = sorted((task[name], word) for name, word in _WAY.items() if task[name])
-    ends = [at for at, _ in steps[1:]] + [now]
-    rows = "".join(
-        f"<tr><td>{times.moment(at, now)}</td><td>{escape(word)}</td><td>{times.age(end - at)}</td></tr>"
-        for (at, word), end in zip(steps, ends, strict=True)
-    )
+def _ended_why(task: Mapping[str, Any]) -> str:
+    reason = REASON_WORDS.get(task["reason"], task["reason"]) if task["reason"] else ""
+    return "; ".join(part for part in (reason, task["error"]) if part)
+
+
+def _waited(opened: Opened) -> str:
+    """Say for what it has waited, cause by cause; the parts add up to its whole wait."""
+    if opened.waits is not None:
+        collect, process = dict(opened.waits.collect), opened.waits.process
+    else:
+        seconds = {cause: opened.task[f"wait_{cause}_s"] for cause in Cause}
+        collect = {cause: int(s * SECOND) for cause, s in seconds.items() if s}
+        process = int((opened.task["process_wait_s"] or 0) * SECOND)
+    parts = [f"{_CAUSE[Cause(cause)]} {times.wait(us)}" for cause, us in collect.items()]
+    parts += [f"for a processor {times.wait(process)}"] if process else []
+    return ", ".join(parts) or "not at all"
+
+
+def _way(opened: Opened, end: int) -> None:
+    """Tell every step: when, what it became, for how long, who did it and why."""
+    steps = [step for step in opened.steps if step["from_status"] != step["to_status"] or step["why"]]
+    ends = [step["at"] for step in steps[1:]] + [end]
+    rows = "".join(_step(step, until) for step, until in zip(steps, ends, strict=True))
     st.html(f"<table class='d-way'>{rows}</table>")
+
+
+def _step(step: Mapping[str, Any], until: int) -> str:
+    moved = step["from_status"] != step["to_status"]
+    word = step["to_status"] if moved else step["event"].replace("_", " ").capitalize()
+    by = "" if step["actor"] in ("engine", step["service"]) else step["actor"]
+    says = ", ".join(part for part in (step["service"], by, step["why"]) if part)
+    status = STATUS[step["to_status"]]
+    lasted = "" if status in TERMINAL else times.age(until - step["at"])
+    return (
+        f"<tr><td>{times.only_clock(step['at'])}</td><td class='d-dot {status.name.lower()}'></td><td>{escape(word)}"
+        f"{f'<small>{escape(says)}</small>' if says else ''}</td><td>{lasted}</td></tr>"
+    )

@@ -13,6 +13,7 @@ from engine.errors import DrainboardError
 from engine.messages import Action, Command, Outcome
 from engine.roles import ROLE_LABEL, Right, may
 from engine.runtime import Engine
+from engine.sight import Sight
 from engine.web import COOKIE, SIGN_IN, SIGN_OUT
 
 from . import times
@@ -40,6 +41,14 @@ def actor() -> Actor:
     return found
 
 
+def sight() -> Sight:
+    """Return what whoever is looking sees right now, of one snapshot."""
+    console = current()
+    if console is None or console.watch is None:
+        st.rerun()
+    return Sight(console.watch, actor().grants)
+
+
 def do(action: Action, request: str) -> Outcome:
     """Have the engine do something for whoever is looking, if he may; return once the outcome is durable."""
     who = actor()
@@ -49,9 +58,9 @@ def do(action: Action, request: str) -> Outcome:
         return Outcome(refused=str(error) or "The engine did not answer in time; look whether it happened")
 
 
-def operates(business: str, site: str) -> bool:
-    """Tell whether whoever is looking may act on a site's tasks: to offer it; the engine decides."""
-    return may(actor().grants, Right.OPERATE, business, site)
+def allowed(right: Right, business: str | None, site: str | None) -> bool:
+    """Tell whether whoever is looking has a right somewhere: to offer what it is for; the engine decides."""
+    return may(actor().grants, right, business, site)
 
 
 def watch(business: str, site: str) -> None:
@@ -102,8 +111,7 @@ def site() -> tuple[str, str]:
 
 def _sites() -> dict[str, tuple[str, str]]:
     """Name the sites; where two businesses have one of the same name, with the business."""
-    grants = actor().grants
-    places = sorted(place for place in engine().snapshot.zones if may(grants, Right.SEE, *place))
+    places = sight().places()
     names = [site for _, site in places]
     return {f"{site} · {business}" if names.count(site) > 1 else site: (business, site) for business, site in places}
 

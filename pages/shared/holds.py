@@ -1,12 +1,12 @@
 """The strip that says what is held: one line, as long as a hold is in force over a site."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from html import escape
 
 import streamlit as st
 
 from engine.lifecycle import KIND_LABEL, Kind
-from engine.snapshot import HoldLook, Snapshot
+from engine.snapshot import HoldLook
 
 from . import times
 
@@ -14,9 +14,8 @@ MOST = 3  #: that are named
 _TARGETS = {"user": "user", "kind": "type", "schedule": "schedule"}
 
 
-def strip(snapshot: Snapshot, business: str, site: str, paused: int) -> bool:
+def strip(over: Sequence[HoldLook], paused: int) -> bool:
     """Draw it; return whether people want to see what is paused."""
-    over = list(_over(snapshot.holds, business, site))
     if not over:
         return False
     count = "1 hold in force" if len(over) == 1 else f"{len(over):,} holds in force"
@@ -27,11 +26,6 @@ def strip(snapshot: Snapshot, business: str, site: str, paused: int) -> bool:
             f"<div class='d-holds'><b>{count}.</b> {escape(named[0].upper() + named[1:])}. <span>{tasks}.</span></div>"
         )
         return bool(paused) and st.button("Show paused", key="holds.show", type="tertiary", width="content")
-
-
-def _over(holds: Iterable[HoldLook], business: str, site: str) -> Iterable[HoldLook]:
-    """Pick those that are in force here."""
-    return (h for h in holds if h.in_force and h.business in (None, business) and h.site in (None, site))
 
 
 def said(hold: HoldLook) -> str:

@@ -108,7 +108,14 @@ html,body,.stApp{font-variant-numeric:tabular-nums}
 .d-cardhead{font-size:12px;line-height:18px;color:var(--d-ink2);overflow-wrap:anywhere} .d-cardhead b{font-size:14px;font-weight:600;color:var(--d-ink)}
 :is(.d-facts,.d-way){width:100%;border-collapse:collapse;font-size:12px;line-height:17px;border-top:1px solid var(--d-line2);margin:0}
 :is(.d-facts,.d-way) :is(th,td){border:0;padding:1px 0;text-align:left;vertical-align:top;font-weight:400} :is(.d-facts,.d-way) tr:first-child :is(th,td){padding-top:7px}
-.d-facts th{color:var(--d-ink2);width:94px} .d-way td:first-child{color:var(--d-ink2);width:66px} .d-way td:last-child{text-align:right;color:var(--d-ink2);white-space:nowrap}
+.d-facts th{color:var(--d-ink2);width:94px} .d-way td:first-child{color:var(--d-ink2);width:62px} .d-way td:last-child{text-align:right;color:var(--d-ink2);white-space:nowrap}
+.d-way td{padding:2px 0} .d-way small{display:block;font-size:12px;color:var(--d-ink2);overflow-wrap:anywhere}
+.d-way .d-dot{width:20px;position:relative} .d-dot::before{content:"";position:absolute;left:3px;top:7px;width:7px;height:7px;border-radius:50%;background:var(--d-queued);z-index:1}
+.d-dot::after{content:"";position:absolute;left:6px;top:12px;bottom:-8px;width:1px;background:var(--d-line)} tr:last-child>.d-dot::after{display:none}
+tr:first-child>.d-dot::before{top:12px} tr:first-child>.d-dot::after{top:16px}
+:is(.d-dot.active,.d-dot.scanned,.d-dot.connecting,.d-dot.connected)::before{background:var(--d-run)} :is(.d-dot.processing,.d-dot.processing_queued)::before{background:var(--d-proc)}
+:is(.d-dot.stopping,.d-dot.stopped)::before{background:var(--d-stop)} .d-dot.canceled::before{background:var(--d-fail)} .d-dot.processed::before{background:var(--d-done)}
+.tb{width:100%;border-collapse:collapse;font-size:13px;line-height:18px} .tb :is(th,td){border:0;border-bottom:1px solid var(--d-line2);padding:5px 8px;text-align:left;vertical-align:top;font-weight:400} .tb th{font-size:12px;color:var(--d-ink2);border-bottom-color:var(--d-line)}
 :has(>.st-key-bulk){position:sticky;bottom:0;z-index:3}
 .st-key-bulk{background:var(--d-accentbg);border:1px solid var(--d-accent);border-radius:4px;padding:4px 10px;font-size:13px}
 .st-key-empty{border:1px dashed var(--d-line);border-radius:4px;padding:56px 20px;text-align:center;align-items:center}

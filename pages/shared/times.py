@@ -19,6 +19,11 @@ def clock(instant: int) -> str:
     return f"{there:%H:%M:%S} {there.tzname()}"
 
 
+def only_clock(instant: int) -> str:
+    """Word an instant by the clock alone, where the day is told beside it."""
+    return f"{datetime.fromtimestamp(instant / SECOND, UTC).astimezone(zone()):%H:%M:%S}"
+
+
 def wait(microseconds: int) -> str:
     """Word a wait: 32 s, 23:51 min:s, from one hour 3 h 12."""
     seconds = max(0, microseconds) // SECOND

@@ -9,8 +9,8 @@ import streamlit as st
 Level = Literal["steady", "busy", "alarm", "unknown", "stale"]
 
 
-def verdict(level: Level, headline: str, evidence: str, actions: Sequence[str] = ()) -> str | None:
-    """Draw it; return the label of the action that was just pressed. What stands before a colon names the trouble."""
+def verdict(level: Level, headline: str, evidence: str, actions: Sequence[str] = ()) -> int | None:
+    """Draw it; return which action was just pressed. What stands before a colon in the headline names the trouble."""
     trouble, colon, cause = headline.partition(": ")
     said = f"<em>{escape(trouble)}:</em> {escape(cause)}" if colon else f"<em>{escape(headline)}</em>"
     pressed = None
@@ -18,5 +18,5 @@ def verdict(level: Level, headline: str, evidence: str, actions: Sequence[str] =
         st.html(f"<div class='d-verdict' role='status'>{said}</div><div class='d-evidence'>{escape(evidence)}</div>")
         for n, label in enumerate(actions):
             if st.button(label, key=f"offer.{label}", type="secondary" if n else "primary", width="content"):
-                pressed = label
+                pressed = n
     return pressed

@@ -1,0 +1,266 @@
+"""What one person sees: every read that a page makes, by his grants, of one snapshot. The one door for reads.
+
+A `Sight` is made anew for each run and refresh, of grants that were looked up just then, and refuses what these do not
+cover. What belongs to a business as a whole, its processors, is shown to whoever sees but a site as counts: nowhere
+under its name. The `Watch` behind it keeps what all sessions share, made at most every few seconds, whoever asks.
+Instants in rows are integer microseconds.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
+
+import polars as pl
+import polars.selectors as cs
+
+from . import health, history, live
+from .clock import DAY, SECOND
+from .health import Limits, Look, Signal
+from .history import Recent, Schedule
+from .ledger import TaskRow
+from .live import Listing
+from .roles import Grants, Right, may, require
+from .runtime import Engine
+from .snapshot import HoldLook, Numbers, ServiceLook, Snapshot, Waits
+from .task import PROCESS
+
+T = TypeVar("T")
+
+LOOK_EVERY = 8  #: seconds that a look at a site serves everybody
+MOST_LIVES = 500  #: timelines that are kept
+QUIET_EVERY = 10  #: likewise, what came last and comes next where nothing happens
+A_PROCESSOR = "a processor"  #: what one is called where its name is not to be seen
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A look at a site, every check's signal, and which of them is to be said first."""
+
+    look: Look
+    signals: Sequence[Signal]
+    first: Signal | None
+
+    @property
+    def archive(self) -> bool:
+        """Tell whether the site is an archive of imported history, which has no live verdict."""
+        return bool(self.look.sites["archive"].any())
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """What happened last at a site, in the last day, and what its schedules do next."""
+
+    last: dict[str, Any] | None  #: kind, number, target, finished_at (µs) of the task that ended last
+    next_at: int | None
+    due: Sequence[Schedule]  #: that occur then
+
+
+class _Shared(Generic[T]):
+    """Things made at most every so often, each by one who asks while others wait for it; the last asked for stay."""
+
+    def __init__(self, every_s: int, most: int = 200) -> None:
+        self._every, self._most = every_s * SECOND, most
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[object, tuple[threading.Lock, list[tuple[int, T]]]] = OrderedDict()
+
+    def get(self, key: object, now: int, make: Callable[[], T]) -> T:
+        with self._lock:
+            lock, made = self._kept.setdefault(key, (threading.Lock(), []))
+            self._kept.move_to_end(key)
+            if len(self._kept) > self._most:
+                self._kept.popitem(last=False)
+        with lock:
+            if not made or now - made[0][0] >= self._every:
+                made[:] = [(now, make())]
+            return made[0][1]
+
+
+class Watch:
+    """What all sessions of one running engine share; any thread may ask."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.usual = history.Usual(engine.store)
+        self._looks: _Shared[Look] = _Shared(LOOK_EVERY)
+        self._judged: _Shared[Judged] = _Shared(LOOK_EVERY)
+        self._quiet: _Shared[Quiet] = _Shared(QUIET_EVERY)
+        self._lock = threading.Lock()
+        self._lives: OrderedDict[int, tuple[TaskRow | None, pl.DataFrame]] = OrderedDict()
+
+    def judged(self, business: str, site: str, zone: str, named: bool) -> Judged:
+        """Judge a site in words of the zone, processors by name or as counts."""
+        engine, now = self.engine, self.engine.now
+
+        def judge() -> Judged:
+            look = self._looks.get((business, site), now, lambda: _look(engine, business, site))
+            look = look if named else _unnamed(look)
+            found = health.signals(look, Limits.of(engine.settings), zone)
+            return Judged(look, found, health.verdict([s for s in found if s.site in (site, None)]))
+
+        return self._judged.get((business, site, zone, named), now, judge)
+
+    def timeline(self, task_id: int, snapshot: Snapshot) -> pl.DataFrame:
+        """Tell a task's life up to a snapshot; read anew only when the task has changed."""
+        live = snapshot.live(task_id)
+        row = live[0] if live is not None else None
+        with self._lock:
+            known = self._lives.get(task_id)
+            if known is not None and row is not None and known[0] == row:
+                return known[1]
+        steps = history.timeline(self.engine.store, task_id, row.created_at if row is not None else None)
+        steps = steps.filter(pl.col("batch") <= snapshot.batch) if row is not None else steps
+        with self._lock:
+            self._lives[task_id] = row, steps
+            self._lives.move_to_end(task_id)
+            if len(self._lives) > MOST_LIVES:
+                self._lives.popitem(last=False)
+        return steps
+
+    def quiet(self, business: str, site: str) -> Quiet:
+        """Tell what happened last at a site and what comes next."""
+        engine = self.engine
+        return self._quiet.get((business, site), engine.now, lambda: _quiet(engine, business, site))
+
+
+def _look(engine: Engine, business: str, site: str) -> Look:
+    return history.look(engine.store, engine.snapshot, engine.now, business=business, site=site)
+
+
+def _unnamed(look: Look) -> Look:
+    """Call every processor alike."""
+    services = look.services.with_columns(name=_masked("name", pl.col("site").is_null()))
+    return replace(look, services=services, running=look.running.with_columns(host=_masked("host", _processing())))
+
+
+def _masked(column: str, where: pl.Expr) -> pl.Expr:
+    return pl.when(where & pl.col(column).is_not_null()).then(pl.lit(A_PROCESSOR)).otherwise(column)
+
+
+def _processing() -> pl.Expr:
+    return pl.col("stage") == PROCESS
+
+
+def _quiet(engine: Engine, business: str, site: str) -> Quiet:
+    last = history.last_finished(engine.store, business, site, engine.now - DAY)
+    schedules = history.schedules(engine.store, business, site)
+    times = [(schedule.spec.rule.next_after(engine.now), schedule) for schedule in schedules]
+    next_at = min((at for at, _ in times), default=None)
+    return Quiet(last, next_at, [schedule for at, schedule in times if at == next_at])
+
+
+class Sight:
+    """What somebody with these grants sees of the snapshot that was current when this was made."""
+
+    def __init__(self, watch: Watch, grants: Grants) -> None:
+        self._watch, self._grants = watch, grants
+        self.snapshot = watch.engine.snapshot
+        self.pulse = watch.engine.pulse
+
+    def _see(self, business: str, site: str | None) -> None:
+        require(self._grants, Right.SEE, business, site)
+
+    def _names_processors(self, business: str) -> bool:
+        return may(self._grants, Right.SEE, business, None)
+
+    def places(self) -> list[tuple[str, str]]:
+        """List the sites that may be seen: business and site."""
+        return sorted(place for place in self.snapshot.zones if may(self._grants, Right.SEE, *place))
+
+    def listing(self, business: str, site: str, **asked: Any) -> Listing:
+        """List a page of a site's queue; `asked` is what `live.listing` takes."""
+        self._see(business, site)
+        found = live.listing(self.snapshot, business, site, **asked)
+        return replace(found, rows=self._rows(found.rows, business))
+
+    def tasks(self, business: str, site: str, task_ids: Collection[int]) -> list[dict[str, Any]]:
+        """Give those of the tasks that are in the site's queue, as a listing has them."""
+        self._see(business, site)
+        if not task_ids:
+            return []
+        rows = live.rows(self.snapshot, business, task_ids).filter(pl.col("site") == site)
+        return self._rows(rows, business).to_dicts()
+
+    def ended(self, business: str, site: str, task_id: int) -> dict[str, Any] | None:
+        """Give a task of the site that has ended, as the table task has it; None where there is none."""
+        self._see(business, site)
+        rows = history.task(self._watch.engine.store, task_id)
+        rows = rows.filter(pl.col("business") == business, pl.col("site") == site)
+        if not self._names_processors(business):
+            rows = rows.with_columns(processor=_masked("processor", pl.lit(True)))
+        return next(iter(_plain(rows).to_dicts()), None)
+
+    def timeline(self, business: str, site: str, task_id: int) -> list[dict[str, Any]]:
+        """Tell the life of a task of the site, step by step; see `history.timeline`. Of any other, nothing."""
+        self._see(business, site)
+        steps = self._watch.timeline(task_id, self.snapshot)
+        steps = steps.filter(pl.col("business") == business, pl.col("site") == site)
+        if not self._names_processors(business):
+            processing = pl.col("from_status").str.starts_with("Processing") | (pl.col("to_status") == "Processing")
+            itself = processing & (pl.col("actor") == pl.col("service"))
+            steps = steps.with_columns(service=_masked("service", processing), actor=_masked("actor", itself))
+        return _plain(steps).to_dicts()
+
+    def waits(self, business: str, site: str, task_id: int) -> Waits:
+        """Tell for what an unfinished task of the site has waited up to now; of any other, nothing."""
+        self._see(business, site)
+        live = self.snapshot.live(task_id)
+        if live is None or (live[0].business, live[0].site) != (business, site):
+            return Waits({}, 0, 0)
+        return self.snapshot.waits(task_id, max(self._watch.engine.now, self.snapshot.now))
+
+    def judged(self, business: str, site: str, zone: str) -> Judged:
+        """Judge a site, and its business's processing, in words of the zone."""
+        self._see(business, site)
+        return self._watch.judged(business, site, zone, self._names_processors(business))
+
+    def numbers(self, business: str, site: str) -> Numbers:
+        """Count a site's tasks by where they stand."""
+        self._see(business, site)
+        return self.snapshot.numbers.get((business, site), Numbers())
+
+    def recent(self, business: str, site: str) -> Recent:
+        """Follow the site's queue over the last hours."""
+        self._see(business, site)
+        return self._watch.usual.recent(self._watch.engine.now, business, site, snapshot=self.snapshot)
+
+    def usual(self, business: str, site: str) -> dict[str, float | None]:
+        """Give what is usual at this hour of the site's week: queued_low, queued_high, oldest_s_low …"""
+        self._see(business, site)
+        zone = self.snapshot.zones.get((business, site), "UTC")
+        return self._watch.usual.now(self._watch.engine.now, business, site, zone=zone)
+
+    def quiet(self, business: str, site: str) -> Quiet:
+        """Tell what happened last at a site and what comes next."""
+        self._see(business, site)
+        return self._watch.quiet(business, site)
+
+    def services(self, business: str, site: str | None) -> list[ServiceLook]:
+        """List a site's own services, or a business's processors (no site)."""
+        self._see(business, site)
+        return [s for s in self.snapshot.services if (s.business, s.site) == (business, site)]
+
+    def schedules(self, business: str, site: str) -> list[Schedule]:
+        """List a site's schedules as they stand."""
+        self._see(business, site)
+        return history.schedules(self._watch.engine.store, business, site)
+
+    def holds(self, business: str, site: str) -> list[HoldLook]:
+        """List the holds in force over a site."""
+        self._see(business, site)
+        return [
+            h for h in self.snapshot.holds if h.in_force and h.business in (None, business) and h.site in (None, site)
+        ]
+
+    def _rows(self, rows: pl.DataFrame, business: str) -> pl.DataFrame:
+        if not self._names_processors(business):
+            at_work = pl.col("processing_started_at").is_not_null()
+            rows = rows.with_columns(processor=_masked("processor", pl.lit(True)), host=_masked("host", at_work))
+        return _plain(rows)
+
+
+def _plain(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.with_columns(cs.datetime().dt.epoch("us"))

@@ -1,0 +1,85 @@
+"""What the verdict offers to do: the remedy of each health signal, for whoever may, and how each is carried out."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from engine.health import ALARMS
+from engine.lifecycle import PAUSED
+from engine.roles import Right
+from engine.sight import Judged
+
+from . import cancel, frame, hosts, stagger
+from .verdict import Level
+
+MOST = 3  #: offered at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """A button of the verdict: its label, and what pressing it does."""
+
+    label: str
+    carry_out: Callable[[], None]
+
+
+def told(judged: Judged) -> tuple[Level, str, str]:
+    """Put what is said first into the verdict's words: how grave it is, the headline, the evidence."""
+    first = judged.first
+    if first is None:
+        return "unknown", "There is nothing to judge by yet", ""
+    level: Level = (
+        "unknown" if not first.known else "alarm" if first.name in ALARMS else "steady" if first.holds else "busy"
+    )
+    return level, first.headline, " ".join([*first.evidence[:MOST], first.action]).strip()
+
+
+def remedies(judged: Judged, business: str, site: str, grid: str) -> list[Remedy]:
+    """List what can be done about that which is said first; acting on tasks is done over a page's grid."""
+    first = judged.first
+    if first is None or first.name not in ALARMS or not first.holds:
+        return []
+    found = {"pile_up": _pile_up, "stuck": _stuck, "slow_widgets": _slow_widgets, "old_hold": _old_hold}[first.name]
+    return list(found(first.facts, business, site, grid))[:MOST]
+
+
+def _pile_up(facts: dict[str, Any], business: str, site: str, _: str) -> Iterator[Remedy]:
+    here = {service.name for service in frame.sight().services(business, site)}
+    for host in facts["away"][:2]:
+        if host["name"] in here:
+            yield Remedy(f"Open {host['name']}", lambda name=host["name"]: hosts.show(business, site, name))
+    stacked = (facts["stacked"] or {}).get("schedule_ids", [])
+    if len(stacked) > 1 and frame.allowed(Right.SCHEDULE, business, site):
+        yield Remedy("Stagger schedules", lambda: stagger.ask(business, site, tuple(stacked)))
+    role = facts["role"]
+    if role is not None and frame.allowed(Right.SERVE, business, _home(role, site)):
+        yield Remedy("Add a host", lambda: hosts.add(business, _home(role, site), role))
+    yield Remedy("Show the longest waits", _show(status="Queued", sort="start"))
+
+
+def _stuck(facts: dict[str, Any], business: str, site: str, grid: str) -> Iterator[Remedy]:
+    worst = facts["tasks"][0]
+    if frame.allowed(Right.OPERATE, business, site):
+        ids = tuple(task["task_id"] for task in facts["tasks"])
+        label = f"Cancel {worst['label']}" if len(ids) == 1 else f"Cancel {len(ids):,} stuck tasks"
+        yield Remedy(label, lambda: cancel.ask(ids, grid))
+    yield Remedy(f"Open {worst['label']}", _show(task=str(worst["task_id"])))
+
+
+def _slow_widgets(_: dict[str, Any], business: str, __: str, ___: str) -> Iterator[Remedy]:
+    yield Remedy("Show system tasks", _show(system="shown", status=None))
+    if frame.allowed(Right.SERVE, business, None):
+        yield Remedy("Add a processor", lambda: hosts.add(business, None, "processor"))
+
+
+def _old_hold(_: dict[str, Any], __: str, ___: str, ____: str) -> Iterator[Remedy]:
+    yield Remedy("Show paused tasks", _show(status=PAUSED))
+
+
+def _home(role: str, site: str) -> str | None:
+    """Tell where a host of a role belongs: processors to the business as a whole."""
+    return None if role == "processor" else site
+
+
+def _show(**address: str | None) -> Callable[[], None]:
+    return lambda: frame.address({"page": None, **address})

@@ -1,0 +1,71 @@
+"""Staggering schedules that fire in the same minute: how they would move apart, and doing it."""
+
+from dataclasses import replace
+from html import escape
+from uuid import uuid4
+
+import streamlit as st
+
+from engine.errors import InvalidSchedule
+from engine.history import Schedule
+from engine.messages import EditSchedule
+from engine.recurrence import Rule
+
+from . import frame
+
+TOLD = "stagger.told"
+APART = 5  #: minutes
+
+
+def ask(business: str, site: str, schedule_ids: tuple[int, ...]) -> None:
+    """Open the dialog over some schedules of a site."""
+    _dialog(business, site, schedule_ids, f"stagger-{uuid4()}")
+
+
+def tell() -> None:
+    """Say once what came of the last request."""
+    if told := st.session_state.pop(TOLD, None):
+        st.toast(told)
+
+
+@st.dialog("Stagger schedules", width="large")
+def _dialog(business: str, site: str, schedule_ids: tuple[int, ...], request: str) -> None:
+    schedules = [s for s in frame.sight().schedules(business, site) if s.schedule_id in schedule_ids]
+    if len(schedules) < 2:
+        st.html("<div class='d-finding'>These schedules are not there any more.</div>")
+        return
+    st.html("<div class='d-evidence'>The first keeps its time; each further one comes later by as many minutes.</div>")
+    apart = int(st.number_input("Minutes apart", 1, 59, APART, key=f"{request}.apart"))
+    moves = [(schedule, _moved(schedule, n * apart)) for n, schedule in enumerate(schedules)]
+    rows = "".join(
+        f"<tr><td>{escape(schedule.spec.name)}</td><td>{escape(schedule.spec.owner)}</td>"
+        f"<td>{escape(schedule.spec.rule.prose())}</td><td>{escape(rule.prose() if isinstance(rule, Rule) else rule)}"
+        "</td></tr>"
+        for schedule, rule in moves
+    )
+    st.html(f"<table class='tb'><tr><th>Schedule<th>Owner<th>Now<th>Then</tr>{rows}</table>")
+    able = [(s, rule) for s, rule in moves[1:] if isinstance(rule, Rule)]
+    with st.container(horizontal=True, horizontal_alignment="right"):
+        if st.button("Keep as they are", key=f"{request}.keep", width="content"):
+            st.rerun()
+        n = f"{len(able):,} {'schedule' if len(able) == 1 else 'schedules'}"
+        if st.button(f"Move {n}", key=f"{request}.go", type="primary", width="content", disabled=not able):
+            refused = [
+                why
+                for schedule, rule in able
+                if (why := frame.do(
+                    EditSchedule(schedule.schedule_id, schedule.version, replace(schedule.spec, rule=rule)),
+                    f"{request}-{schedule.schedule_id}",
+                ).refused)
+            ]  # fmt: skip
+            left = f"; left: {'; '.join(refused)}" if refused else ""
+            st.session_state[TOLD] = f"{len(able) - len(refused):,} of {n} moved{left}"
+            st.rerun()
+
+
+def _moved(schedule: Schedule, minutes: int) -> Rule | str:
+    """Return the rule so many minutes later, or say why there is none."""
+    try:
+        return schedule.spec.rule.delayed(minutes) if minutes else schedule.spec.rule
+    except InvalidSchedule as error:
+        return f"stays: {error}"

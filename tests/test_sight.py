@@ -1,0 +1,204 @@
+"""Every read of a page goes through one door: it shows what somebody's grants cover, refuses the rest, and names no
+processor to whoever sees but a site."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+from uuid import uuid4
+
+import pytest
+
+from engine import messages as m
+from engine import sight as module
+from engine.clock import SECOND
+from engine.console import Console
+from engine.errors import NotAllowed
+from engine.lifecycle import Kind
+from engine.roles import EVERYTHING, Grant, Grants, Role
+from engine.sight import A_PROCESSOR, Sight
+
+T = TypeVar("T")
+
+PATIENCE = 60.0  #: seconds in which a thing must have happened, on a busy machine
+
+FLEET = """
+[kinds.audit]
+failure = 0
+hung = 0
+errors = 0
+
+[businesses.acme]
+name = "Acme"
+processors = [{ name = "proc-1", slots = 2 }]
+users = [{ name = "ann", role = "business_admin" }]
+
+[businesses.acme.sites.berlin]
+name = "Berlin"
+zone = "Europe/Berlin"
+services = [{ name = "audit-1", role = "audit_service", slots = 3 }]
+targets = [{ name = "srv", kind = "device", count = 5 }]
+mix.audit = { per_hour = 360, collect = { median_s = 5, sigma = 0.2 }, process = { median_s = 20, sigma = 0.1 } }
+
+[businesses.acme.sites.oslo]
+name = "Oslo"
+zone = "Europe/Oslo"
+services = [{ name = "audit-2", role = "audit_service", slots = 1 }]
+targets = [{ name = "box", kind = "device", count = 5 }]
+
+[businesses.globex]
+name = "Globex"
+processors = [{ name = "proc-2", slots = 1 }]
+users = [{ name = "hank", role = "business_admin" }]
+
+[businesses.globex.sites.paris]
+name = "Paris"
+zone = "Europe/Paris"
+services = [{ name = "audit-3", role = "audit_service", slots = 1 }]
+targets = [{ name = "box", kind = "device", count = 5 }]
+"""
+
+USER = [Grant(Role.SITE_USER, "Acme", "Berlin")]
+ADMIN = [Grant(Role.BUSINESS_ADMIN, "Acme")]
+
+
+@pytest.fixture(scope="module")
+def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
+    folder = tmp_path_factory.mktemp("sight")
+    (folder / "settings.toml").write_text("seed_days = 0\nfleet_speed = 10.0\n")
+    (folder / "fleet.toml").write_text(FLEET)
+    console = Console(folder).start(wait=True)
+    soon(lambda: console.engine is not None and len(console.engine.snapshot.zones) == 3)
+    yield console
+    console.close()
+
+
+@pytest.fixture
+def see(console: Console) -> Callable[[Grants], Sight]:
+    watch = console.watch
+    assert watch is not None
+    return lambda grants: Sight(watch, grants)
+
+
+def soon(look: Callable[[], T]) -> T:
+    deadline = time.monotonic() + PATIENCE
+    while not (found := look()):
+        assert time.monotonic() < deadline, "It did not happen in time"
+        time.sleep(0.1)
+    return found
+
+
+def processed(see: Callable[[Grants], Sight], grants: Grants) -> tuple[Sight, dict[str, object]]:
+    """Wait for a task that is being processed, as somebody sees it."""
+
+    def look() -> tuple[Sight, dict[str, object]] | None:
+        sight = see(grants)
+        rows = sight.listing("Acme", "Berlin", size=200).rows.to_dicts()
+        return next(((sight, row) for row in rows if row["processing_started_at"] is not None), None)
+
+    return soon(look)
+
+
+def test_somebody_sees_the_sites_that_his_grants_cover(see: Callable[[Grants], Sight]) -> None:
+    assert see(USER).places() == [("Acme", "Berlin")]
+    assert see(ADMIN).places() == [("Acme", "Berlin"), ("Acme", "Oslo")]
+    assert see(EVERYTHING).places() == [("Acme", "Berlin"), ("Acme", "Oslo"), ("Globex", "Paris")]
+    assert see([]).places() == []
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda sight, *place: sight.listing(*place),
+        lambda sight, *place: sight.tasks(*place, [1]),
+        lambda sight, *place: sight.ended(*place, 1),
+        lambda sight, *place: sight.timeline(*place, 1),
+        lambda sight, *place: sight.waits(*place, 1),
+        lambda sight, *place: sight.judged(*place, "UTC"),
+        lambda sight, *place: sight.recent(*place),
+        lambda sight, *place: sight.usual(*place),
+        lambda sight, *place: sight.numbers(*place),
+        lambda sight, *place: sight.quiet(*place),
+        lambda sight, *place: sight.services(*place),
+        lambda sight, *place: sight.schedules(*place),
+        lambda sight, *place: sight.holds(*place),
+    ],
+)
+def test_every_read_of_another_site_is_refused_whether_it_exists_or_not(
+    see: Callable[[Grants], Sight], read: Callable[..., object]
+) -> None:
+    read(see(USER), "Acme", "Berlin")
+    for place in (("Acme", "Oslo"), ("Globex", "Paris"), ("Nowhere", "Nothing")):
+        with pytest.raises(NotAllowed):
+            read(see(USER), *place)
+    with pytest.raises(NotAllowed):
+        read(see([]), "Acme", "Berlin")
+
+
+def test_a_task_of_another_site_is_not_found_by_its_id(console: Console, see: Callable[[Grants], Sight]) -> None:
+    assert console.engine is not None
+    task = m.NewTask("Acme", "Oslo", Kind.AUDIT, "Audit", "ann", "ann", "box-1", "device")
+    (task_id,) = console.engine.do(m.Command(f"{uuid4()}", "ann", m.Submit([task]))).result(20).changed
+    sight = see(USER)
+    assert sight.tasks("Acme", "Berlin", [int(task_id)]) == []
+    assert sight.ended("Acme", "Berlin", int(task_id)) is None
+    assert sight.timeline("Acme", "Berlin", int(task_id)) == []
+    assert sight.waits("Acme", "Berlin", int(task_id)).collect == {}
+    soon(lambda: see(ADMIN).ended("Acme", "Oslo", int(task_id)))
+    assert sight.ended("Acme", "Berlin", int(task_id)) is None
+    assert sight.timeline("Acme", "Berlin", int(task_id)) == []
+
+
+def test_whoever_sees_but_a_site_reads_of_a_processor_and_never_its_name(
+    console: Console, see: Callable[[Grants], Sight]
+) -> None:
+    _, row = processed(see, ADMIN)
+    assert (row["processor"], row["host"]) == ("proc-1", "proc-1")
+    sight, row = processed(see, USER)
+    assert (row["processor"], row["host"], row["service"]) == (A_PROCESSOR, A_PROCESSOR, "audit-1")
+    task_id = int(str(row["task_id"]))
+    assert any(step["service"] == A_PROCESSOR for step in sight.timeline("Acme", "Berlin", task_id))
+    ended = soon(lambda: see(USER).ended("Acme", "Berlin", task_id))
+    assert (ended["processor"], ended["service"]) == (A_PROCESSOR, "audit-1")
+    told = [see(USER).timeline("Acme", "Berlin", task_id), ended, see(USER).judged("Acme", "Berlin", "UTC")]
+    assert "proc-1" not in repr(told)
+    soon(lambda: see(ADMIN).timeline("Acme", "Berlin", task_id)[-1]["to_status"] == "Processed")
+    known = [see(ADMIN).timeline("Acme", "Berlin", task_id), see(ADMIN).ended("Acme", "Berlin", task_id)]
+    assert repr(known).count("proc-1") >= 3
+    with pytest.raises(NotAllowed):
+        see(USER).services("Acme", None)
+
+
+def test_the_verdict_names_a_lost_processor_to_whoever_sees_the_business(
+    console: Console, see: Callable[[Grants], Sight], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert console.engine is not None
+    monkeypatch.setattr(module, "LOOK_EVERY", 0)
+    offline = m.SetService("Acme", "proc-1", "offline")
+    console.engine.do(m.Command(f"{uuid4()}", "ann", offline)).result(20)
+    try:
+        watch = module.Watch(console.engine)  # with nothing of before
+        named, unnamed = (repr(Sight(watch, grants).judged("Acme", "Berlin", "UTC")) for grants in (ADMIN, USER))
+        assert "proc-1" in named
+        assert "proc-1" not in unnamed
+        assert A_PROCESSOR in unnamed
+    finally:
+        console.engine.do(m.Command(f"{uuid4()}", "ann", m.SetService("Acme", "proc-1", "online"))).result(20)
+
+
+def test_a_look_serves_everybody_for_some_seconds(console: Console) -> None:
+    assert console.engine is not None
+    watch = module.Watch(console.engine)
+    first, second = (Sight(watch, grants).judged("Acme", "Berlin", "UTC") for grants in (ADMIN, EVERYTHING))
+    assert first is second
+    soon(lambda: Sight(watch, ADMIN).judged("Acme", "Berlin", "UTC") is not first)
+
+
+def test_a_quiet_site_says_what_ended_last(console: Console, see: Callable[[Grants], Sight]) -> None:
+    assert console.engine is not None
+    quiet = soon(lambda: (found := see(USER).quiet("Acme", "Berlin")).last is not None and found)
+    assert quiet.last is not None
+    assert quiet.last["kind"] == "audit"
+    assert 0 <= console.engine.now - quiet.last["finished_at"] < 60 * SECOND
+    assert quiet.next_at is None
