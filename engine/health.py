@@ -3,7 +3,7 @@
     steady         the queue is empty most of the time
     pile_up        dozens stay queued, and the oldest wait grows
     stuck          a task runs for hours, and far longer than it usually does
-    slow_widgets   dashboards refresh far slower than usual
+    slow_widgets   a dashboard's refreshes take far longer than usual: three of the last five did
 
 and, as a warning, old_hold. A signal that does not hold says so in the same words, and one that can't be judged says
 that it is not known. Held tasks never raise an alarm; an archive of imported history has no verdict. A pile-up is told
@@ -668,8 +668,12 @@ class Words:
         return f"{_called(slow)} {'takes' if len(slow) == 1 else 'take'} {self.times(times)} as long as usual"
 
     def slow(self, slow: list[Facts]) -> str:
-        each = [f"{host['name']} took {self.times(host['times'])} as long as usual" for host in slow]
-        return f"Over its last tasks {_and(each)}."
+        """Say how slow each processor is, or all of them where they are not to be told apart."""
+        times = [f"{host['times']:.1f}" for host in slow]
+        each = _and([f"{host['name']} {took}" for host, took in zip(slow, times, strict=True)])
+        if _called(slow) != _and([host["name"] for host in slow]):
+            each = f"{_called(slow)} {min(times, key=float)} to {max(times, key=float)}"
+        return f"Times as long as usual that their last tasks took: {each}."
 
     def hold(self, hold: Row) -> str:
         until = "with no end" if hold["until_at"] is None else f"until {self.instant(hold['until_at'])}"

@@ -31,6 +31,7 @@ from .task import COLLECT, PROCESS
 
 USUAL_DAYS = 14  #: what is usual is taken from so many days back
 USUAL_TASKS = 1_000_000  #: or from fewer, where more tasks than this ended in them: enough to tell, and bounded
+PACE_TASKS = 200_000  #: likewise, for a median instead of a p95
 RECENT_S = 900  #: what is recent, for arrivals, departures and widgets
 LATEST = 5  #: so many of a site's refreshes, or of a processor's tasks, tell how it does now
 LOOK_BACK = DAY  #: how far back a look follows each queue, minute by minute
@@ -176,7 +177,7 @@ def flow(
 # --- what is usual
 
 
-def _usual_from(store: Store, until_at: int) -> int:
+def _usual_from(store: Store, until_at: int, enough: int = USUAL_TASKS) -> int:
     """Tell from when on to look for what is usual before an instant; a busy store needs fewer days."""
     start_at = until_at - USUAL_DAYS * DAY
     enough = store.read(
@@ -186,7 +187,7 @@ def _usual_from(store: Store, until_at: int) -> int:
             where level = 'all' and bucket >= make_timestamp($start_at) and bucket <= make_timestamp($until_at))
         where n >= $enough
         """,
-        {"start_at": start_at, "until_at": until_at, "enough": USUAL_TASKS},
+        {"start_at": start_at, "until_at": until_at, "enough": enough},
     ).item()
     return start_at if enough is None else int(enough)
 
@@ -303,8 +304,8 @@ def paces(store: Store, now: int, running: pl.DataFrame, *, business: str | None
     times as long as usual they took). Work of the same task type, or widget, is the same. A running task, of
     `running_tasks`, counts as soon as it is overdue.
     """
-    work = "business, kind, if(kind = 'query', target, null) as work"
-    what = pl.when(pl.col("kind") == "query").then("target")
+    work = f"business, kind, if(kind = '{Kind.QUERY}', target, null) as work"
+    what = pl.when(pl.col("kind") == Kind.QUERY).then("target")
     done = f"from task_finished where status = '{Status.PROCESSED}' and {_OWN} and process_s is not null"
     params = {"until_at": now, "business": business}
     scope = "and finished_at <= make_timestamp($until_at) and ($business::varchar is null or business = $business)"
@@ -316,7 +317,7 @@ def paces(store: Store, now: int, running: pl.DataFrame, *, business: str | None
     usual = store.read(
         f"""select {work}, quantile_disc(process_s, 0.5)::double as usual_s {done}
             and finished_at > make_timestamp($start_at) {scope} group by all having count(*) >= {LATEST}""",
-        {"start_at": _usual_from(store, now), **params},
+        {"start_at": _usual_from(store, now, PACE_TASKS), **params},
     )
     at_work = running.filter(pl.col("stage") == PROCESS).select(
         "business", "kind", "target", processor="host", took_s=(now - pl.col("since_at").dt.epoch("us")) / SECOND
