@@ -263,7 +263,7 @@ class _Growth:
     longer: bool  #: there were already when the look back begins
     lasts_s: float
     oldest_s: float | None
-    before_s: float | None  #: the oldest wait `over_s` ago
+    before_s: float | None  #: the oldest wait `over_s` ago, once it had begun
     over_s: float
 
     @property
@@ -283,10 +283,14 @@ def _growth(look: Look, limits: Limits, business: str, site: str | None) -> _Gro
     lasts_s = (look.now - since) / SECOND if since is not None else 0.0
     # Growth shows over a span in proportion: after a day of piling up, a quarter of an hour without is mere noise.
     over_s = max(limits.pile_up_s, lasts_s / 4)
-    before = [age for instant, age in zip(at, oldest, strict=True) if instant <= look.now - over_s * SECOND]
+    minutes = [(instant, age) for instant, age in zip(at, oldest, strict=True) if instant % MINUTE == 0]
+    before = [minute for minute in minutes if minute[0] <= look.now - over_s * SECOND][-1:]
+    if since is not None and (not before or before[0][0] < since):
+        # Before it began nobody had waited for long: a queue that moves fast would seem to grow for its first minute.
+        before = [minute for minute in minutes if since <= minute[0] < look.now][:1] or before
     return _Growth(
         queued[-1] if queued else 0, since, start == 0, lasts_s, oldest[-1] if oldest else None,
-        before[-1] if before else None, over_s,
+        before[0][1] if before else None, (look.now - before[0][0]) / SECOND if before else over_s,
     )  # fmt: skip
 
 

@@ -319,6 +319,18 @@ def test_a_queue_whose_oldest_wait_does_not_grow_is_no_pile_up(life: Life) -> No
     assert "does not grow" in signal.headline
 
 
+def test_a_long_queue_that_moves_fast_is_at_no_time_a_pile_up(life: Life) -> None:
+    life.live(65)
+    life.length = collecting(11.5)
+    life.submit(12 + 80)
+    life.submit_every(1, 14.8)
+    for _ in range(8):
+        life.submit_every(1, 0.25)
+        signal = judged(life, "pile_up")
+        assert signal.facts["queued"] >= 24
+        assert not signal.holds, signal.evidence
+
+
 def test_a_pile_up_of_hours_is_not_over_because_one_quarter_of_an_hour_went_well(life: Life) -> None:
     life.length = collecting(900.0)
     life.submit_every(60, 8 * 60)  # twelve slots do 48 an hour, 60 come

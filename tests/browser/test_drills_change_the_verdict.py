@@ -135,10 +135,6 @@ class Said:
     verdict: str
     evidence: str
 
-    @property
-    def all(self) -> str:
-        return f"{self.verdict} {self.evidence}"
-
 
 @dataclass
 class Console:
@@ -170,15 +166,13 @@ class Console:
     def facts(self, name: str, site: str) -> dict[str, Any]:
         """Ask for the facts of a site's signal, and note which queues got long enough for a pile-up."""
         asked = time.time()
-        signals = self.run("health")["signals"]
-        for place in (s["site"] for s in signals if s["name"] == "pile_up" and s["site"] in self.began):
-            (queued,) = [s["facts"]["queued"] for s in signals if s["name"] == "pile_up" and s["site"] == place]
-            if queued >= LIMITS["pile_up_tasks"]:
+        facts = {(s["name"], s["site"]): s["facts"] for s in self.run("health")["signals"]}
+        for place in self.began:
+            if facts["pile_up", place]["queued"] >= LIMITS["pile_up_tasks"]:
                 self.enough.add(place)
             elif place not in self.enough:
                 self.below[place] = asked
-        (facts,) = [s["facts"] for s in signals if s["name"] == name and s["site"] == site]
-        return dict(facts)
+        return dict(facts[name, site])
 
     def said(self, who: str, site: str) -> list[Said]:
         return [Said(**said) for said in self.pages[who, site].evaluate("window.said")]
