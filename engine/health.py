@@ -154,7 +154,7 @@ def signals(look: Look, limits: Limits, zone: str = "UTC") -> list[Signal]:
     for business, site in sites:
         pile_up = _pile_up(look, limits, tell, business, site)
         found += [
-            _steady(look, tell, business, site, pile_up.holds),
+            _steady(look, limits, tell, business, site, pile_up),
             pile_up,
             _stuck(look, limits, tell, business, site),
             _slow_widgets(look, limits, tell, business, site),
@@ -176,7 +176,7 @@ def verdict(found: Sequence[Signal]) -> Signal | None:
 # --- 1. steady
 
 
-def _steady(look: Look, tell: Words, business: str, site: str, piling: bool) -> Signal:
+def _steady(look: Look, limits: Limits, tell: Words, business: str, site: str, pile_up: Signal) -> Signal:
     at = pl.col("at").dt.epoch("us")
     depth = _of_place(look.depth, business, site).filter((at % MINUTE == 0) | (at == look.now))
     minutes = depth.height
@@ -186,13 +186,16 @@ def _steady(look: Look, tell: Words, business: str, site: str, piling: bool) -> 
     share = empty / minutes
     span = tell.span(max(minutes - 1, 1) * 60)
     facts = {"minutes": minutes, "empty": empty, "queued": depth["queued"][-1]}
-    holds = share > 0.5 and not piling
+    many = pile_up.facts["queued"] >= limits.pile_up_tasks
+    holds = share > 0.5 and not many
+    percent = f"{100 * share:.0f}\u202f%"
+    if many:  # whatever it was like before
+        headline = "Not steady: tasks are piling up" if pile_up.holds else f"Busy: {pile_up.headline}"
+        return Signal("steady", False, business, site, headline, pile_up.evidence, facts, "")
     if holds:
-        headline = f"Steady: the queue was empty {share:.0%} of the last {span}"
-    elif piling:
-        headline = "Not steady: tasks are piling up"
+        headline = f"Steady: the queue was empty {percent} of the last {span}"
     else:
-        headline = f"Busy: the queue was empty only {share:.0%} of the last {span}"
+        headline = f"Busy: the queue was empty only {percent} of the last {span}"
     evidence = [f"Nothing was queued at {empty:,} of the last {minutes:,} minutes."]
     return Signal("steady", holds, business, site, headline, evidence, facts, "Nothing to do." if holds else "")
 
