@@ -191,7 +191,12 @@ def _steady(look: Look, limits: Limits, tell: Words, business: str, site: str, p
     percent = f"{100 * share:.0f}\u202f%"
     if many:  # whatever it was like before
         headline = "Not steady: tasks are piling up" if pile_up.holds else f"Busy: {pile_up.headline}"
-        return Signal("steady", False, business, site, headline, pile_up.evidence, facts, "")
+        return Signal("steady", False, business, site, headline, pile_up.evidence, pile_up.facts | facts, "")
+    if pile_up.facts["away"] and pile_up.facts["queued"]:
+        n = pile_up.facts["queued"]
+        away = pile_up.facts["away"]
+        headline = f"Short of hosts: {_called(away)} {tell.is_state(away)}, and {_count(n, 'task')} {_wait(n)}"
+        return Signal("steady", False, business, site, headline, pile_up.evidence, pile_up.facts | facts, "")
     if holds:
         headline = f"Steady: the queue was empty {percent} of the last {span}"
     else:
@@ -702,6 +707,10 @@ def _count(n: int, noun: str, plural: str = "") -> str:
 
 def _are(n: int) -> str:
     return "is" if n == 1 else "are"
+
+
+def _wait(n: int) -> str:
+    return "waits" if n == 1 else "wait"
 
 
 def _a(noun: str) -> str:

@@ -99,6 +99,31 @@ def test_a_queue_that_drains_is_steady(life: Life) -> None:
     assert held(life) == {"steady"}
 
 
+def test_a_queue_that_was_empty_all_day_is_busy_once_there_is_enough_in_it_for_a_pile_up(life: Life) -> None:
+    life.submit_every(600, 120)
+    life.length = collecting(3_600.0)
+    life.submit(12 + LIMITS.pile_up_tasks)
+    life.live(30)
+    signal = judged(life, "steady")
+    assert not signal.holds
+    assert signal.headline == f"Busy: {LIMITS.pile_up_tasks} queued for 30 s: a pile-up from 15 min on"
+    assert signal.evidence[0].startswith(f"{LIMITS.pile_up_tasks} tasks are queued at Berlin")
+
+
+def test_nothing_is_steady_while_tasks_wait_and_a_host_for_them_is_away(life: Life) -> None:
+    life.submit_every(600, 120)
+    for name in ("audit-1", "audit-2", "audit-3"):
+        life.do(m.SetService("Acme", name, "offline"))
+    life.submit(3)
+    life.live(30)
+    signal = judged(life, "steady")
+    assert not signal.holds
+    assert signal.headline == "Short of hosts: audit-1, audit-2 and audit-3 are offline, and 3 tasks wait"
+    assert [host["name"] for host in signal.facts["away"]] == ["audit-1", "audit-2", "audit-3"]
+    first = verdict(signals(life.look(), LIMITS))
+    assert first == signal
+
+
 def test_a_queue_that_is_seldom_empty_is_busy_but_no_alarm(life: Life) -> None:
     life.length = collecting(300.0)
     life.submit(20)
