@@ -3,7 +3,7 @@
     steady         the queue is empty most of the time
     pile_up        dozens stay queued, and the oldest wait grows
     stuck          a task runs for hours, and far longer than it usually does
-    slow_widgets   dashboards refresh far slower than usual
+    slow_widgets   a dashboard's refreshes take far longer than usual: three of the last five did
 
 and, as a warning, old_hold. A signal that does not hold says so in the same words, and one that can't be judged says
 that it is not known. Held tasks never raise an alarm; an archive of imported history has no verdict. A pile-up is told
@@ -22,8 +22,8 @@ from zoneinfo import ZoneInfo
 import polars as pl
 import polars.selectors as cs
 
-from .clock import SECOND
-from .dispatch import SERVES, lane_of
+from .clock import MINUTE, SECOND
+from .dispatch import AUDIT_SERVICE, EXPLORER, HOSTED_ZONE, PROCESSOR, SERVES, lane_of
 from .lifecycle import Cause, Kind, Status, task_label
 from .settings import Settings
 from .task import COLLECT, PROCESS
@@ -34,6 +34,9 @@ Row = dict[str, Any]
 ALARMS = ("pile_up", "stuck", "slow_widgets", "old_hold")  #: worst first
 VISIBLE_S = 1.0  #: nobody sees that a quicker refresh is slow
 ENOUGH_REFRESHES = 3  #: fewer tell nothing about what is usual
+LAST_REFRESHES, SLOW_REFRESHES = 5, 3  #: of a site: one in forty is slow without anything being wrong
+SLOW_TASKS = 3  #: fewer say nothing about how fast a processor is
+SLOW_PROCESSOR = 2.0  #: how many times as long as usual it takes over its last tasks
 
 _HOSTS = {
     "scan": "explorer",
@@ -41,6 +44,14 @@ _HOSTS = {
     "import": "hosted zone",
     "audit": "audit host",
     "process": "processor",
+}
+#: what to add where a lane's hosts don't suffice; a hosted zone has all of its slots for connectors
+_ROLE_TO_ADD = {
+    "scan": EXPLORER,
+    "connector": HOSTED_ZONE,
+    "import": HOSTED_ZONE,
+    "audit": AUDIT_SERVICE,
+    "process": PROCESSOR,
 }
 WAITS_FOR = {
     Cause.CONSOLE: "the console to come up",
@@ -62,16 +73,23 @@ class Look:
     holds: pl.DataFrame  #: hold_id, business, site, target_kind, target, reason, actor, from_at, until_at, in_force
     #: business, site, stage, kind, requested_service, cause, held, n, oldest_at
     waiting: pl.DataFrame
-    #: business, site, minute_at, by (schedule or user), name, n: the minute that most of the queued came in
+    #: business, site, minute_at, by (schedule or user), name, schedule_ids, n: the minute most of the queued came in
     stacked: pl.DataFrame
-    #: business, site, at, queued, oldest_s: at each minute of the last day, and now; without a site: for processing
+    #: business, site, at, queued, oldest_s: at each minute of the last day, now, and since when there has been enough
+    #: for a pile-up; without a site: for processing
     depth: pl.DataFrame
     #: business, site, arrived, departed, process_arrived, process_departed, finished: in the last 15 minutes
     flow: pl.DataFrame
     #: live tasks in a slot: stage, host, since_at, usual_s (the p95 of this stage), usual_of (target, kind, none), runs
     running: pl.DataFrame
+    #: business, processor, kind, n: what the processors work on, for all sites of their business
+    processing: pl.DataFrame
+    #: business, processor, tasks, times: how many times as long as usual it took over its last tasks, the median
+    paces: pl.DataFrame
     #: business, site, widget, recent, latency_s, before, usual_s, and pending_s: since when a refresh is asked for
     widgets: pl.DataFrame
+    #: business, site, widget, at, latency_s: the last five of each site in the last 15 minutes
+    refreshes: pl.DataFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +113,24 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """One health check's answer for a place: in people's words, and as facts (instants in µs, durations in seconds)."""
+    """One health check's answer for a place: in people's words, and as facts (instants in µs, durations in seconds).
+
+    What its facts hold, so that whoever shows it can offer what helps:
+
+    steady         minutes, empty (of these), queued
+    pile_up        queued, since_at, oldest_s, oldest_before_s, arrived, departed, paused, cause, causes (count by
+                   cause), lane, role (of a host to add), wanted (the one host that most of it asks for), away (the
+                   lane's hosts that are not available: name, role, state, suspect, since_at), slow (the processors
+                   that are: name, times, tasks), stacked (the minute most of it came in: n, minute_at, who
+                   [(schedule or user, name, n)], schedule_ids, users; or None)
+    stuck          tasks, the longest first: task_id, label, business, site, target, scope, owner, service, stage,
+                   since_at, ran_s, usual_s, usual_of, runs, times, stuck
+    slow_widgets   widgets that had a slow refresh of late, the slowest first: widget, latency_s, usual_s, times,
+                   pending; refreshes (how many are of late), slow_refreshes (of these), judged (widgets), slow (as
+                   above), process_queued, process_oldest_s, away (processors), processors (the names of all), busy (of
+                   each: name, slots, used, kinds (count by task type))
+    old_hold       holds: hold_id, target_kind, target, from_at
+    """
 
     name: str
     holds: bool
@@ -119,7 +154,7 @@ def signals(look: Look, limits: Limits, zone: str = "UTC") -> list[Signal]:
     for business, site in sites:
         pile_up = _pile_up(look, limits, tell, business, site)
         found += [
-            _steady(look, tell, business, site, pile_up.holds),
+            _steady(look, limits, tell, business, site, pile_up),
             pile_up,
             _stuck(look, limits, tell, business, site),
             _slow_widgets(look, limits, tell, business, site),
@@ -141,8 +176,9 @@ def verdict(found: Sequence[Signal]) -> Signal | None:
 # --- 1. steady
 
 
-def _steady(look: Look, tell: Words, business: str, site: str, piling: bool) -> Signal:
-    depth = _of_place(look.depth, business, site)
+def _steady(look: Look, limits: Limits, tell: Words, business: str, site: str, pile_up: Signal) -> Signal:
+    at = pl.col("at").dt.epoch("us")
+    depth = _of_place(look.depth, business, site).filter((at % MINUTE == 0) | (at == look.now))
     minutes = depth.height
     if not minutes:
         return Signal("steady", False, business, site, "Too young to judge", [], {}, "", known=False)
@@ -150,13 +186,21 @@ def _steady(look: Look, tell: Words, business: str, site: str, piling: bool) -> 
     share = empty / minutes
     span = tell.span(max(minutes - 1, 1) * 60)
     facts = {"minutes": minutes, "empty": empty, "queued": depth["queued"][-1]}
-    holds = share > 0.5 and not piling
+    many = pile_up.facts["queued"] >= limits.pile_up_tasks
+    holds = share > 0.5 and not many
+    percent = f"{100 * share:.0f}\u202f%"
+    if many:  # whatever it was like before
+        headline = "Not steady: tasks are piling up" if pile_up.holds else f"Busy: {pile_up.headline}"
+        return Signal("steady", False, business, site, headline, pile_up.evidence, pile_up.facts | facts, "")
+    if pile_up.facts["away"] and pile_up.facts["queued"]:
+        n = pile_up.facts["queued"]
+        away = pile_up.facts["away"]
+        headline = f"Short of hosts: {_called(away)} {tell.is_state(away)}, and {_count(n, 'task')} {_wait(n)}"
+        return Signal("steady", False, business, site, headline, pile_up.evidence, pile_up.facts | facts, "")
     if holds:
-        headline = f"Steady: the queue was empty {share:.0%} of the last {span}"
-    elif piling:
-        headline = "Not steady: tasks are piling up"
+        headline = f"Steady: the queue was empty {percent} of the last {span}"
     else:
-        headline = f"Busy: the queue was empty only {share:.0%} of the last {span}"
+        headline = f"Busy: the queue was empty only {percent} of the last {span}"
     evidence = [f"Nothing was queued at {empty:,} of the last {minutes:,} minutes."]
     return Signal("steady", holds, business, site, headline, evidence, facts, "Nothing to do." if holds else "")
 
@@ -174,6 +218,7 @@ class _Backlog:
     causes: Counter[str]
     hosts: list[Row]  #: that serve the lane, or the one that most of it asks for
     wanted: str | None  #: the one service that most of it asks for
+    slow: list[Facts]  #: of the hosts, where they are processors, those that are far slower than usual
 
     @property
     def n(self) -> int:
@@ -214,7 +259,7 @@ def _backlog(look: Look, waiting: list[Row], business: str, site: str | None) ->
         if name is not None and 2 * n > lanes[lane]:
             wanted, hosts = name, [host for host in hosts if host["name"] == name]
     paused = sum(row["n"] for row in waiting if row["held"])
-    return _Backlog(ready, paused, lane, causes, hosts, wanted)
+    return _Backlog(ready, paused, lane, causes, hosts, wanted, _slow(look, business) if lane == "process" else [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,11 +267,11 @@ class _Growth:
     """How long a place has had enough queued to pile up, and whether the oldest wait grows."""
 
     queued: int
-    since: int | None  #: the first whole minute at whose end there were enough, and ever since
+    since: int | None  #: since when there were enough, at the end of each minute
     longer: bool  #: there were already when the look back begins
     lasts_s: float
     oldest_s: float | None
-    before_s: float | None  #: the oldest wait `over_s` ago
+    before_s: float | None  #: the oldest wait `over_s` ago, once it had begun
     over_s: float
 
     @property
@@ -246,10 +291,14 @@ def _growth(look: Look, limits: Limits, business: str, site: str | None) -> _Gro
     lasts_s = (look.now - since) / SECOND if since is not None else 0.0
     # Growth shows over a span in proportion: after a day of piling up, a quarter of an hour without is mere noise.
     over_s = max(limits.pile_up_s, lasts_s / 4)
-    before = [age for instant, age in zip(at, oldest, strict=True) if instant <= look.now - over_s * SECOND]
+    minutes = [(instant, age) for instant, age in zip(at, oldest, strict=True) if instant % MINUTE == 0]
+    before = [minute for minute in minutes if minute[0] <= look.now - over_s * SECOND][-1:]
+    if since is not None and (not before or before[0][0] < since):
+        # Before it began nobody had waited for long: a queue that moves fast would seem to grow for its first minute.
+        before = [minute for minute in minutes if since <= minute[0] < look.now][:1] or before
     return _Growth(
         queued[-1] if queued else 0, since, start == 0, lasts_s, oldest[-1] if oldest else None,
-        before[-1] if before else None, over_s,
+        before[0][1] if before else None, (look.now - before[0][0]) / SECOND if before else over_s,
     )  # fmt: skip
 
 
@@ -268,8 +317,9 @@ def _pile_up(look: Look, limits: Limits, tell: Words, business: str, site: str |
     facts: Facts = {
         "queued": n, "since_at": growth.since, "oldest_s": growth.oldest_s, "oldest_before_s": growth.before_s,
         "arrived": arrived, "departed": departed, "paused": backlog.paused,
-        "causes": dict(backlog.causes.most_common()), "cause": backlog.cause, "away": _told(backlog.away),
-        "stacked": stacked,
+        "causes": dict(backlog.causes.most_common()), "cause": backlog.cause, "lane": backlog.lane,
+        "role": _ROLE_TO_ADD[backlog.lane] if backlog.lane else None, "wanted": backlog.wanted,
+        "away": _told(backlog.away), "slow": backlog.slow, "stacked": stacked,
     }  # fmt: skip
     evidence = _backlog_evidence(backlog, growth, stacked, (arrived, departed), tell)
     evidence.insert(0, tell.queued(growth, limits, site or f"{business}’s processors"))
@@ -288,20 +338,29 @@ def _pile_up(look: Look, limits: Limits, tell: Words, business: str, site: str |
 def _backlog_evidence(
     backlog: _Backlog, growth: _Growth, stacked: Facts | None, flow: tuple[int, int], tell: Words
 ) -> list[str]:
+    """Say what speaks for the cause first, then the rest: a page may show no more than the beginning."""
     evidence: list[str] = []
+    if backlog.away:
+        evidence.append(tell.away(backlog.away))
+    if backlog.slow:
+        evidence.append(tell.slow(backlog.slow))
+    together = ""
+    if stacked and 4 * stacked["n"] >= growth.queued:
+        who = _and([f"{by} {name} ({count})" for by, name, count in stacked["who"][:3]])
+        together = f"{stacked['n']} of them came in one minute, {tell.instant(stacked['minute_at'])}: {who}."
+    if together and not evidence:
+        evidence.append(together)
+    if growth.queued:
+        evidence.append(f"In the last 15 min {flow[0]} came and {flow[1]} left.")
     if growth.oldest_s is not None:
         earlier = "nobody waited" if growth.before_s is None else f"the oldest had waited {tell.span(growth.before_s)}"
         now, ago = tell.span(growth.oldest_s), tell.span(growth.over_s)
         evidence.append(f"The oldest has waited {now}; {ago} earlier {earlier}.")
-    if growth.queued:
-        evidence.append(f"In the last 15 min {flow[0]} came and {flow[1]} left.")
     if backlog.causes:
         causes = [f"{WAITS_FOR[Cause(cause)]} ({count})" for cause, count in backlog.causes.most_common()]
         evidence.append(f"They wait for {_and(causes)}.")
-    evidence += [f"{host['name']} {tell.state(host)}." for host in backlog.away]
-    if stacked and 4 * stacked["n"] >= growth.queued:
-        who = _and([f"{by} {name} ({count})" for by, name, count in stacked["who"][:3]])
-        evidence.append(f"{stacked['n']} of them came in one minute, {tell.instant(stacked['minute_at'])}: {who}.")
+    if together and together not in evidence:
+        evidence.append(together)
     if backlog.paused:
         evidence.append(f"{_count(backlog.paused, 'more task')} {_are(backlog.paused)} held; they don't count here.")
     return evidence
@@ -319,6 +378,8 @@ def _why(backlog: _Backlog, stacked: Facts | None, tell: Words) -> tuple[str, st
         if backlog.wanted is not None:
             return f"{backlog.wanted}, which most of the queued tasks ask for, {tell.is_state(away)}", fix
         return _share(away, hosts, host, tell), fix
+    if backlog.slow:
+        return tell.takes(backlog.slow), _see_to(backlog.slow)
     if stacked and 2 * stacked["n"] >= backlog.n:
         action = "Stagger the schedules and big submissions so that they don't stack on the same minute."
         return f"{stacked['n']} tasks came in one minute, {tell.instant(stacked['minute_at'])}", action
@@ -328,6 +389,10 @@ def _why(backlog: _Backlog, stacked: Facts | None, tell: Words) -> tuple[str, st
     if len(hosts) == 1:
         return f"the only {host} has no free slot for it", action
     return f"all {len(hosts)} {host}s are full" if hosts else "the cause is not known", action
+
+
+def _see_to(slow: list[Facts]) -> str:
+    return f"See what slows {_called(slow)} down: memory, disk, what else runs there. Or add another processor."
 
 
 def _told(hosts: list[Row]) -> list[Facts]:
@@ -354,7 +419,11 @@ def _stacked(look: Look, business: str, site: str | None) -> Facts | None:
     n = sum(row["n"] for row in rows)
     if n < 2:
         return None
-    return {"n": n, "minute_at": rows[0]["minute_at"], "who": [(row["by"], row["name"], row["n"]) for row in rows]}
+    return {
+        "n": n, "minute_at": rows[0]["minute_at"], "who": [(row["by"], row["name"], row["n"]) for row in rows],
+        "schedule_ids": [schedule_id for row in rows for schedule_id in row["schedule_ids"]],
+        "users": [row["name"] for row in rows if row["by"] == "user"],
+    }  # fmt: skip
 
 
 # --- 3. stuck
@@ -370,10 +439,11 @@ def _stuck(look: Look, limits: Limits, tell: Words, business: str, site: str) ->
     for row in running:
         seconds, usual = (look.now - row["since_at"]) / SECOND, row["usual_s"]
         ran.append({
-            "task_id": row["task_id"], "label": task_label(row["kind"], row["number"]), "target": row["target"],
-            "scope": row["scope"], "owner": row["owner"], "service": row["host"], "stage": row["stage"],
-            "since_at": row["since_at"], "ran_s": seconds, "usual_s": usual, "usual_of": row["usual_of"],
-            "runs": row["runs"], "times": seconds / usual if usual else None,
+            "task_id": row["task_id"], "label": task_label(row["kind"], row["number"]), "business": business,
+            "site": site, "target": row["target"], "scope": row["scope"], "owner": row["owner"],
+            "service": row["host"], "stage": row["stage"], "since_at": row["since_at"], "ran_s": seconds,
+            "usual_s": usual, "usual_of": row["usual_of"], "runs": row["runs"],
+            "times": seconds / usual if usual else None,
             "stuck": seconds > max(limits.stuck_s, limits.stuck_times_p95 * (usual or 0.0)),
         })  # fmt: skip
     ran.sort(key=lambda task: -task["ran_s"])
@@ -395,51 +465,108 @@ def _stuck(look: Look, limits: Limits, tell: Words, business: str, site: str) ->
 
 
 def _slow_widgets(look: Look, limits: Limits, tell: Words, business: str, site: str) -> Signal:
-    judged: list[Facts] = []
-    widgets = [row for row in _rows(look.widgets) if (row["business"], row["site"]) == (business, site)]
-    for row in widgets:
-        finished, pending, usual = row["latency_s"] or 0.0, row["pending_s"] or 0.0, row["usual_s"]
-        if row["before"] >= ENOUGH_REFRESHES and usual:
-            now_s = max(finished, pending)
-            judged.append({
-                "widget": row["widget"], "latency_s": now_s, "usual_s": usual, "times": now_s / usual,
-                "pending": pending > finished,
-                "slow": now_s > limits.slow_widget_times * usual and now_s >= VISIBLE_S,
-            })  # fmt: skip
-    judged.sort(key=lambda widget: -widget["times"])
-    slow = [widget for widget in judged if widget["slow"]]
+    last, widgets, judged = _refreshes(look, limits, business, site)
+    slow, holds = sum(last), sum(last) >= SLOW_REFRESHES
     waiting = [
         row
         for row in _rows(look.waiting)
         if row["business"] == business and lane_of(Kind(row["kind"]), row["stage"]) == "process"
     ]
     backlog = _backlog(look, waiting, business, None)
+    slow_processors = _slow(look, business)
     oldest = min((row["oldest_at"] for row in backlog.ready), default=None)
     age = None if oldest is None else (look.now - oldest) / SECOND
     facts: Facts = {
-        "widgets": slow, "judged": len(judged), "process_queued": backlog.n, "process_oldest_s": age,
-        "away": _told(backlog.away),
+        "widgets": widgets, "refreshes": len(last), "slow_refreshes": slow, "judged": judged, "slow": slow_processors,
+        "process_queued": backlog.n, "process_oldest_s": age, "away": _told(backlog.away),
+        "processors": list(dict.fromkeys(host["name"] for host in _processors(look, business))),
+        "busy": _busy(look, business),
     }  # fmt: skip
     queue = f"{_count(backlog.n, 'task')} {'wait' if backlog.n != 1 else 'waits'} for {business}’s processors now"
     queue += "." if age is None else f", the oldest for {tell.span(age)}."
     if not judged:
         headline = "No widget has been refreshed often enough to know what is usual"
         return Signal("slow_widgets", False, business, site, headline, [queue], facts, "", known=False)
-    evidence = [tell.widget(widget) for widget in slow or judged[:1]]
-    evidence += [queue, *(f"{host['name']} {tell.state(host)}." for host in backlog.away)]
-    if not slow:
-        headline = f"Widgets refresh as usual ({_count(len(judged), 'widget')})"
-        return Signal("slow_widgets", False, business, site, headline, evidence, facts, "")
+    evidence = [tell.widgets(widgets)] if widgets else []
     if backlog.away:
-        why = _share(backlog.away, backlog.hosts, "processor", tell)
-    elif backlog.n > 1:
-        why = f"{backlog.n} tasks wait for the processors"
-    else:
-        why = f"{len(slow)} of {_count(len(judged), 'widget')}, {slow[0]['widget']} by {tell.times(slow[0]['times'])}"
+        evidence.append(tell.away(backlog.away))
+    if slow_processors:
+        evidence.append(tell.slow(slow_processors))
+    evidence.append(queue)
+    if not holds:
+        but = f", but for {slow} of the last {_count(len(last), 'refresh', 'refreshes')}" if slow else ""
+        headline = f"Widgets refresh as usual ({_count(judged, 'widget')}){but}"
+        return Signal("slow_widgets", False, business, site, headline, evidence, facts, "")
     action = (
         "Look at the queue first: once it drains, refreshes are as quick as usual again. Then look at the processors."
     )
+    if backlog.away:
+        why = _share(backlog.away, backlog.hosts, "processor", tell)
+    elif slow_processors:
+        why, action = tell.takes(slow_processors), _see_to(slow_processors)
+    elif backlog.n > 1:
+        why = f"{backlog.n} tasks wait for the processors"
+    else:
+        why = f"{slow} of the last {len(last)} refreshes, {widgets[0]['widget']} by {tell.times(widgets[0]['times'])}"
     return Signal("slow_widgets", True, business, site, f"Dashboard is slow: {why}", evidence, facts, action)
+
+
+def _refreshes(look: Look, limits: Limits, business: str, site: str) -> tuple[list[bool], list[Facts], int]:
+    """Judge a site's last refreshes: which were slow, the slow widgets at their worst, and how many can be judged."""
+    widgets = [row for row in _rows(look.widgets) if (row["business"], row["site"]) == (business, site)]
+    usual: dict[str, float] = {
+        row["widget"]: row["usual_s"] for row in widgets if row["before"] >= ENOUGH_REFRESHES and row["usual_s"]
+    }
+    last: list[bool] = []
+    worst: dict[str, Facts] = {}
+
+    def judge(widget: str, latency_s: float, pending: bool) -> float:
+        """Return how many times as long as it may take it took, or 0 where that is not slow."""
+        times = latency_s / usual[widget]
+        if times <= limits.slow_widget_times or latency_s < VISIBLE_S:
+            return 0.0
+        if widget not in worst or times > worst[widget]["times"]:
+            worst[widget] = {
+                "widget": widget, "latency_s": latency_s, "usual_s": usual[widget], "times": times, "pending": pending,
+            }  # fmt: skip
+        return times / limits.slow_widget_times
+
+    for row in _rows(look.refreshes):
+        if (row["business"], row["site"]) == (business, site) and row["widget"] in usual:
+            last.append(judge(row["widget"], row["latency_s"], False) > 0)
+    for row in widgets:
+        if row["widget"] in usual and row["pending_s"] is not None:
+            # What takes as long as three slow ones counts as three: the next can't come before it is done.
+            last += [True] * int(judge(row["widget"], row["pending_s"], True))
+    return last[-LAST_REFRESHES:], sorted(worst.values(), key=lambda widget: -widget["times"]), len(usual)
+
+
+def _processors(look: Look, business: str) -> list[Row]:
+    return [host for host in _rows(look.services) if (host["business"], host["role"]) == (business, PROCESSOR)]
+
+
+def _slow(look: Look, business: str) -> list[Facts]:
+    """List the processors of a business that take far longer than usual over the same work."""
+    return [
+        {"name": row["processor"], "times": row["times"], "tasks": row["tasks"]}
+        for row in _rows(look.paces)
+        if row["business"] == business and row["tasks"] >= SLOW_TASKS and row["times"] >= SLOW_PROCESSOR
+    ]
+
+
+def _busy(look: Look, business: str) -> list[Facts]:
+    """Tell what each processor works on. Of other sites it names no task: counts by task type say enough."""
+    kinds: dict[str, Counter[str]] = {}
+    for row in _rows(look.processing):
+        if row["business"] == business:
+            kinds.setdefault(row["processor"], Counter())[row["kind"]] += row["n"]
+    busy: dict[str, Facts] = {}
+    for host in _processors(look, business):  # several that go by one name are told as one
+        name = host["name"]
+        one = busy.setdefault(name, {"name": name, "slots": 0, "used": 0, "kinds": dict(kinds.get(name, {}))})
+        one["slots"] += host["slots"]
+        one["used"] += host["used"]
+    return list(busy.values())
 
 
 # --- old holds
@@ -536,11 +663,29 @@ class Words:
             f"({_count(task['runs'], 'run')} of {of})."
         )
 
-    def widget(self, widget: Facts) -> str:
-        usual = f"usually {self.span(widget['usual_s'])} ({self.times(widget['times'])})"
-        if widget["pending"]:
-            return f"{widget['widget']} has been refreshing for {self.span(widget['latency_s'])}, {usual}."
-        return f"{widget['widget']} took {self.span(widget['latency_s'])} in the last 15 min, {usual}."
+    def widgets(self, slow: list[Facts]) -> str:
+        """Tell of slow widgets, of the slowest in full."""
+        worst = slow[0]
+        took = "has been refreshing for" if worst["pending"] else "took"
+        said = f"{worst['widget']} {took} {self.span(worst['latency_s'])}, usually {self.span(worst['usual_s'])}"
+        said += f" ({self.times(worst['times'])})"
+        others = [f"{widget['widget']} ({self.times(widget['times'])})" for widget in slow[1:]]
+        return f"{said}; slow as well: {_and(others)}." if others else f"{said}."
+
+    def away(self, hosts: list[Row]) -> str:
+        return _and([f"{host['name']} {self.state(host)}" for host in hosts]) + "."
+
+    def takes(self, slow: list[Facts]) -> str:
+        times = sorted(host["times"] for host in slow)[len(slow) // 2]
+        return f"{_called(slow)} {'takes' if len(slow) == 1 else 'take'} {self.times(times)} as long as usual"
+
+    def slow(self, slow: list[Facts]) -> str:
+        """Say how slow each processor is, or all of them where they are not to be told apart."""
+        times = [f"{host['times']:.1f}" for host in slow]
+        each = _and([f"{host['name']} {took}" for host, took in zip(slow, times, strict=True)])
+        if _called(slow) != _and([host["name"] for host in slow]):
+            each = f"{_called(slow)} {min(times, key=float)} to {max(times, key=float)}"
+        return f"Times as long as usual that their last tasks took: {each}."
 
     def hold(self, hold: Row) -> str:
         until = "with no end" if hold["until_at"] is None else f"until {self.instant(hold['until_at'])}"
@@ -550,12 +695,22 @@ class Words:
         return f"{hold['actor']} holds {what} since {since}, {until}{reason}."
 
 
-def _count(n: int, noun: str) -> str:
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+def _called(processors: list[Facts]) -> str:
+    """Name processors, or count them where they are not to be told apart."""
+    names = [processor["name"] for processor in processors]
+    return _and(names) if len(set(names)) == len(names) else _count(len(names), "processor")
+
+
+def _count(n: int, noun: str, plural: str = "") -> str:
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {plural or noun + 's'}"
 
 
 def _are(n: int) -> str:
     return "is" if n == 1 else "are"
+
+
+def _wait(n: int) -> str:
+    return "waits" if n == 1 else "wait"
 
 
 def _a(noun: str) -> str:

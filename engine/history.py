@@ -19,7 +19,7 @@ import polars as pl
 
 from . import rollups, usual
 from .clock import DAY, HOUR, MINUTE, SECOND
-from .health import Look
+from .health import Limits, Look
 from .ledger import NUMBER_BITS, business_of
 from .lifecycle import REASON_WORDS, RUNNING, SYSTEM_KINDS, TERMINAL, Kind, Status
 from .messages import ScheduleSpec
@@ -31,8 +31,11 @@ from .task import COLLECT, PROCESS
 
 USUAL_DAYS = 14  #: what is usual is taken from so many days back
 USUAL_TASKS = 1_000_000  #: or from fewer, where more tasks than this ended in them: enough to tell, and bounded
+PACE_TASKS = 200_000  #: likewise, for a median instead of a p95
 RECENT_S = 900  #: what is recent, for arrivals, departures and widgets
+LATEST = 5  #: so many of a site's refreshes, or of a processor's tasks, tell how it does now
 LOOK_BACK = DAY  #: how far back a look follows each queue, minute by minute
+ENOUGH = Limits().pile_up_tasks
 MOST_POINTS = 500  #: a series without a bucket of its own has at most so many
 BUCKETS = (MINUTE, 5 * MINUTE, QUARTER, HOUR, 6 * HOUR, DAY)
 
@@ -174,7 +177,7 @@ def flow(
 # --- what is usual
 
 
-def _usual_from(store: Store, until_at: int) -> int:
+def _usual_from(store: Store, until_at: int, enough: int = USUAL_TASKS) -> int:
     """Tell from when on to look for what is usual before an instant; a busy store needs fewer days."""
     start_at = until_at - USUAL_DAYS * DAY
     enough = store.read(
@@ -184,7 +187,7 @@ def _usual_from(store: Store, until_at: int) -> int:
             where level = 'all' and bucket >= make_timestamp($start_at) and bucket <= make_timestamp($until_at))
         where n >= $enough
         """,
-        {"start_at": start_at, "until_at": until_at, "enough": USUAL_TASKS},
+        {"start_at": start_at, "until_at": until_at, "enough": enough},
     ).item()
     return start_at if enough is None else int(enough)
 
@@ -252,6 +255,83 @@ def widget_latencies(store: Store, now: int, *, business: str | None = None, sit
             "business": business,
             "site": site,
         },
+    )
+
+
+def latest_refreshes(
+    store: Store, now: int, *, business: str | None = None, site: str | None = None
+) -> pl.DataFrame:
+    """List each site's last five refreshes of the last 15 minutes, of all its widgets, the earliest first.
+
+    Columns: business, site, widget, at, latency_s. Time under a hold is left out, and so is that while the console was
+    down.
+    """
+    return store.read(
+        f"""
+        select business, site, widget, occurred_at as at,
+               least(latency_s::double - coalesce(held_s, 0)::double,
+                     case when epoch_us(occurred_at) > $up_at::bigint
+                          then (epoch_us(occurred_at) - $up_at::bigint) / 1e6 end) as latency_s
+        from widget_refresh
+        left join (select task_id, wait_hold_s + process_wait_hold_s as held_s from task_finished
+                   where finished_at > make_timestamp($recent_at)) using (task_id)
+        where occurred_at > make_timestamp($recent_at) and occurred_at <= make_timestamp($now) and {_SCOPE}
+        qualify row_number() over (partition by business, site order by occurred_at desc, task_id desc) <= {LATEST}
+        order by business, site, occurred_at, widget
+        """,
+        {
+            "now": now,
+            "recent_at": now - RECENT_S * SECOND,
+            "up_at": _up_since(store),
+            "business": business,
+            "site": site,
+        },
+    )
+
+
+def _up_since(store: Store) -> int | None:
+    """Tell since when the console has been up again; None where it was never down."""
+    up_at: int | None = store.read(
+        "select epoch_us(max(occurred_at)) as up_at from service_event where event = 'console_up'"
+    ).item()
+    return up_at
+
+
+def paces(store: Store, now: int, running: pl.DataFrame, *, business: str | None = None) -> pl.DataFrame:
+    """Compare what each processor does now with what the same work usually takes in its business.
+
+    Columns: business, processor, tasks (the last five at most, of the last 15 minutes), times (the median of how many
+    times as long as usual they took). Work of the same task type, or widget, is the same. A running task, of
+    `running_tasks`, counts as soon as it is overdue.
+    """
+    work = f"business, kind, if(kind = '{Kind.QUERY}', target, null) as work"
+    what = pl.when(pl.col("kind") == Kind.QUERY).then("target")
+    done = f"from task_finished where status = '{Status.PROCESSED}' and {_OWN} and process_s is not null"
+    params = {"until_at": now, "business": business}
+    scope = "and finished_at <= make_timestamp($until_at) and ($business::varchar is null or business = $business)"
+    recent = store.read(
+        f"""select business, processor, kind, target, process_s::double as took_s, epoch_us(finished_at) as at {done}
+            and finished_at > make_timestamp($recent_at) {scope}""",
+        {"recent_at": now - RECENT_S * SECOND, **params},
+    )
+    usual = store.read(
+        f"""select {work}, quantile_disc(process_s, 0.5)::double as usual_s {done}
+            and finished_at > make_timestamp($start_at) {scope} group by all having count(*) >= {LATEST}""",
+        {"start_at": _usual_from(store, now, PACE_TASKS), **params},
+    )
+    at_work = running.filter(pl.col("stage") == PROCESS).select(
+        "business", "kind", "target", processor="host", took_s=(now - pl.col("since_at").dt.epoch("us")) / SECOND
+    )
+    return (
+        pl.concat([recent, at_work], how="diagonal")
+        .with_columns(work=what)
+        .join(usual, on=["business", "kind", "work"], nulls_equal=True)
+        .with_columns(times=pl.col("took_s") / pl.col("usual_s"))
+        .filter(pl.col("at").is_not_null() | (pl.col("times") > 1))
+        .sort("at", nulls_last=True)
+        .group_by("business", "processor")
+        .agg(tasks=pl.len().clip(upper_bound=LATEST).cast(pl.Int64), times=pl.col("times").tail(LATEST).median())
+        .sort("business", "processor")
     )
 
 
@@ -815,11 +895,12 @@ def look(
     *,
     business: str | None = None,
     site: str | None = None,
+    enough: int = ENOUGH,
 ) -> Look:
     """Gather what the health checks go by, for everything, a business, or a site with its business's processing.
 
     `now` is the engine's clock: an idle engine's snapshot is as old as its last event. Without one, the snapshot's or
-    the last commit's.
+    the last commit's. Since when a queue has been `enough` for a pile-up is told exactly, the rest of it by the minute.
     """
     if now is None:
         now = snapshot.now if snapshot is not None else last_instant(store) or 0
@@ -828,7 +909,7 @@ def look(
     tasks = live_tasks(store, snapshot, business=business)
     tasks = tasks.join(known.filter("archive"), on=["business", "site"], how="anti", maintain_order="left")
     waiting = _waiting(tasks)
-    running = _with_usual(store, now, running_tasks(store, tasks.filter(_here(site))))
+    running = running_tasks(store, tasks)
     return Look(
         now,
         known,
@@ -836,11 +917,17 @@ def look(
         holds(store, snapshot, business=business, site=site),
         waiting,
         _stacked(tasks.filter(_here(site))),
-        _depths(store, now, known.filter(~pl.col("archive")), tasks),
+        _depths(store, now, known.filter(~pl.col("archive")), tasks, enough),
         flow(store, now - RECENT_S * SECOND, now, business=business),
-        running,
-        _with_pending(widget_latencies(store, now, business=business, site=site), tasks.filter(_here(site)), now),
-    )
+        _with_usual(store, now, running.filter(_here(site))),
+        _processing(running),
+        paces(store, now, running, business=business),
+        _with_pending(
+            widget_latencies(store, now, business=business, site=site),
+            tasks.filter(_here(site)), now, _up_since(store),
+        ),
+        latest_refreshes(store, now, business=business, site=site),
+    )  # fmt: skip
 
 
 def _here(site: str | None) -> pl.Expr:
@@ -876,7 +963,7 @@ def _stacked(tasks: pl.DataFrame) -> pl.DataFrame:
             by=pl.when(scheduled).then(pl.lit("schedule")).otherwise(pl.lit("user")),
             name=pl.when(scheduled).then("name").otherwise("owner"),
         )
-        .agg(n=pl.len().cast(pl.Int64))
+        .agg(schedule_ids=pl.col("schedule_id").drop_nulls().unique().sort(), n=pl.len().cast(pl.Int64))
     )
     fullest = (
         who.group_by(*place, "minute_at")
@@ -889,13 +976,24 @@ def _stacked(tasks: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def _processing(running: pl.DataFrame) -> pl.DataFrame:
+    """Count what each processor works on."""
+    return (
+        running.filter(pl.col("stage") == PROCESS)
+        .group_by("business", "kind", processor="host")
+        .agg(n=pl.len().cast(pl.Int64))
+        .select("business", "processor", "kind", "n")
+        .sort("business", "processor", "kind")
+    )
+
+
 _DEPTH_SCHEMA = pl.Schema({
     "business": pl.String(), "site": pl.String(), "at": pl.Datetime("us"), "queued": pl.Int64(),
     "oldest_s": pl.Float64(),
 })  # fmt: skip
 
 
-def _depths(store: Store, now: int, live_sites: pl.DataFrame, tasks: pl.DataFrame) -> pl.DataFrame:
+def _depths(store: Store, now: int, live_sites: pl.DataFrame, tasks: pl.DataFrame, enough: int) -> pl.DataFrame:
     """Follow each live site's queue and each of their businesses' processing over the last day."""
     parts = [pl.DataFrame(schema=_DEPTH_SCHEMA)]
     if not live_sites.height:
@@ -918,22 +1016,47 @@ def _depths(store: Store, now: int, live_sites: pl.DataFrame, tasks: pl.DataFram
         for series in found.partition_by(keys, maintain_order=True):
             business, site = series["business"][0], series["site"][0] if level == "site" else None
             instants = [min(at + MINUTE, now) for at in series["bucket"].dt.epoch("us")]
+            queued = series["queued"].to_list()
+            _put_in_crossing(store, instants, queued, enough, business, site)
             # Nobody's age is asked where nobody waits: most places, most of the time.
             ages = (
                 oldest_wait(store, instants, business=business, site=site, stage=stage, tasks=tasks)
-                if series["queued"][-1] > 0
-                else [None] * series.height
+                if queued[-1] > 0
+                else [None] * len(queued)
             )
             parts.append(
-                series.select(
-                    business=pl.lit(business, pl.String),
-                    site=pl.lit(site, pl.String),
-                    at=pl.Series(instants, dtype=pl.Int64).cast(pl.Datetime("us")),
-                    queued="queued",
-                    oldest_s=pl.Series(ages, dtype=pl.Float64),
+                pl.DataFrame(
+                    {"business": business, "site": site, "at": instants, "queued": queued, "oldest_s": ages},
+                    schema=_DEPTH_SCHEMA,
                 )
             )
     return pl.concat(parts)
+
+
+def _put_in_crossing(
+    store: Store, instants: list[int], queued: list[int], enough: int, business: str, site: str | None
+) -> None:
+    """Put the instant into a series, by the minute, since which there has been enough in the queue.
+
+    Else a pile-up would be told up to a minute late, and one of seconds not at all.
+    """
+    first = len(queued)
+    while first and queued[first - 1] >= enough:
+        first -= 1
+    if not 0 < first < len(queued):
+        return
+    moves = rollups.moves(store, instants[first - 1], instants[first], business, site)
+    stage = "queued" if site is not None else "process_queued"
+    depth, crossed = queued[first - 1], None
+    for at, by in moves.select("at", stage).iter_rows():
+        depth += by
+        if depth < enough:
+            crossed = None
+        elif crossed is None:
+            crossed = at, depth
+    if crossed is not None and instants[first - 1] < crossed[0] < instants[first]:
+        instants.insert(first, crossed[0])
+        queued.insert(first, crossed[1])
 
 
 def _with_usual(store: Store, now: int, running: pl.DataFrame) -> pl.DataFrame:
@@ -956,12 +1079,12 @@ def _with_usual(store: Store, now: int, running: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _with_pending(latencies: pl.DataFrame, tasks: pl.DataFrame, now: int) -> pl.DataFrame:
-    """Put beside each widget how long ago the refresh was asked for that is not finished yet."""
+def _with_pending(latencies: pl.DataFrame, tasks: pl.DataFrame, now: int, up_at: int | None) -> pl.DataFrame:
+    """Put beside each widget how long its unfinished refresh has been asked for, while the console was up."""
     asked = (
         tasks.filter(pl.col("target_kind") == "widget", pl.col("held_by").is_null())
         .group_by("business", "site", widget=pl.col("target"))
-        .agg(pending_s=(now - pl.col("created_at").dt.epoch("us").min()) / SECOND)
+        .agg(pending_s=(now - pl.col("created_at").dt.epoch("us").min().clip(lower_bound=up_at)) / SECOND)
     )
     return latencies.join(asked, on=["business", "site", "widget"], how="left", maintain_order="left")
 

@@ -282,6 +282,23 @@ def _carried(folded: pl.DataFrame, asked: pl.DataFrame, start_at: int, places: i
     )
 
 
+def moves(store: Store, start_at: int, end_at: int, business: str, site: str | None = None) -> pl.DataFrame:
+    """Give each instant in [start_at, end_at) at which the queues of a business or site changed, and by how much.
+
+    Columns: at (µs), queued, process_queued; what is held is in neither, as it is not in depth less held.
+    """
+    changes = _changes(_during(start_at, end_at), store.batch, "select 0 as task_id, 0 as event_id where false")
+    return store.read(
+        f"""
+        select epoch_us(occurred_at) as at, sum(dq - hq)::bigint as queued, sum(dp - hp)::bigint as process_queued
+        from ({changes})
+        where business = $business and ($site::varchar is null or site = $site::varchar)
+        group by occurred_at having sum(dq - hq) <> 0 or sum(dp - hp) <> 0 order by occurred_at
+        """,
+        {"business": business, "site": site},
+    )
+
+
 def bin_of(wait_s: float) -> int:
     """Name the bin of a wait: 0 below a millisecond, else bins that grow by 2 %."""
     if wait_s < SHORTEST_WAIT_S:

@@ -86,22 +86,22 @@ class Watch:
         self.engine = engine
         self.usual = history.Usual(engine.store)
         self._looks: _Shared[Look] = _Shared(LOOK_EVERY)
-        self._judged: _Shared[Judged] = _Shared(LOOK_EVERY)
+        self._judged: _Shared[Judged] = _Shared(1)  # by the look's clock: anew with each look, never a second late
         self._quiet: _Shared[Quiet] = _Shared(QUIET_EVERY)
         self._lock = threading.Lock()
         self._lives: OrderedDict[int, tuple[TaskRow | None, pl.DataFrame]] = OrderedDict()
 
     def judged(self, business: str, site: str, zone: str, named: bool) -> Judged:
         """Judge a site in words of the zone, processors by name or as counts."""
-        engine, now = self.engine, self.engine.now
+        engine = self.engine
+        look = self._looks.get((business, site), engine.now, lambda: _look(engine, business, site))
 
         def judge() -> Judged:
-            look = self._looks.get((business, site), now, lambda: _look(engine, business, site))
-            look = look if named else _unnamed(look)
-            found = health.signals(look, Limits.of(engine.settings), zone)
-            return Judged(look, found, health.verdict([s for s in found if s.site in (site, None)]))
+            seen = look if named else _unnamed(look)
+            found = health.signals(seen, Limits.of(engine.settings), zone)
+            return Judged(seen, found, health.verdict([s for s in found if s.site in (site, None)]))
 
-        return self._judged.get((business, site, zone, named), now, judge)
+        return self._judged.get((business, site, zone, named), look.now, judge)
 
     def timeline(self, task_id: int, snapshot: Snapshot) -> pl.DataFrame:
         """Tell a task's life up to a snapshot; read anew only when the task has changed."""
@@ -127,13 +127,20 @@ class Watch:
 
 
 def _look(engine: Engine, business: str, site: str) -> Look:
-    return history.look(engine.store, engine.snapshot, engine.now, business=business, site=site)
+    enough = engine.settings.int("pile_up_tasks")
+    return history.look(engine.store, engine.snapshot, engine.now, business=business, site=site, enough=enough)
 
 
 def _unnamed(look: Look) -> Look:
     """Call every processor alike."""
-    services = look.services.with_columns(name=_masked("name", pl.col("site").is_null()))
-    return replace(look, services=services, running=look.running.with_columns(host=_masked("host", _processing())))
+    every = pl.lit(True)
+    return replace(
+        look,
+        services=look.services.with_columns(name=_masked("name", pl.col("site").is_null())),
+        running=look.running.with_columns(host=_masked("host", _processing())),
+        processing=look.processing.with_columns(processor=_masked("processor", every)),
+        paces=look.paces.with_columns(processor=_masked("processor", every)),
+    )
 
 
 def _masked(column: str, where: pl.Expr) -> pl.Expr:

@@ -65,8 +65,9 @@ def now() -> int:
 def tell_health(context: Context) -> Reply:
     """Report the four health-check signals, each with its evidence; exit 1 where one calls for action."""
     snapshot = context.engine.snapshot if context.engine else None
-    look = history.look(context.store, snapshot, context.engine.now if context.engine else None)
-    signals = health.signals(look, health.Limits.of(context.settings))
+    limits = health.Limits.of(context.settings)
+    now = context.engine.now if context.engine else None
+    signals = health.signals(history.look(context.store, snapshot, now, enough=limits.pile_up_tasks), limits)
     lines = []
     for signal in signals:
         mark = "!" if signal.holds and signal.name in health.ALARMS else "·"

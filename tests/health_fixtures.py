@@ -14,6 +14,8 @@ from engine.health import Look
 from engine.history import look
 from engine.ledger import Rows
 from engine.lifecycle import Kind
+from engine.machine import Policy, Step
+from engine.runtime import rebuild
 from engine.snapshot import Publisher, Snapshot
 from engine.store import Store
 
@@ -94,7 +96,9 @@ class Life:
         return told
 
     def _step(self, inputs: list[Input]) -> list[m.Outcome]:
-        step = self.core.step(Reading(self.now, self.now - self._start), inputs)
+        return self._take(self.core.step(Reading(self.now, self.now - self._start), inputs))
+
+    def _take(self, step: Step) -> list[m.Outcome]:
         self.now = step.now
         self._rows.extend(step.rows)
         for order in step.orders:
@@ -102,6 +106,15 @@ class Life:
                 self._serial += 1
                 heappush(self._agenda, (step.now + int(seconds * SECOND), self._serial, order))
         return [outcome for _, outcome in step.outcomes]
+
+    def restart(self, down_s: float) -> None:
+        """Stop the console and start it again after a while: what ran is begun anew."""
+        self.snapshot()
+        self._agenda.clear()
+        down_from, self.now = self.now, self.now + int(down_s * SECOND)
+        self._start = self._beaten = self.now
+        self.core = rebuild(self.store.recover(), Policy())
+        self._take(self.core.start(Reading(self.now, 0, down_from)))
 
     def snapshot(self) -> Snapshot:
         """Commit what has happened and show what stands."""

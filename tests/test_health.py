@@ -99,6 +99,31 @@ def test_a_queue_that_drains_is_steady(life: Life) -> None:
     assert held(life) == {"steady"}
 
 
+def test_a_queue_that_was_empty_all_day_is_busy_once_there_is_enough_in_it_for_a_pile_up(life: Life) -> None:
+    life.submit_every(600, 120)
+    life.length = collecting(3_600.0)
+    life.submit(12 + LIMITS.pile_up_tasks)
+    life.live(30)
+    signal = judged(life, "steady")
+    assert not signal.holds
+    assert signal.headline == f"Busy: {LIMITS.pile_up_tasks} queued for 30 s: a pile-up from 15 min on"
+    assert signal.evidence[0].startswith(f"{LIMITS.pile_up_tasks} tasks are queued at Berlin")
+
+
+def test_nothing_is_steady_while_tasks_wait_and_a_host_for_them_is_away(life: Life) -> None:
+    life.submit_every(600, 120)
+    for name in ("audit-1", "audit-2", "audit-3"):
+        life.do(m.SetService("Acme", name, "offline"))
+    life.submit(3)
+    life.live(30)
+    signal = judged(life, "steady")
+    assert not signal.holds
+    assert signal.headline == "Short of hosts: audit-1, audit-2 and audit-3 are offline, and 3 tasks wait"
+    assert [host["name"] for host in signal.facts["away"]] == ["audit-1", "audit-2", "audit-3"]
+    first = verdict(signals(life.look(), LIMITS))
+    assert first == signal
+
+
 def test_a_queue_that_is_seldom_empty_is_busy_but_no_alarm(life: Life) -> None:
     life.length = collecting(300.0)
     life.submit(20)
@@ -152,6 +177,7 @@ def test_tasks_that_ask_for_an_offline_host_say_so(life: Life) -> None:
     signal = judged(life, "pile_up")
     assert signal.headline == "Backing up: audit-3, which most of the queued tasks ask for, is offline"
     assert signal.facts["cause"] == "offline"
+    assert (signal.facts["wanted"], [host["name"] for host in signal.facts["away"]]) == ("audit-3", ["audit-3"])
 
 
 def test_all_hosts_offline_is_told_apart_from_some(life: Life) -> None:
@@ -177,6 +203,45 @@ def test_schedules_stacked_on_one_minute_are_named(life: Life) -> None:
         ("schedule", "Nightly audit 0"), ("schedule", "Nightly audit 1"),
     }  # fmt: skip
     assert "Stagger" in signal.action
+    schedules = {schedule.id for schedule in life.core.state.schedules.values()}
+    assert len(signal.facts["stacked"]["schedule_ids"]) == 28
+    assert set(signal.facts["stacked"]["schedule_ids"]) < schedules
+    assert signal.facts["stacked"]["users"] == []
+
+
+def test_users_who_submit_much_at_once_are_named(life: Life) -> None:
+    life.length = collecting(3600.0)
+    life.submit(12)
+    life.live(60)
+    life.submit(40, owner="bob")
+    life.live(17 * 60)
+    signal = judged(life, "pile_up")
+    assert signal.headline == "Backing up: 40 tasks came in one minute, 12:01 UTC"
+    assert "40 of them came in one minute, 12:01 UTC: user bob (40)" in said(signal)
+    assert (signal.facts["stacked"]["users"], signal.facts["stacked"]["schedule_ids"]) == (["bob"], [])
+
+
+@pytest.mark.parametrize(
+    ("kind", "lane", "role"),
+    [
+        (Kind.AUDIT, "audit", "audit_service"),
+        (Kind.SCAN, "scan", "explorer"),
+        (Kind.CONNECTOR, "connector", "hosted_zone"),
+        (Kind.REPORT, "process", "processor"),
+    ],
+)
+def test_a_pile_up_says_where_it_stands_and_which_host_would_help(life: Life, kind: Kind, lane: str, role: str) -> None:
+    life.length = lambda order: 3600.0
+    life.submit(40, kind)
+    life.live(17 * 60)
+    facts = judged(life, "pile_up").facts
+    assert (facts["lane"], facts["role"], facts["wanted"]) == (lane, role, None)
+
+
+def test_where_nothing_is_queued_no_host_would_help(life: Life) -> None:
+    life.live(60)
+    facts = judged(life, "pile_up").facts
+    assert (facts["lane"], facts["role"], facts["away"], facts["stacked"]) == (None, None, [], None)
 
 
 def test_load_beyond_the_slots_is_a_pile_up_of_capacity(life: Life) -> None:
@@ -205,6 +270,69 @@ def test_a_pile_up_needs_enough_tasks_for_long_enough(life: Life, n: int, minute
     assert judged(life, "pile_up").holds is alarm
 
 
+@pytest.mark.parametrize(("seconds", "alarm"), [(899, False), (901, True)])
+def test_a_pile_up_counts_from_the_instant_at_which_enough_were_queued(
+    life: Life, seconds: float, alarm: bool
+) -> None:
+    pile_up(life, 20, 2)
+    life.live(17)
+    life.submit(4)
+    since = life.now
+    life.live(seconds)
+    signal = judged(life, "pile_up")
+    assert signal.facts["since_at"] == since
+    assert signal.holds is alarm
+    assert judged(life, "steady").facts["minutes"] == len(life.look().depth.filter(site="Berlin")) - 1
+
+
+def test_a_pile_up_of_processing_counts_from_that_instant_too(life: Life) -> None:
+    life.do(m.SetService("Acme", "processor-1", "offline"))
+    life.length = collecting(20.0)
+    life.submit(12)
+    life.live(100)
+    assert judged(life, "pile_up", site=None).facts["since_at"] is None
+    collected_at = life.now + 20 * SECOND
+    life.submit(12)
+    life.live(25)
+    assert judged(life, "pile_up", site=None).facts["since_at"] == pytest.approx(collected_at, abs=1000)
+
+
+def test_who_left_and_came_back_within_a_minute_starts_the_count_anew(life: Life) -> None:
+    pile_up(life, 20, 2)
+    life.live(5)
+    life.submit(4)
+    life.live(5)
+    queued = [task.id for task in life.core.state.tasks.values() if task.id in life.core.queues.waiting]
+    life.do(m.Stop(queued[-4:]))
+    life.live(20)
+    life.submit(4)
+    since = life.now
+    life.live(120)
+    assert judged(life, "pile_up").facts["since_at"] == since
+
+
+def test_tasks_that_a_hold_let_go_count_from_then_on(life: Life) -> None:
+    life.length = collecting(3600.0)
+    life.submit(12)
+    (outcome,) = life.do(m.PlaceHolds("Acme", [m.HoldTarget("user", "bob")], "Later"))
+    life.submit(30, owner="bob")
+    life.live(600.5)
+    life.do(m.LiftHolds([int(hold) for hold in outcome.changed]))
+    since = life.now
+    life.live(40)
+    assert judged(life, "pile_up").facts["since_at"] == since
+
+
+def test_what_speaks_for_the_cause_comes_before_the_rest(life: Life) -> None:
+    life.do(m.SetService("Acme", "audit-3", "offline"))
+    life.live(60)
+    pile_up(life)
+    evidence = judged(life, "pile_up").evidence
+    assert evidence[0].startswith("44 tasks are queued at Berlin; it has been 24 or more since 12:01 UTC, for 20 min.")
+    assert evidence[1] == "audit-3 has been offline since 12:00 UTC."
+    assert evidence[2] == "In the last 15 min 0 came and 0 left."
+
+
 def test_a_queue_whose_oldest_wait_does_not_grow_is_no_pile_up(life: Life) -> None:
     life.length = collecting(240.0)
     life.submit(12 + 30)
@@ -214,6 +342,18 @@ def test_a_queue_whose_oldest_wait_does_not_grow_is_no_pile_up(life: Life) -> No
     assert signal.facts["queued"] >= 24
     assert not signal.holds
     assert "does not grow" in signal.headline
+
+
+def test_a_long_queue_that_moves_fast_is_at_no_time_a_pile_up(life: Life) -> None:
+    life.live(65)
+    life.length = collecting(11.5)
+    life.submit(12 + 80)
+    life.submit_every(1, 14.8)
+    for _ in range(8):
+        life.submit_every(1, 0.25)
+        signal = judged(life, "pile_up")
+        assert signal.facts["queued"] >= 24
+        assert not signal.holds, signal.evidence
 
 
 def test_a_pile_up_of_hours_is_not_over_because_one_quarter_of_an_hour_went_well(life: Life) -> None:
@@ -276,6 +416,27 @@ def test_collected_data_that_no_processor_takes_is_a_pile_up_of_the_business(lif
     assert not judged(life, "pile_up").holds
 
 
+def test_slow_processors_are_named_as_the_cause_of_a_pile_up_of_processing(life: Life) -> None:
+    life.length = lambda order: 10.0
+    life.submit_every(20, 30)
+    life.length = lambda order: 10.0 if order.stage == "collect" else 80.0
+    life.submit_every(20, 40)
+    signal = judged(life, "pile_up", site=None)
+    assert signal.holds
+    assert signal.headline == "Backing up: processor-1 takes 8.0 times as long as usual"
+    assert signal.evidence[1] == "Times as long as usual that their last tasks took: processor-1 8.0."
+    assert "processor-1" in signal.action
+    assert [slow["name"] for slow in signal.facts["slow"]] == ["processor-1"]
+
+
+def test_much_work_makes_no_processor_slow(life: Life) -> None:
+    life.length = lambda order: 20.0
+    life.submit_every(5, 40)
+    signal = judged(life, "pile_up", site=None)
+    assert signal.headline == "Backing up: the only processor has no free slot for it"
+    assert signal.facts["slow"] == []
+
+
 # --- stuck
 
 
@@ -296,12 +457,9 @@ def test_a_hung_task_is_named_with_how_many_times_its_usual_it_runs(life: Life) 
     signal = judged(life, "stuck")
     assert signal.holds
     (task,) = signal.facts["tasks"]
-    assert (task["task_id"], task["target"], task["service"], task["usual_of"]) == (
-        task_id,
-        "db-7",
-        "audit-1",
-        "target",
-    )
+    assert (task["task_id"], task["label"], task["site"], task["target"], task["service"], task["usual_of"]) == (
+        task_id, "Audit #11", "Berlin", "db-7", "audit-1", "target",
+    )  # fmt: skip
     assert task["since_at"] == since
     assert task["times"] == pytest.approx(4 * 3600 / 1200, rel=0.01)
     assert signal.headline == "Stuck: Audit #11 has run for 4 h, 12 times as long as usual"
@@ -409,6 +567,81 @@ def test_widgets_get_slow_when_the_processor_is_saturated(life: Life) -> None:
     assert signal.facts["process_queued"] > 5
     assert signal.headline == f"Dashboard is slow: {signal.facts['process_queued']} tasks wait for the processors"
     assert f"{signal.facts['process_queued']} tasks wait for Acme’s processors now" in said(signal)
+
+
+def test_slow_processors_are_named_as_the_cause_of_slow_widgets(life: Life) -> None:
+    life.do(m.AddService("Acme", None, "processor-2", "processor", 2))
+    widgets = ("Open ports", "Assets", "Coverage")
+    life.refresh_every(60, 60, widgets)
+    life.length = lambda order: 40.0
+    life.refresh_every(60, 3, widgets)
+    signal = judged(life, "slow_widgets")
+    assert signal.holds
+    assert signal.headline == "Dashboard is slow: processor-1 and processor-2 take 8.0 times as long as usual"
+    assert {slow["name"] for slow in signal.facts["slow"]} == {"processor-1", "processor-2"}
+    assert {widget["widget"] for widget in signal.facts["widgets"]} == set(widgets)
+    assert "took 40 s, usually 5.0 s (8.0 times); slow as well: " in signal.evidence[0]
+
+
+def test_processors_that_are_not_to_be_told_apart_are_counted() -> None:
+    slow = [{"name": "a processor", "times": times, "tasks": 5} for times in (3.4, 11.5)]
+    words = health.Words(NOON, "UTC")
+    assert words.takes(slow) == "2 processors take 12 times as long as usual"
+    assert words.slow(slow) == "Times as long as usual that their last tasks took: 2 processors 3.4 to 11.5."
+
+
+@pytest.mark.parametrize(("refreshes", "alarm"), [(2, False), (3, True)])
+def test_a_dashboard_is_slow_once_three_of_its_last_five_refreshes_were(
+    life: Life, refreshes: int, alarm: bool
+) -> None:
+    life.refresh_every(60, 120)
+    life.length = lambda order: 16.0
+    life.refresh_every(60, refreshes)
+    signal = judged(life, "slow_widgets")
+    assert signal.holds is alarm
+    assert (signal.facts["slow_refreshes"], signal.facts["refreshes"]) == (refreshes, 5)
+    if not alarm:
+        assert signal.headline == "Widgets refresh as usual (1 widget), but for 2 of the last 5 refreshes"
+
+
+def test_a_slow_dashboard_is_as_usual_again_after_three_refreshes(life: Life) -> None:
+    life.refresh_every(60, 120)
+    life.length = lambda order: 16.0
+    life.refresh_every(60, 30)
+    life.length = lambda order: 5.0
+    life.refresh_every(60, 2)
+    assert judged(life, "slow_widgets").holds
+    life.refresh_every(60, 1)
+    assert not judged(life, "slow_widgets").holds
+
+
+def test_refreshes_that_waited_for_the_console_to_start_are_not_slow(life: Life) -> None:
+    widgets = ("Open ports", "Assets", "Coverage", "Offline")
+    life.refresh_every(60, 120, widgets)
+    life.do(*(m.RefreshWidget("Acme", "Berlin", widget) for widget in widgets), actor="system")
+    life.restart(600)
+    life.live(1)
+    assert judged(life, "slow_widgets").facts["widgets"] == []
+    life.live(60)
+    signal = judged(life, "slow_widgets")
+    assert signal.known
+    assert signal.facts["refreshes"] == 5
+    assert signal.facts["widgets"] == []
+
+
+def test_slow_widgets_tell_what_the_processors_are_busy_with_for_all_sites(life: Life) -> None:
+    life.do(m.AddService("Acme", None, "processor-2", "processor", 4), m.SetService("Acme", "processor-2", "offline"))
+    life.do(m.AddSite("Acme", "Oslo"), m.AddService("Acme", "Oslo", "audit-9", "audit_service", 4))
+    life.length = lambda order: 10.0 if order.stage == "collect" else 600.0
+    life.do(m.Submit([m.NewTask("Acme", "Oslo", Kind.AUDIT, "Audit", "ann", "ann", "db-9")] * 4))
+    life.live(60)
+    seen = look(life.store, life.snapshot(), life.now, business="Acme", site="Berlin")
+    (signal,) = [signal for signal in signals(seen, LIMITS) if signal.name == "slow_widgets"]
+    assert signal.facts["processors"] == ["processor-1", "processor-2"]
+    assert signal.facts["busy"] == [
+        {"name": "processor-1", "slots": 2, "used": 2, "kinds": {"audit": 2}},
+        {"name": "processor-2", "slots": 4, "used": 0, "kinds": {}},
+    ]
 
 
 def test_a_refresh_that_does_not_come_back_is_slow_before_it_has_ended(life: Life) -> None:

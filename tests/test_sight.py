@@ -187,6 +187,21 @@ def test_the_verdict_names_a_lost_processor_to_whoever_sees_the_business(
         console.engine.do(m.Command(f"{uuid4()}", "ann", m.SetService("Acme", "proc-1", "online"))).result(20)
 
 
+def test_a_forged_command_is_refused_by_the_engine_whoever_sent_it_through_whatever(
+    console: Console, see: Callable[[Grants], Sight]
+) -> None:
+    """As a page would send it for a site user, if he made his browser press a button that it never showed."""
+    assert console.engine is not None
+    row = soon(lambda: see(USER).listing("Acme", "Berlin", words=["Running"]).rows.to_dicts())[0]
+    command = m.Command(f"{uuid4()}", "sid", m.Stop([row["task_id"]], "forged"), USER)
+    outcome = console.engine.do(command).result(20)
+    assert not outcome.changed
+    assert [task for task, _ in outcome.skipped] == [row["task_id"]]
+    steps = soon(lambda: see(ADMIN).timeline("Acme", "Berlin", row["task_id"]))
+    assert "Stopping" not in [step["to_status"] for step in steps]
+    assert "sid" not in [step["actor"] for step in steps]
+
+
 def test_a_look_serves_everybody_for_some_seconds(console: Console) -> None:
     assert console.engine is not None
     watch = module.Watch(console.engine)

@@ -40,6 +40,8 @@ def live() -> None:
     judged = sight.judged(business, site, times.zone().key)
     in_flight, strip = (0, figures.unknown()) if judged.archive else figures.figures(sight, business, site)
     frame.head("Active tasks", f"{in_flight:,} in flight at {site}", engine)
+    if not ACTIONS:
+        st.html("<div class='d-readonly'>You read this page; cancelling needs the role of a site admin.</div>")
     if holds.strip(sight.holds(business, site), sight.numbers(business, site).paused):
         frame.address({"status": PAUSED, "page": None})
     judge(judged, well, now)
@@ -94,6 +96,4 @@ def carry_out(wish: Wish) -> None:
 
 for part in (cancel, hosts, stagger):
     part.tell()
-if not ACTIONS:
-    st.caption("You see this site; cancelling needs the role of a site admin.")
 live()

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from engine import usual
 from engine.clock import SECOND
 from engine.history import Recent
 from engine.live import Listing
@@ -10,30 +11,28 @@ from engine.sight import Sight
 from .kpi import Kpi
 from .times import age, wait
 
-_DRAINS = {"empty": "now", "does not": "does not", "unknown": "unknown"}
-
 
 def figures(sight: Sight, business: str, site: str) -> tuple[int, list[Kpi]]:
     """Count what is in flight, and work the figures out."""
     oldest = sight.listing(business, site, words=["Queued"], sort="queued_at", descending=False, size=1)
-    recent, usual = sight.recent(business, site), sight.usual(business, site)
+    recent, bands = sight.recent(business, site), sight.usual(business, site)
     queued = oldest.counts["Queued"]
     in_flight = sum(oldest.counts.values())
     return in_flight, [
-        _queued(queued, recent, usual),
-        _at_work(sight, business, site, recent, usual),
-        _oldest(oldest, recent, usual),
-        _p95(recent, usual),
-        _drains(queued, recent, usual),
+        _queued(queued, recent, bands),
+        _at_work(sight, business, site, recent, bands),
+        _oldest(oldest, recent, bands),
+        _p95(recent, bands),
+        _drains(queued, recent, bands),
     ]
 
 
-def _queued(queued: int, recent: Recent, usual: dict[str, float | None]) -> Kpi:
-    band = _band(usual, "queued")
+def _queued(queued: int, recent: Recent, bands: dict[str, float | None]) -> Kpi:
+    band = _band(bands, "queued")
     return Kpi("Queued", f"{queued:,}", "", _says(band), recent.series["queued"].to_list(), band, _above(queued, band))
 
 
-def _at_work(sight: Sight, business: str, site: str, recent: Recent, usual: dict[str, float | None]) -> Kpi:
+def _at_work(sight: Sight, business: str, site: str, recent: Recent, bands: dict[str, float | None]) -> Kpi:
     services = sight.services(business, site)
     slots = sum(s.slots for s in services if s.state == "online")
     used = sum(s.used for s in services if s.state == "online")
@@ -44,13 +43,13 @@ def _at_work(sight: Sight, business: str, site: str, recent: Recent, usual: dict
     else:
         note = f"{used:,} of {slots:,} slots here, {used / slots * 100:.0f}\u202f% busy" if slots else "no host online"
     running = sight.numbers(business, site).running
-    return Kpi("At work", f"{running:,}", "", note, recent.series["running"].to_list(), _band(usual, "running"))
+    return Kpi("At work", f"{running:,}", "", note, recent.series["running"].to_list(), _band(bands, "running"))
 
 
-def _oldest(oldest: Listing, recent: Recent, usual: dict[str, float | None]) -> Kpi:
+def _oldest(oldest: Listing, recent: Recent, bands: dict[str, float | None]) -> Kpi:
     first = next(iter(oldest.rows.to_dicts()), None)
     line = [waited or 0.0 for waited in recent.series["oldest_s"].to_list()]
-    band = _band(usual, "oldest_s")
+    band = _band(bands, "oldest_s")
     now_s = recent.series["oldest_s"][-1] if recent.series.height else None
     if first is None:
         return Kpi("Oldest wait", None, "", "nothing waits", line, band)
@@ -58,17 +57,17 @@ def _oldest(oldest: Listing, recent: Recent, usual: dict[str, float | None]) -> 
     return Kpi("Oldest wait", value, unit, _wait_says(band) or first["task"], line, band, _above(now_s, band))
 
 
-def _p95(recent: Recent, usual: dict[str, float | None]) -> Kpi:
+def _p95(recent: Recent, bands: dict[str, float | None]) -> Kpi:
     line = recent.series["wait_s"].to_list()
-    band = _band(usual, "wait_s")
+    band = _band(bands, "wait_s")
     now_s = line[-1] if line else None
     value, unit = parted(now_s)
     note = "nothing began in the last hour" if now_s is None else _wait_says(band)
     return Kpi("Wait, p95 of last hour", value, unit, note, line, band, _above(now_s, band))
 
 
-def _drains(queued: int, recent: Recent, usual: dict[str, float | None]) -> Kpi:
-    drain = recent.drain
+def _drains(queued: int, recent: Recent, bands: dict[str, float | None]) -> Kpi:
+    drain = usual.drain(queued, recent.arrived, recent.departed, recent.over_s)
     an_hour = round((recent.departed - recent.arrived) * 3600 / recent.over_s) if recent.over_s else 0
     if drain.word == "about" and drain.seconds is not None:
         value, note = "about " + age(int(drain.seconds * SECOND)), f"shrinks by {an_hour:,} an hour"
@@ -79,7 +78,7 @@ def _drains(queued: int, recent: Recent, usual: dict[str, float | None]) -> Kpi:
         value, note = "now", "nothing to drain"
     else:
         value, note = "unknown", drain.reason
-    return Kpi("Drains in", value, "", note, out=drain.word == "does not" and _above(queued, _band(usual, "queued")))
+    return Kpi("Drains in", value, "", note, out=drain.word == "does not" and _above(queued, _band(bands, "queued")))
 
 
 def unknown() -> list[Kpi]:
@@ -89,8 +88,8 @@ def unknown() -> list[Kpi]:
     ]
 
 
-def _band(usual: dict[str, float | None], name: str) -> tuple[float, float] | None:
-    low, high = usual[f"{name}_low"], usual[f"{name}_high"]
+def _band(bands: dict[str, float | None], name: str) -> tuple[float, float] | None:
+    low, high = bands[f"{name}_low"], bands[f"{name}_high"]
     return None if low is None or high is None else (low, high)
 
 

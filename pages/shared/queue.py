@@ -84,7 +84,8 @@ def search(sight: Sight, business: str, site: str) -> tuple[Query, Listing]:
         query = Query.of(address, text or "")
         found = find(sight, business, site, query)
         counts = {name: sum(found.counts[word] for word in words or found.counts) for name, words in CHIPS.items()}
-        switch = f"{found.system:,} system tasks" if found.system or query.system else ""
+        system = f"{found.system:,} system {'task' if found.system == 1 else 'tasks'}"
+        switch = system if found.system or query.system else ""
         pressed = chips.chips(counts, query.chip, key="chips", label="Status", on=query.system, switch=switch)
     if pressed == "switch":
         frame.address({"system": None if query.system else "shown", "page": None})

@@ -28,18 +28,19 @@ def told(judged: Judged) -> tuple[Level, str, str]:
     first = judged.first
     if first is None:
         return "unknown", "There is nothing to judge by yet", ""
-    level: Level = (
-        "unknown" if not first.known else "alarm" if first.name in ALARMS else "steady" if first.holds else "busy"
-    )
+    calm: Level = "steady" if first.holds else "busy"
+    level: Level = "unknown" if not first.known else "alarm" if first.name in ALARMS else calm
     return level, first.headline, " ".join([*first.evidence[:MOST], first.action]).strip()
 
 
 def remedies(judged: Judged, business: str, site: str, grid: str) -> list[Remedy]:
     """List what can be done about that which is said first; acting on tasks is done over a page's grid."""
     first = judged.first
-    if first is None or first.name not in ALARMS or not first.holds:
+    if first is None or (first.name == "steady" and "away" not in first.facts):
         return []
-    found = {"pile_up": _pile_up, "stuck": _stuck, "slow_widgets": _slow_widgets, "old_hold": _old_hold}[first.name]
+    found = {
+        "steady": _pile_up, "pile_up": _pile_up, "stuck": _stuck, "slow_widgets": _slow_widgets, "old_hold": _old_hold,
+    }[first.name]  # fmt: skip
     return list(found(first.facts, business, site, grid))[:MOST]
 
 

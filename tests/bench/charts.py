@@ -50,6 +50,8 @@ def reads(store: Store) -> dict[str, Callable[[], object]]:
         ),
         "usual durations": lambda: history.usual_durations(store, now, running),
         "widget latencies": lambda: history.widget_latencies(store, now),
+        "latest refreshes": lambda: history.latest_refreshes(store, now),
+        "paces of processors": lambda: history.paces(store, now, running),
         "live tasks": lambda: history.live_tasks(store),
         "running tasks": lambda: history.running_tasks(store, tasks),
         "sites": lambda: history.sites(store),
