@@ -13,11 +13,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from . import verbs
-from .access import Access
+from .access import NOTED_EVERY, Access
+from .clock import SECOND
 from .control import Control, Reply, Request
 from .drills import Drills
 from .errors import Busy, DrainboardError
@@ -89,6 +91,9 @@ class Console:
             self._opener.join(4)
         if self._control is not None:
             self._control.close()
+        noting = threading.Thread(target=self._note_use, daemon=True)  # a commit that hangs must not hold up the stop
+        noting.start()
+        noting.join(1)
         if self.engine is not None:
             self.engine.close()
         self.stage = Stage("stopped")
@@ -107,6 +112,7 @@ class Console:
                 self._found(engine)
             self.drills = Drills(engine, world, self.fleet)
             self.access = Access(engine.store, lambda c: engine.do(c).result(KEPT_WITHIN), lambda: engine.now)
+            engine.every(NOTED_EVERY / SECOND, "note use of sessions", self._note_use)
             self.watch = Watch(engine)
             self._control = Control(self.folder, self._answer)
             self.engine = engine
@@ -121,6 +127,12 @@ class Console:
         except Exception as error:
             log.exception("The console could not start")
             self.stage = Stage("failed", 0.0, f"The console could not start: {error}")
+
+    def _note_use(self) -> None:
+        """Keep when sessions were last used; what can't be kept now will be with the next note."""
+        if self.access is not None:
+            with suppress(DrainboardError, TimeoutError):
+                self.access.note_use()
 
     def _found(self, engine: Engine) -> None:
         """Bring the fleet into an empty store."""

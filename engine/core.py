@@ -628,6 +628,11 @@ class Core(Machine):
         self._audit(action.verb, "user", self._actor, None)
         return m.Outcome(changed=[self._actor])
 
+    def _note_use(self, action: m.NoteUse) -> m.Outcome:
+        self._require(Right.USERS, None, None)
+        self._step.rows.sign_in += action.sign_ins
+        return m.Outcome(changed=[sign_in.account for sign_in in action.sign_ins])
+
     def _business(self, name: str) -> Business:
         business = self.state.businesses.get(name)
         if business is None:
@@ -660,6 +665,7 @@ _COMMANDS: dict[type, str] = {
     m.NoteDrill: "_note_drill",
     m.KeepUsers: "_keep_users",
     m.KeepSignIn: "_keep_sign_in",
+    m.NoteUse: "_note_use",
 }
 
 

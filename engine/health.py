@@ -351,7 +351,7 @@ def _backlog_evidence(
     if together and not evidence:
         evidence.append(together)
     if growth.queued:
-        evidence.append(f"In the last 15 min {flow[0]} came and {flow[1]} left.")
+        evidence.append(f"In the last 15 min {came_and_left(*flow)}.")
     if growth.oldest_s is not None:
         earlier = "nobody waited" if growth.before_s is None else f"the oldest had waited {tell.span(growth.before_s)}"
         now, ago = tell.span(growth.oldest_s), tell.span(growth.over_s)
@@ -411,6 +411,13 @@ def _flow(look: Look, business: str, site: str | None) -> tuple[int, int]:
     came, left = ("process_arrived", "process_departed") if site is None else ("arrived", "departed")
     rows = [row for row in _rows(look.flow) if row["business"] == business and site in (None, row["site"])]
     return sum(row[came] for row in rows), sum(row[left] for row in rows)
+
+
+def came_and_left(arrived: int, departed: int) -> str:
+    """Say who came and, on balance, left; after a rescue more may have been put back than left."""
+    if departed < 0:
+        return f"{arrived:,} came, and {-departed:,} more were put back than left"
+    return f"{arrived:,} came and {departed:,} left"
 
 
 def _stacked(look: Look, business: str, site: str | None) -> Facts | None:

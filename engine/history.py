@@ -156,15 +156,17 @@ def flow(
     """Count who came and went in (start_at, end_at], by business and site.
 
     Columns: business, site, arrived, departed (the queue for collecting, or for running a system task),
-    process_arrived, process_departed (the queue for processing), finished. Who is put back does not arrive anew.
+    process_arrived, process_departed (the queue for processing), finished. Who is put back by a rescue or a suspension
+    does not arrive anew; it takes back a departure, so that arrived less departed is how the depth has changed. Where
+    more were put back than left, departed is below zero.
     """
     return store.read(
         f"""
         select business, site,
                count(*) filter (dq > 0 and event in ('submit', 'due', 'restore')) as arrived,
-               count(*) filter (dq < 0) as departed,
+               arrived - sum(dq)::bigint as departed,
                count(*) filter (dp > 0 and event = 'hand_over') as process_arrived,
-               count(*) filter (dp < 0) as process_departed,
+               process_arrived - sum(dp)::bigint as process_departed,
                count(*) filter (to_status in ({_listed(TERMINAL)}) and from_status <> to_status) as finished
         from task_event
         where occurred_at > make_timestamp($start_at) and occurred_at <= make_timestamp($end_at) and {_SCOPE}

@@ -228,10 +228,17 @@ class KeepSignIn:
     links: Sequence[OneTimeLink] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class NoteUse:
+    """Note when sessions were last used: the console's own note, nobody's change, so it leaves no audit row."""
+
+    sign_ins: Sequence[SignIn]
+
+
 Action = (
     Submit | RefreshWidget | Stop | Delete | Restore | Edit | PlaceHolds | LiftHolds | CreateSchedule | EditSchedule
     | RemoveSchedule | RunNow | AddBusiness | AddSite | AddService | SetService
-    | NoteDrill | KeepUsers | KeepSignIn
+    | NoteDrill | KeepUsers | KeepSignIn | NoteUse
 )  # fmt: skip
 
 

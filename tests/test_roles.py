@@ -125,6 +125,7 @@ OF_A_BUSINESS: dict[str, tuple[type, Ask, set[Role]]] = {
 OF_THE_PLATFORM: dict[str, tuple[type, Ask, set[Role]]] = {
     "hold everywhere": (m.PlaceHolds, lambda w, p: m.PlaceHolds(None, [m.HoldTarget("kind", "scan")], ""), PLATFORM),
     "add a business": (m.AddBusiness, lambda w, p: m.AddBusiness("initech"), PLATFORM),
+    "note use": (m.NoteUse, lambda w, p: m.NoteUse([SignIn("0" * 64, "ann", "::1", START, START, None)]), PLATFORM),
     "note a drill": (m.NoteDrill, lambda w, p: m.NoteDrill("start", "surge", *p, {}), PLATFORM),
 }
 
@@ -182,12 +183,13 @@ def test_an_action_goes_through_where_the_role_allows_it_and_changes_nothing_els
     if allowed:
         assert outcome.refused is None
         assert outcome.changed
-        assert changed or name == "note a drill" or step.rows.account
+        assert changed or name == "note a drill" or step.rows.account or step.rows.sign_in
     else:
         assert not outcome.changed
         assert outcome.refused or outcome.skipped
         assert not changed
         assert not step.rows.account
+        assert not step.rows.sign_in
 
 
 def test_what_somebody_may_not_touch_is_to_him_as_if_it_were_not_there() -> None:
