@@ -28,6 +28,7 @@ from .settings import Settings, load
 from .sight import Watch
 from .simulated import Simulated
 from .store import discard
+from .tuning import Tuning
 
 log = logging.getLogger("drainboard")
 
@@ -46,7 +47,7 @@ class Stage:
 
 
 class Console:
-    """Start with `start`, read `stage`, `engine`, `watch`, `access` and `drills`, end with `close`.
+    """Start with `start`, read `stage`, `engine`, `watch`, `access`, `drills` and `tuning`, end with `close`.
 
     While nobody can sign in yet, `welcome` gets the secret of the link that makes the first admin.
     """
@@ -59,6 +60,7 @@ class Console:
         self.watch: Watch | None = None
         self.access: Access | None = None
         self.drills: Drills | None = None
+        self.tuning: Tuning | None = None
         self.stage = Stage("starting")
         self._seed, self._welcome = seed, welcome
         self._child: subprocess.Popen[str] | None = None
@@ -106,6 +108,7 @@ class Console:
             if not engine.snapshot.zones:
                 self._found(engine)
             self.drills = Drills(engine, world, self.fleet)
+            self.tuning = Tuning(engine, self.folder)
             self.access = Access(engine.store, lambda c: engine.do(c).result(KEPT_WITHIN), lambda: engine.now)
             self.watch = Watch(engine)
             self._control = Control(self.folder, self._answer)

@@ -205,6 +205,15 @@ class NoteDrill:
 
 
 @dataclass(frozen=True, slots=True)
+class NoteSetting:
+    """Leave in the audit trail that a setting is changed, from what to what. Changes nothing else."""
+
+    setting: str
+    before: Detail
+    after: Detail
+
+
+@dataclass(frozen=True, slots=True)
 class KeepUsers:
     """Keep accounts and one-time links as somebody who manages users made them; `verb` is for the audit trail."""
 
@@ -231,7 +240,7 @@ class KeepSignIn:
 Action = (
     Submit | RefreshWidget | Stop | Delete | Restore | Edit | PlaceHolds | LiftHolds | CreateSchedule | EditSchedule
     | RemoveSchedule | RunNow | AddBusiness | AddSite | AddService | SetService
-    | NoteDrill | KeepUsers | KeepSignIn
+    | NoteDrill | NoteSetting | KeepUsers | KeepSignIn
 )  # fmt: skip
 
 

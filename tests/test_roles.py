@@ -126,6 +126,7 @@ OF_THE_PLATFORM: dict[str, tuple[type, Ask, set[Role]]] = {
     "hold everywhere": (m.PlaceHolds, lambda w, p: m.PlaceHolds(None, [m.HoldTarget("kind", "scan")], ""), PLATFORM),
     "add a business": (m.AddBusiness, lambda w, p: m.AddBusiness("initech"), PLATFORM),
     "note a drill": (m.NoteDrill, lambda w, p: m.NoteDrill("start", "surge", *p, {}), PLATFORM),
+    "note a setting": (m.NoteSetting, lambda w, p: m.NoteSetting("silence_s", {"value": 30}, {"value": 5}), PLATFORM),
 }
 
 GRANT = {
@@ -182,7 +183,7 @@ def test_an_action_goes_through_where_the_role_allows_it_and_changes_nothing_els
     if allowed:
         assert outcome.refused is None
         assert outcome.changed
-        assert changed or name == "note a drill" or step.rows.account
+        assert changed or name in ("note a drill", "note a setting") or step.rows.account
     else:
         assert not outcome.changed
         assert outcome.refused or outcome.skipped
