@@ -170,7 +170,7 @@ def edited(text: str, name: str, value: Value | None) -> str:
     except tomllib.TOMLDecodeError:
         right = False
     if not right:
-        raise Invalid(f"{FILE} writes {name} so that it can't be changed from here. Nothing was changed; change it there")
+        raise Invalid(f"{FILE} writes {name} so that it can't be changed here. Nothing was changed; change it there")
     return new
 
 
