@@ -180,8 +180,8 @@ def form(tuning: Tuning, line: Line, request: str) -> None:
         value = st.text_input("Value", str(line.value or ""), key=request, type=kind)
     else:
         # As text: a widget for numbers would cut 30.5 or clip 0 without a word; the engine's own bounds say why not.
-        bounds = f"from {setting.least:,.10g} to {setting.most:,.10g}"
-        value = st.text_input(f"Value, {bounds}", "" if line.value is None else str(line.value), key=request)
+        value = _number(st.text_input(f"Value, from {setting.least:,.10g} to {setting.most:,.10g}",
+                                      "" if line.value is None else str(line.value), key=request))  # fmt: skip
     st.html(f"<div class='d-evidence'>A change counts {escape(setting.counts)}. It stands in the audit trail under "
             f"your name and goes into {FILE}, of which all else stays as it is.</div>")  # fmt: skip
     with st.container(horizontal=True, horizontal_alignment="right"):
@@ -192,6 +192,15 @@ def form(tuning: Tuning, line: Line, request: str) -> None:
             change(tuning, line, None)
         if st.button(f"Change {setting.name}", key=f"{request}.go", type="primary", width="content"):
             change(tuning, line, value)
+
+
+def _number(text: str) -> Any:
+    """Read a number; what is none goes on as it is, to be refused in the settings' own words."""
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return int(number) if number.is_integer() else number
 
 
 def change(tuning: Tuning, line: Line, value: Any) -> None:

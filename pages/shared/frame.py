@@ -13,7 +13,7 @@ from engine.clock import SECOND
 from engine.console import Stage, current
 from engine.errors import DrainboardError
 from engine.messages import Action, Command, Outcome
-from engine.roles import ROLE_LABEL, Grant, Grants, Right, may
+from engine.roles import ROLE_LABEL, Grant, Grants, Right, Role, may
 from engine.runtime import Engine
 from engine.sight import Sight
 from engine.web import COOKIE, SIGN_IN, SIGN_OUT
@@ -100,7 +100,7 @@ def watch(business: str, site: str) -> None:
 def account() -> None:
     """Show who is signed in, and the way out."""
     who = actor()
-    held = [_held(grant) for grant in sorted(who.grants)]
+    held = [_held(grant) for grant in sorted(who.grants, key=lambda g: list(Role).index(g.role))]
     more = f" and {len(held) - 1:,} more" if len(held) > 1 else ""
     every = "; ".join(held)
     st.html(

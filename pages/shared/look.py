@@ -135,11 +135,12 @@ tr:first-child>.d-dot::before{top:12px} tr:first-child>.d-dot::after{top:16px}
 [class*=st-key-drill-] [data-testid=stWidgetLabel] p,.d-sethead{font-size:12px;color:var(--d-ink2)}
 [data-testid=stNumberInputContainer]{height:30px;min-height:30px} [data-testid=stNumberInputContainer] input{font-size:13px;padding:0 10px} [data-testid=stNumberInputContainer] button{height:28px;min-height:0}
 .d-told{font-size:13px;line-height:18px;border-left:3px solid var(--d-done);background:var(--d-panel);padding:4px 10px;overflow-wrap:anywhere} .d-told.no{border-left-color:var(--d-fail)}
-.d-set{display:grid;grid-template-columns:minmax(0,1fr) 92px 92px 104px 150px;gap:0 12px;align-items:baseline;font-size:13px;line-height:18px}
+.d-set{display:grid;grid-template-columns:minmax(0,1fr) 92px 92px 112px 150px;gap:0 12px;align-items:baseline;font-size:13px;line-height:18px}
 .d-set b{font-weight:600;display:block} .d-set small{display:block;font-size:12px;line-height:17px;color:var(--d-ink2)} .d-set :is(.v,.d){text-align:right;overflow-wrap:anywhere} .d-set :is(.d,.s,.c){color:var(--d-ink2);overflow-wrap:anywhere} .d-set i{font-style:normal;color:var(--d-hold);display:block;font-size:12px;line-height:17px}
-.d-set .k{display:none}
+.d-set .k{display:none} .d-set>:nth-child(4){padding-left:14px}
 @media (max-width:900px){
-  .d-set{grid-template-columns:minmax(0,1fr) minmax(0,1fr)} .d-set .n{grid-column:1/-1} .d-set :is(.v,.d){text-align:left} .d-set .k{display:inline;color:var(--d-ink2)}
+  .d-set>:nth-child(4){padding-left:0}
+  .d-set{display:block} .d-set>:not(.n){display:inline-block;margin-right:14px} .d-set .k{display:inline;color:var(--d-ink2)} .d-set i{display:inline;padding-left:6px}
   .st-key-set-head{display:none!important}
 }
 @media (max-width:700px){
