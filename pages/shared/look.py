@@ -144,6 +144,11 @@ tr:first-child>.d-dot::before{top:12px} tr:first-child>.d-dot::after{top:16px}
   .st-key-set-head{display:none!important}
 }
 @media (max-width:700px){
+  [class*=st-key-row-]{gap:6px 10px!important} [class*=st-key-row-]>:has(.d-what){flex:1 0 100%!important}
+  [class*=st-key-row-] [data-testid=stElementContainer]:has(>:is([data-testid=stSelectbox],[data-testid=stNumberInput])){width:calc(50% - 5px)!important;min-width:0;flex:none!important}
+  [class*=st-key-row-] :is([data-testid=stSelectbox],[data-testid=stNumberInput]){width:100%!important}
+}
+@media (max-width:700px){
   [data-testid=stMainBlockContainer]{padding:2.6rem 12px 1.5rem}
   [data-testid=stHeader]{background:var(--d-bg)} :is(.st-key-card,.st-key-split :has(.st-key-card)){width:100%!important;max-width:none!important}
   .st-key-split{flex-direction:column!important}
