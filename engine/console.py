@@ -30,6 +30,7 @@ from .settings import Settings, load
 from .sight import Watch
 from .simulated import Simulated
 from .store import discard
+from .tuning import Tuning
 
 log = logging.getLogger("drainboard")
 
@@ -48,7 +49,7 @@ class Stage:
 
 
 class Console:
-    """Start with `start`, read `stage`, `engine`, `watch`, `access` and `drills`, end with `close`.
+    """Start with `start`, read `stage`, `engine`, `watch`, `access`, `drills` and `tuning`, end with `close`.
 
     While nobody can sign in yet, `welcome` gets the secret of the link that makes the first admin.
     """
@@ -61,6 +62,7 @@ class Console:
         self.watch: Watch | None = None
         self.access: Access | None = None
         self.drills: Drills | None = None
+        self.tuning: Tuning | None = None
         self.stage = Stage("starting")
         self._seed, self._welcome = seed, welcome
         self._child: subprocess.Popen[str] | None = None
@@ -111,6 +113,7 @@ class Console:
             if not engine.snapshot.zones:
                 self._found(engine)
             self.drills = Drills(engine, world, self.fleet)
+            self.tuning = Tuning(engine, self.folder)
             self.access = Access(engine.store, lambda c: engine.do(c).result(KEPT_WITHIN), lambda: engine.now)
             engine.every(NOTED_EVERY / SECOND, "note use of sessions", self._note_use)
             self.watch = Watch(engine)

@@ -604,6 +604,11 @@ class Core(Machine):
         self._audit(action.verb, "drill", action.drill, action.business, action.site, after=action.given)
         return m.Outcome(changed=[action.drill])
 
+    def _note_setting(self, action: m.NoteSetting) -> m.Outcome:
+        self._require(Right.SETTINGS, None, None)
+        self._audit("set", "setting", action.setting, None, before=action.before, after=action.after)
+        return m.Outcome(changed=[action.setting])
+
     def _keep_users(self, action: m.KeepUsers) -> m.Outcome:
         self._require(Right.USERS, action.business, None)
         rows = self._step.rows
@@ -663,6 +668,7 @@ _COMMANDS: dict[type, str] = {
     m.AddService: "_add_service",
     m.SetService: "_set_service",
     m.NoteDrill: "_note_drill",
+    m.NoteSetting: "_note_setting",
     m.KeepUsers: "_keep_users",
     m.KeepSignIn: "_keep_sign_in",
     m.NoteUse: "_note_use",

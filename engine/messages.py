@@ -205,6 +205,15 @@ class NoteDrill:
 
 
 @dataclass(frozen=True, slots=True)
+class NoteSetting:
+    """Leave in the audit trail that a setting is changed, from what to what. Changes nothing else."""
+
+    setting: str
+    before: Detail
+    after: Detail
+
+
+@dataclass(frozen=True, slots=True)
 class KeepUsers:
     """Keep accounts and one-time links as somebody who manages users made them; `verb` is for the audit trail."""
 
@@ -238,7 +247,7 @@ class NoteUse:
 Action = (
     Submit | RefreshWidget | Stop | Delete | Restore | Edit | PlaceHolds | LiftHolds | CreateSchedule | EditSchedule
     | RemoveSchedule | RunNow | AddBusiness | AddSite | AddService | SetService
-    | NoteDrill | KeepUsers | KeepSignIn | NoteUse
+    | NoteDrill | NoteSetting | KeepUsers | KeepSignIn | NoteUse
 )  # fmt: skip
 
 

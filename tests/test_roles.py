@@ -127,6 +127,7 @@ OF_THE_PLATFORM: dict[str, tuple[type, Ask, set[Role]]] = {
     "add a business": (m.AddBusiness, lambda w, p: m.AddBusiness("initech"), PLATFORM),
     "note use": (m.NoteUse, lambda w, p: m.NoteUse([SignIn("0" * 64, "ann", "::1", START, START, None)]), PLATFORM),
     "note a drill": (m.NoteDrill, lambda w, p: m.NoteDrill("start", "surge", *p, {}), PLATFORM),
+    "note a setting": (m.NoteSetting, lambda w, p: m.NoteSetting("silence_s", {"value": 30}, {"value": 5}), PLATFORM),
 }
 
 GRANT = {
@@ -183,7 +184,8 @@ def test_an_action_goes_through_where_the_role_allows_it_and_changes_nothing_els
     if allowed:
         assert outcome.refused is None
         assert outcome.changed
-        assert changed or name == "note a drill" or step.rows.account or step.rows.sign_in
+        kept = step.rows.account or step.rows.sign_in
+        assert changed or name in ("note a drill", "note a setting") or kept
     else:
         assert not outcome.changed
         assert outcome.refused or outcome.skipped
