@@ -17,7 +17,7 @@ from engine.ledger import LEDGER_TABLES, Account, SignIn, TaskRow
 from engine.lifecycle import Kind
 from engine.machine import Step
 from engine.recurrence import Rule
-from engine.roles import EVERYTHING, Grant, Grants, Right, Role, checked, may, require
+from engine.roles import EVERYTHING, Grant, Grants, Right, Role, checked, may, require, worded
 
 START = 1_780_000_000 * SECOND
 OWN, NEIGHBOUR, STRANGER = ("acme", "berlin"), ("acme", "oslo"), ("globex", "berlin")
@@ -222,6 +222,11 @@ def test_several_grants_add_up() -> None:
     assert not may(grants, Right.OPERATE, *OWN)
     assert may(grants, Right.SEE, *OWN)
     assert not may([], Right.SEE, *OWN)
+
+
+def test_grants_are_worded_with_where_they_hold_and_the_furthest_reaching_first() -> None:
+    grants = [Grant(Role.SITE_USER, *OWN), Grant(Role.BUSINESS_ADMIN, "globex"), Grant(Role.PLATFORM_ADMIN)]
+    assert worded(grants) == ["Platform admin", "Business admin, globex", "Site user, berlin, acme"]
 
 
 def test_a_refusal_names_what_and_where() -> None:

@@ -13,7 +13,7 @@ from engine.clock import SECOND
 from engine.console import Stage, current
 from engine.errors import DrainboardError
 from engine.messages import Action, Command, Outcome
-from engine.roles import ROLE_LABEL, Grant, Grants, Right, Role, may
+from engine.roles import Grants, Right, may, worded
 from engine.runtime import Engine
 from engine.sight import Sight
 from engine.web import COOKIE, SIGN_IN, SIGN_OUT
@@ -100,7 +100,7 @@ def watch(business: str, site: str) -> None:
 def account() -> None:
     """Show who is signed in, and the way out."""
     who = actor()
-    held = [_held(grant) for grant in sorted(who.grants, key=lambda g: list(Role).index(g.role))]
+    held = worded(who.grants)
     more = f" and {len(held) - 1:,} more" if len(held) > 1 else ""
     every = "; ".join(held)
     st.html(
@@ -108,11 +108,6 @@ def account() -> None:
         f"<small title='{escape(every)}'>{escape((held or ['No role'])[0])}{more}</small>"
         f"<form method='post' action='{SIGN_OUT}'><button type='submit'>Sign out</button></form></div>"
     )
-
-
-def _held(grant: Grant) -> str:
-    """Word a grant: Business admin, Northwind."""
-    return ", ".join(part for part in (ROLE_LABEL[grant.role], grant.site, grant.business) if part)
 
 
 def navigation(sections: Menu) -> tuple[Any, dict[str, list[tuple[Entry, Any]]]]:
