@@ -73,7 +73,7 @@ class Look:
     holds: pl.DataFrame  #: hold_id, business, site, target_kind, target, reason, actor, from_at, until_at, in_force
     #: business, site, stage, kind, requested_service, cause, held, n, oldest_at
     waiting: pl.DataFrame
-    #: business, site, minute_at, by (schedule or user), name, schedule_ids, n: the minute most of the queued came in
+    #: business, site, minute_at, by (schedule or user), name, schedule_ids, n, of (all): the minute that most came in
     stacked: pl.DataFrame
     #: business, site, at, queued, oldest_s: at each minute of the last day, now, and since when there has been enough
     #: for a pile-up; without a site: for processing
@@ -423,7 +423,7 @@ def came_and_left(arrived: int, departed: int) -> str:
 def _stacked(look: Look, business: str, site: str | None) -> Facts | None:
     """Tell which minute brought most of what is queued at a site, if it brought more than one."""
     rows = [row for row in _rows(look.stacked) if (row["business"], row["site"]) == (business, site)]
-    n = sum(row["n"] for row in rows)
+    n = rows[0]["of"] if rows else 0
     if n < 2:
         return None
     return {
