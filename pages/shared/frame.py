@@ -21,7 +21,7 @@ from engine.web import COOKIE, SIGN_IN, SIGN_OUT
 from . import times
 
 ANSWERED_WITHIN = 15.0  #: seconds
-COUNTED_EVERY = 5  #: seconds between two looks at what the menu counts, at least
+COUNTED_EVERY = 10  #: seconds between two looks at what the menu counts, at least
 REFRESH = {"1 s": 1, "5 s": 5, "30 s": 30, "5 min": 300, "Off": None}
 
 
