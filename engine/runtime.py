@@ -119,6 +119,7 @@ class Engine:
         self.folder, self.settings = folder, settings
         self.store = Store.open(folder, memory_limit=f"{settings.int('memory_limit_mb')}MB")
         try:
+            self.store.refuse_wrong_key()
             rollups.prepare(self.store)
             self._rebuild(self.store.recover(settings.int("undo_s") * SECOND), executors)
         except BaseException:
