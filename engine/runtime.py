@@ -132,7 +132,8 @@ class Engine:
         self._down_from = max(found.now, self.core.state.last) if found.batch else None
         self.executors = {executor.name: executor for executor in executors(self.core)}
         self._publisher = Publisher(self.core)
-        self._unseen: set[int] = set()
+        self._unseen: set[int] = set()  #: tasks that changed since the last look
+        self._behind = False  #: a batch has left since, maybe of holds or services only
         self._inbox: queue.SimpleQueue[_Item] = queue.SimpleQueue()
         self._to_write: queue.SimpleQueue[_Sealed | None] = queue.SimpleQueue()
         self._answers: dict[str, list[Future[m.Outcome]]] = {}
@@ -330,8 +331,9 @@ class Engine:
         batch = self.outbox.seal()
         if batch is not None:
             self._unseen |= batch.touched
+            self._behind = True
         else:
-            if self._unseen and now >= self._look_next:
+            if (self._unseen or self._behind) and now >= self._look_next:
                 self._publisher.publish(self.store.batch, self.core.state.last, self._look())
             return
         self._sealed_at = now
@@ -362,7 +364,7 @@ class Engine:
 
     def _look(self) -> Capture:
         start = time.monotonic()
-        touched, self._unseen = self._unseen, set()
+        touched, self._unseen, self._behind = self._unseen, set(), False
         capture = self._publisher.capture(touched)
         self._look_next = start + max(LOOK_EVERY, (time.monotonic() - start) / LOOK_SHARE)
         return capture
