@@ -23,6 +23,7 @@ class Setting:
     help: str
     least: float = 0
     most: float = 1e9
+    secret: bool = False  #: never shown, not even in what is said about a wrong one; has 16 characters at least
 
 
 SETTINGS: tuple[Setting, ...] = (
@@ -46,6 +47,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("stuck_times_p95", 3.0, "How many times its usual p95 a stuck task has run, at least", 1),
     Setting("slow_widget_times", 3.0, "How many times its usual latency a slow widget takes, at least", 1),
     Setting("old_hold_s", 86_400, "Seconds after which a hold in force is warned of", 60),
+    Setting("metrics_token", "", "Token that opens /metrics to Prometheus (none: closed)", secret=True),
 )
 
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
@@ -62,6 +64,13 @@ class Settings:
     def __getitem__(self, name: str) -> int | float | bool | str:
         return self._values[name]
 
+    def shown(self, name: str) -> str:
+        """Write a value so that people may see it: of a secret only whether it is set."""
+        value = self._values[name]
+        if _BY_NAME[name].secret:
+            return "set, not shown" if value else "none"
+        return str(value).lower() if isinstance(value, bool) else str(value)
+
     def int(self, name: str) -> int:
         return int(self._values[name])
 
@@ -74,6 +83,8 @@ def _checked(name: str, value: object, source: str) -> int | float | bool | str:
     setting = _BY_NAME.get(name)
     if setting is None:
         raise SettingsError(f"{source}: {NotFound.named('setting', name, _BY_NAME)}")
+    if setting.secret:
+        return _checked_secret(name, value, source)
     kind = type(setting.default)
     try:
         if kind is bool:
@@ -90,6 +101,20 @@ def _checked(name: str, value: object, source: str) -> int | float | bool | str:
     if isinstance(number, int | float) and not number <= setting.most:
         raise SettingsError(f"{source}: {name} = {value} is too large; the most is {setting.most:g}")
     return number
+
+
+SHORTEST_SECRET = 16
+
+
+def _checked_secret(name: str, value: object, source: str) -> str:
+    if not isinstance(value, str):
+        raise SettingsError(f"{source}: {name} is not a text")
+    if value and (len(value) < SHORTEST_SECRET or not value.isascii() or not value.isprintable() or " " in value):
+        raise SettingsError(
+            f"{source}: {name} must have at least {SHORTEST_SECRET} letters, digits or signs and no space; "
+            "`openssl rand -hex 32` makes a good one"
+        )
+    return value
 
 
 _A = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}

@@ -16,7 +16,7 @@ from weakref import ref
 import polars as pl
 
 from .core import Core
-from .dispatch import CAUSES, Joined, Marks, waited
+from .dispatch import CAUSES, HELD, Joined, Marks, waited
 from .ledger import TaskRow
 from .lifecycle import Cause
 from .task import COLLECT
@@ -71,6 +71,18 @@ class Numbers:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueLook:
+    """How many tasks wait at a site for a stage, and for what, and since when the oldest of them does."""
+
+    business: str
+    site: str
+    stage: str
+    cause: str
+    n: int
+    oldest_at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Waits:
     """How long a task has waited, in microseconds: to be collected or run, by cause; to be processed, and held so."""
 
@@ -89,6 +101,7 @@ class Capture:
     services: tuple[ServiceLook, ...]
     holds: tuple[HoldLook, ...]
     numbers: Mapping[tuple[str, str | None], Numbers]
+    waiting: tuple[QueueLook, ...]
     zones: Mapping[tuple[str, str], str]
 
 
@@ -135,6 +148,7 @@ class Snapshot:
     services: tuple[ServiceLook, ...]
     holds: tuple[HoldLook, ...]
     numbers: Mapping[tuple[str, str | None], Numbers]
+    waiting: tuple[QueueLook, ...]
     zones: Mapping[tuple[str, str], str]
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _cache: dict[str, pl.DataFrame] = field(default_factory=dict, repr=False)
@@ -247,7 +261,7 @@ class Publisher:
         base = Base({task_id: row for task_id, row in everything.rows.items() if row is not None})
         self.current = Snapshot(
             0, core.state.last, base, {}, everything.queues, everything.marks, everything.services,
-            everything.holds, everything.numbers, everything.zones,
+            everything.holds, everything.numbers, everything.waiting, everything.zones,
         )
 
     def capture(self, touched: Iterable[int]) -> Capture:
@@ -262,7 +276,7 @@ class Publisher:
             base, overlay = Base(_merge(base.rows, overlay), base, overlay), {}
         self.current = Snapshot(
             batch, now, base, overlay, capture.queues, capture.marks, capture.services, capture.holds,
-            capture.numbers, capture.zones,
+            capture.numbers, capture.waiting, capture.zones,
         )  # fmt: skip
         return self.current
 
@@ -278,7 +292,10 @@ class Publisher:
                 queue, joined = (waiting.queue.serial, waiting.joined) if waiting else (None, None)
                 rows[task_id] = (task.row(), queue, joined, *task.progress)
         marks = {queue.serial: queue.marks for queue in queues.queues.values() if queue.members}
-        return Capture(rows, self._causes(), marks, self._services(), self._holds(), self._numbers(), self._zones())
+        return Capture(
+            rows, self._causes(), marks, self._services(), self._holds(), self._numbers(), self._waiting(),
+            self._zones(),
+        )  # fmt: skip
 
     def _causes(self) -> Mapping[int, tuple[str, int | None]]:
         causes = {
@@ -329,6 +346,24 @@ class Publisher:
                 numbers[task.business, task.site].running += 1
                 numbers[task.business, None].running += 1
         return numbers
+
+    def _waiting(self) -> tuple[QueueLook, ...]:
+        found: dict[tuple[str, str, str, int], list[int]] = {}
+        for queue in self._core.queues.queues.values():
+            oldest = queue.oldest()
+            if oldest is None:
+                continue
+            place = queue.place
+            so_far = found.setdefault(
+                (place.business, queue.site, queue.stage, HELD if queue.holds else place.cause), [0, oldest]
+            )
+            so_far[0] += len(queue.members)
+            if oldest < so_far[1]:
+                so_far[1] = oldest
+        return tuple(
+            QueueLook(business, site, stage, CAUSES[cause].value, n, oldest)
+            for (business, site, stage, cause), (n, oldest) in sorted(found.items())
+        )
 
     def _zones(self) -> Mapping[tuple[str, str], str]:
         return {
