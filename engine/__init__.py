@@ -46,6 +46,7 @@ Then the world:
     live          what Active tasks shows of a site: filtered, sorted, counted, and why each task waits
     joblogs       what swf, sacct and csv files say, as jobs
     imports       jobs into the ledger
+    tally         what a running engine counts since it started
     runtime       engine thread, inbox, snapshots, background scheduler: the only wiring
     sight         what one person sees, by his grants: the one door for reads
     drills        simulated incidents that people start on a running fleet
@@ -53,6 +54,7 @@ Then the world:
     verbs         what the command line can do with a store
     control       the socket through which it asks a running console
     console       first start, engine, orderly stop
+    metrics       what Prometheus is told
     web           routes and headers
     __main__      the command line
 

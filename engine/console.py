@@ -160,16 +160,17 @@ class Console:
             sys.executable, "-m", "engine", "seed", "--data", str(self.folder), "--days", str(days),
             "--tasks", str(tasks), "--seed", str(self.settings.int("seed")), "--progress",
         ]  # fmt: skip
-        self._child = subprocess.Popen(
-            command, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL
-        )
-        assert self._child.stdout is not None
-        assert self._child.stderr is not None
-        for line in self._child.stdout:
-            told = json.loads(line)
-            self.stage = Stage("seeding", told["fraction"], told["text"])
-        said = self._child.stderr.read().strip()
-        if self._child.wait() != 0 and not self._closing:
+        pipe = subprocess.PIPE
+        with subprocess.Popen(
+            command, cwd=CHECKOUT, stdout=pipe, stderr=pipe, text=True, stdin=subprocess.DEVNULL
+        ) as self._child:
+            assert self._child.stdout is not None
+            assert self._child.stderr is not None
+            for line in self._child.stdout:
+                told = json.loads(line)
+                self.stage = Stage("seeding", told["fraction"], told["text"])
+            said = self._child.stderr.read().strip()
+        if self._child.returncode != 0 and not self._closing:
             raise DrainboardError(f"The demo's history could not be built: {said or 'the child ended'}")
 
 

@@ -22,7 +22,8 @@ from .task import COLLECT, PROCESS, Task
 CAUSES = (Cause.HOLD, Cause.CONSOLE, Cause.THROTTLED, Cause.OFFLINE, Cause.EXCLUSIVE, Cause.CAPACITY)
 """The order of a split: microseconds waited for each of these."""
 
-_HOLD, _CONSOLE, _THROTTLED, _OFFLINE, _EXCLUSIVE, _CAPACITY = range(6)
+HELD = _HOLD = 0
+_CONSOLE, _THROTTLED, _OFFLINE, _EXCLUSIVE, _CAPACITY = range(1, 6)
 _ZERO = (0, 0, 0, 0, 0, 0)
 
 Split = tuple[int, int, int, int, int, int]
@@ -181,15 +182,16 @@ class Place:
 class SubQueue:
     """The waiting tasks of one owner, kind, site and schedule at one stage of a place."""
 
-    __slots__ = ("heap", "holds", "kind", "mark", "members", "owner", "place", "posted", "schedule", "serial", "site",
-                 "stage")
+    __slots__ = ("early", "heap", "holds", "kind", "mark", "members", "owner", "place", "posted", "schedule", "serial",
+                 "site", "stage")
 
     def __init__(
         self, place: Place, stage: str, site: str, kind: Kind, owner: str, schedule: int | None, serial: int, at: int
     ) -> None:
         self.place, self.stage, self.site, self.kind = place, stage, site, kind
         self.owner, self.schedule, self.serial = owner, schedule, serial
-        self.members: dict[int, Waiting] = {}
+        self.members: dict[int, Waiting] = {}  #: in the order in which they joined
+        self.early: dict[int, int] = {}  #: members that queue since before they joined, as after a rescue: since when
         self.heap: list[Entry] = []
         self.holds: list[Hold] = []  #: oldest first
         self.posted: Entry | None = None
@@ -203,6 +205,15 @@ class SubQueue:
     @property
     def cause(self) -> Cause:
         return CAUSES[_HOLD] if self.holds else CAUSES[self.place.cause]
+
+    def oldest(self) -> int | None:
+        """Tell since when the one queues who queues longest, whatever the priorities; None where nobody waits.
+
+        Costs nothing while tasks wait: who joins last queues since last, but for the few that were put back.
+        """
+        for first in self.members.values():
+            return min(first.entry[2], *self.early.values()) if self.early else first.entry[2]
+        return None
 
     def key_now(self) -> Entry | None:
         """Return the key of the task that would go first, or None where nobody waits."""
@@ -349,6 +360,8 @@ class Queues:
         entry = (-task.priority, 0, since, task.id)
         queue.members[task.id] = self.waiting[task.id] = Waiting(task, queue, entry, at)
         heappush(queue.heap, entry)
+        if since < at:
+            queue.early[task.id] = since
         if not queue.holds:
             place = queue.place
             place.open[queue.site, queue.kind, stage] += 1
@@ -379,6 +392,8 @@ class Queues:
         queue = self.waiting.pop(task.id).queue
         members = queue.members
         del members[task.id]
+        if queue.early:
+            queue.early.pop(task.id, None)
         if not queue.holds:
             queue.place.open[queue.site, queue.kind, queue.stage] -= 1
         if len(queue.heap) > 64 and len(queue.heap) > 4 * len(members):

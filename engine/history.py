@@ -689,7 +689,7 @@ def live_tasks(
         ).with_columns(pl.col("run_s", "process_s").cast(pl.Float64))
     else:
         found = (
-            _within(snapshot.tasks(), business, site)
+            _within(snapshot.tasks(*_LIVE_COLUMNS), business, site)
             .select(_LIVE_COLUMNS)
             .with_columns(
                 pl.col([name for name in _LIVE_COLUMNS if name.endswith("_at")]).cast(pl.Datetime("us")),

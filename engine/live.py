@@ -83,6 +83,8 @@ def listing(
 ) -> Listing:
     """List a page of the tasks in the queue, newest first unless asked otherwise; empty values come last.
 
+    Among equals the newest comes first; only where the oldest are asked for first, the oldest does.
+
     `search` is looked for as it is, in any case, in target, task, scope, initiator and owner. No `words` means all.
     System tasks are left out unless asked for. Instants in `why` are told in the zone.
     """
@@ -263,7 +265,8 @@ class _Book:
         if words:
             asked = asked.filter(pl.col("code").is_in([WORDS.index(word) for word in words]))
         order = asked["row"]  # newest first
-        if sort == "queued_at" and descending:
+        if sort == "queued_at":
+            order = order if descending else order.reverse()
             return _View(order, tuple(int(counts.get(code, 0)) for code in range(len(WORDS))), n_system)
         if sort == "word":
             by = asked["code"].replace_strict(dict(enumerate(WORDS)), return_dtype=pl.String)

@@ -40,6 +40,7 @@ from .settings import Settings
 from .snapshot import Capture, Publisher, Snapshot
 from .state import Business, Row, replay
 from .store import LONG_LOG, Recovered, Store
+from .tally import Tally
 
 log = logging.getLogger("drainboard")
 
@@ -72,6 +73,7 @@ class Pulse:
     batch: int
     inbox: int
     trouble: str | None
+    commit_age: float | None  #: seconds since the last commit; None before the first of this start
 
     @property
     def well(self) -> bool:
@@ -133,7 +135,9 @@ class Engine:
         self._down_from = max(found.now, self.core.state.last) if found.batch else None
         self.executors = {executor.name: executor for executor in executors(self.core)}
         self._publisher = Publisher(self.core)
-        self._unseen: set[int] = set()
+        self.tally = Tally()
+        self._unseen: set[int] = set()  #: tasks that changed since the last look
+        self._behind = False  #: a batch has left since, maybe of holds or services only
         self._inbox: queue.SimpleQueue[_Item] = queue.SimpleQueue()
         self._to_write: queue.SimpleQueue[_Sealed | None] = queue.SimpleQueue()
         self._answers: dict[str, list[Future[m.Outcome]]] = {}
@@ -206,8 +210,11 @@ class Engine:
 
     @property
     def pulse(self) -> Pulse:
-        now = time.monotonic()
-        return Pulse(now - self._ticked_at, now - self._beat_at, self.store.batch, self._inbox.qsize(), self._trouble)
+        now, committed_at = time.monotonic(), self.tally.committed_at
+        return Pulse(
+            now - self._ticked_at, now - self._beat_at, self.store.batch, self._inbox.qsize(), self._trouble,
+            None if committed_at is None else now - committed_at,
+        )
 
     def close(self) -> None:
         """Stop in order: nothing new in, the scheduler down, the last batch durable, live tasks published, store shut.
@@ -287,6 +294,7 @@ class Engine:
         return self.settings.int("commit_window_ms") / 1000
 
     def _tick(self, items: Sequence[_Item]) -> None:
+        begun_at = time.monotonic()
         inputs: list[Input] = []
         for item in items:
             if isinstance(item, _Asked):
@@ -307,6 +315,7 @@ class Engine:
         self.core.step(reading, inputs, self.outbox.open)
         self._seal()
         self._ticked_at = time.monotonic()
+        self.tally.ticked(self._ticked_at - begun_at)
 
     def _admitted(self, told: Sequence[Input]) -> Sequence[Input]:
         """Let in what an executor says; what its people ask for, only while commands are taken."""
@@ -331,8 +340,9 @@ class Engine:
         batch = self.outbox.seal()
         if batch is not None:
             self._unseen |= batch.touched
+            self._behind = True
         else:
-            if self._unseen and now >= self._look_next:
+            if (self._unseen or self._behind) and now >= self._look_next:
                 self._publisher.publish(self.store.batch, self.core.state.last, self._look())
             return
         self._sealed_at = now
@@ -363,7 +373,7 @@ class Engine:
 
     def _look(self) -> Capture:
         start = time.monotonic()
-        touched, self._unseen = self._unseen, set()
+        touched, self._unseen, self._behind = self._unseen, set(), False
         capture = self._publisher.capture(touched)
         self._look_next = start + max(LOOK_EVERY, (time.monotonic() - start) / LOOK_SHARE)
         return capture
@@ -429,18 +439,25 @@ class Engine:
                 if sealed.load is not None and sealed.base is not None:
                     rows, sealed.bulk = sealed.load.make(sealed.base)
                     sealed.batch.rows.extend(rows)
-                if not self._commit(sealed.batch, sealed.bulk):
+                took = self._commit(sealed.batch, sealed.bulk)
+                if took is None:
                     return
                 if sealed.live is not None:
                     self._publish(sealed)
                 if sealed.batch is self.outbox.in_flight:
                     self._inbox.put(sealed)
+                if sealed.batch.rows:
+                    self.tally.committed(sealed.batch.rows, took, time.monotonic())
         except Exception:
             log.exception("The writer stopped: an error it can't go on from. What was acknowledged is safe.")
             self._trouble = "the writer stopped after an error; see the log"
 
-    def _commit(self, batch: Batch, bulk: Bulk | None) -> bool:
-        """Commit until it holds; False when the engine closes before it does. Commands are refused meanwhile."""
+    def _commit(self, batch: Batch, bulk: Bulk | None) -> float | None:
+        """Commit until it holds; return how many seconds the try that held took, None when the engine closes before.
+
+        Commands are refused meanwhile.
+        """
+        began_at = time.monotonic()
         while batch.rows:
             try:
                 self.store.commit(batch.number, batch.now, batch.rows, bulk)
@@ -452,9 +469,11 @@ class Engine:
                 if self._trouble is None:
                     log.error("Batch %d could not be committed and is retried: %s", batch.number, error)
                 self._trouble = str(error)
+                self.tally.failed_commits += 1
                 if self._closing.wait(RETRY_AFTER):
-                    return False
-        return True
+                    return None
+                began_at = time.monotonic()
+        return time.monotonic() - began_at
 
     def _publish(self, sealed: _Sealed) -> None:
         try:

@@ -35,7 +35,7 @@ class Setting:
     least: float = 0
     most: float = 1e9
     counts: str = AT_START
-    secret: bool = False
+    secret: bool = False  #: never shown, not even in what is said about a wrong one; has 16 characters at least
 
     @property
     def variable(self) -> str:
@@ -72,6 +72,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("slow_widget_times", 3.0, "How many times its usual latency a slow widget takes, at least", 1,
             counts=AT_ONCE),
     Setting("old_hold_s", 86_400, "Seconds after which a hold in force is warned of", 60, counts=AT_ONCE),
+    Setting("metrics_token", "", "Token that opens /metrics to Prometheus (none: closed)", secret=True),
 )  # fmt: skip
 
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
@@ -101,6 +102,10 @@ class Settings:
     def __getitem__(self, name: str) -> Value:
         return self._values[name]
 
+    def shown(self, name: str) -> str:
+        """Write a setting's value so that people may see it."""
+        return _BY_NAME[name].shown(self._values[name])
+
     def int(self, name: str) -> int:
         return int(self._values[name])
 
@@ -120,8 +125,9 @@ def checked(name: str, value: object, source: str) -> Value:
     setting = _BY_NAME.get(name)
     if setting is None:
         raise SettingsError(f"{source}: {NotFound.named('setting', name, _BY_NAME)}")
+    if setting.secret:
+        return _checked_secret(name, value, source)
     kind = type(setting.default)
-    said = "…" if setting.secret else repr(value)
     try:
         if kind is bool:
             if str(value).lower() not in ("true", "false", "1", "0"):
@@ -131,12 +137,26 @@ def checked(name: str, value: object, source: str) -> Value:
             raise ValueError
         number = kind(value)  # type: ignore[call-overload, arg-type]  # anything unfit raises and is told below
     except (TypeError, ValueError, OverflowError):
-        raise SettingsError(f"{source}: {name} = {said} is not {_A[kind]}") from None
+        raise SettingsError(f"{source}: {name} = {value!r} is not {_A[kind]}") from None
     if isinstance(number, int | float) and number < setting.least:
-        raise SettingsError(f"{source}: {name} = {said} is too small; the least is {setting.least:g}")
+        raise SettingsError(f"{source}: {name} = {value} is too small; the least is {setting.least:g}")
     if isinstance(number, int | float) and not number <= setting.most:
-        raise SettingsError(f"{source}: {name} = {said} is too large; the most is {setting.most:g}")
+        raise SettingsError(f"{source}: {name} = {value} is too large; the most is {setting.most:g}")
     return number
+
+
+SHORTEST_SECRET = 16
+
+
+def _checked_secret(name: str, value: object, source: str) -> str:
+    if not isinstance(value, str):
+        raise SettingsError(f"{source}: {name} is not a text")
+    if value and (len(value) < SHORTEST_SECRET or not value.isascii() or not value.isprintable() or " " in value):
+        raise SettingsError(
+            f"{source}: {name} must have at least {SHORTEST_SECRET} letters, digits or signs and no space; "
+            "`openssl rand -hex 32` makes a good one"
+        )
+    return value
 
 
 _A = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}

@@ -9,7 +9,6 @@ Instants in rows are integer microseconds.
 from __future__ import annotations
 
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ import polars as pl
 import polars.selectors as cs
 
 from . import health, history, live
-from .clock import DAY, SECOND
+from .clock import DAY, SECOND, stopwatch
 from .health import Limits, Look, Signal
 from .history import Recent, Schedule
 from .ledger import TaskRow
@@ -82,9 +81,9 @@ class _Shared(Generic[T]):
                 self._kept.popitem(last=False)
         with lock:
             if not made or now >= made[0][0]:
-                began = time.perf_counter()
+                spent = stopwatch()
                 thing = make()
-                worth = int((time.perf_counter() - began) / self._share * SECOND)
+                worth = int(spent() / self._share * SECOND)
                 made[:] = [(now + max(self._every, min(worth, self._longest)), thing)]
             return made[0][1]
 

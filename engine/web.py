@@ -5,11 +5,12 @@ not signed in further than the sign-in page, and adds the headers that every ans
 password by a link and signing out are plain forms of our own, so that a session's cookie is never seen by a script.
 
 `/healthz` computes the age of the engine's tick and of the scheduler's beat itself, so that a dead thread can't say it
-is well.
+is well. `/metrics` needs no session but a token of its own.
 """
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Awaitable, Callable, MutableMapping
 from html import escape
 from typing import Any
@@ -20,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from . import metrics
 from .access import LINK, LONGEST, LONGEST_PASSWORD, SHORTEST_PASSWORD, Access, Throttled
 from .clock import SECOND
 from .console import current
@@ -31,6 +33,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 COOKIE = "drainboard_session"
+METRICS = "/metrics"
 SIGN_IN, SIGN_OUT = "/auth/sign-in", "/auth/sign-out"
 LONGEST_FORM = 16_384
 
@@ -73,6 +76,23 @@ async def healthz(_: Request) -> JSONResponse:
         "trouble": pulse.trouble,
     }
     return JSONResponse(body, 200 if pulse.well else 503)
+
+
+# --- metrics
+
+
+async def tell_metrics(request: Request) -> Response:
+    """Answer Prometheus, if it brings the token that the settings name; without one in the settings, nobody."""
+    console = current()
+    token = str(console.settings["metrics_token"]) if console else ""
+    if not token:
+        how = "set metrics_token in settings.toml, or DRAINBOARD_METRICS_TOKEN, and start the console anew"
+        return JSONResponse({"error": f"/metrics is closed; to open it, {how}"}, 404)
+    brought = _header(request.scope, b"authorization").split(None, 1)
+    if len(brought) != 2 or brought[0].lower() != b"bearer" or not hmac.compare_digest(brought[1], token.encode()):
+        return Response(status_code=401, headers={"www-authenticate": "Bearer", "cache-control": "no-store"})
+    told, content_type = await run_in_threadpool(metrics.tell, console, request.headers.get("accept", ""))
+    return Response(told, headers={"content-type": content_type, "cache-control": "no-store"})
 
 
 # --- signing in and out
@@ -139,6 +159,7 @@ async def sign_out(request: Request) -> Response:
 
 routes = [
     Route("/healthz", healthz),
+    Route(METRICS, tell_metrics),
     Route(SIGN_IN, show_sign_in, methods=["GET"]),
     Route(SIGN_IN, sign_in, methods=["POST"]),
     Route(SIGN_OUT, sign_out, methods=["POST"]),
@@ -275,7 +296,7 @@ def _refusal(scope: Message) -> Response | None:
         return JSONResponse({"error": "not found"}, 404)
     if path.startswith("/auth/") and scope["method"] == "POST" and not _same_origin(scope):
         return JSONResponse({"error": "This form is to be sent from this console only"}, 403)
-    if path.startswith(OPEN) or _may_enter(scope):
+    if path.startswith(OPEN) or path == METRICS or _may_enter(scope):
         return None
     if scope["method"] == "GET" and b"text/html" in _header(scope, b"accept"):
         wanted = quote(path) + ("?" + scope["query_string"].decode("latin-1") if scope["query_string"] else "")

@@ -8,7 +8,8 @@ from pathlib import Path
 import engine
 from engine import rollups
 from engine.lifecycle import mermaid
-from engine.settings import SETTINGS
+from engine.metrics import METRICS, OF_THE_PROCESS, PROGRESS, STATE
+from engine.settings import SETTINGS, Settings
 from engine.store import Store
 
 README = Path(__file__).resolve().parent.parent / "README.md"
@@ -26,7 +27,16 @@ def modules() -> str:
 
 def settings() -> str:
     return "\n".join(["| name | default | what it does |", "|---|---|---|"]
-                     + [f"| `{s.name}` | {str(s.default).lower()} | {s.help} |" for s in SETTINGS])  # fmt: skip
+                     + [f"| `{s.name}` | {Settings().shown(s.name)} | {s.help} |" for s in SETTINGS])  # fmt: skip
+
+
+def metrics() -> str:
+    """List every metric of ours by the name under which it is found, and the first two of the process."""
+    rows = [(STATE[0], "gauge", ("state",), STATE[1]), (PROGRESS[0], "gauge", (), PROGRESS[1])]
+    rows += [(told.name + "_total" * (told.type == "counter"), told.type, told.labels, told.help) for told in METRICS]
+    rows += [(n, "counter" if n.endswith("_total") else "gauge", (), help) for n, help in OF_THE_PROCESS.items()]
+    return "\n".join(["| metric | type | labels | what it tells |", "|---|---|---|---|"]
+                     + [f"| `{n}` | {t} | {', '.join(labels)} | {h} |" for n, t, labels, h in rows])  # fmt: skip
 
 
 def tables() -> str:
@@ -47,7 +57,9 @@ def tables() -> str:
     return "\n".join(lines)
 
 
-SECTIONS = {"life of a task": life, "modules": modules, "settings": settings, "tables": tables}
+SECTIONS = {
+    "life of a task": life, "modules": modules, "settings": settings, "metrics": metrics, "tables": tables,
+}  # fmt: skip
 
 
 def section(text: str, name: str) -> str:

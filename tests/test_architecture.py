@@ -17,6 +17,7 @@ ONLY_IN = {
     "duckdb": (("engine/store.py", "engine/adhoc.py"), "one owner of the file: anything else would drop its lock"),
     "apscheduler": (("engine/runtime.py",), "the core decides when a schedule is due, never APScheduler"),
     "cronsim": (("engine/recurrence.py",), "one place says when a schedule occurs"),
+    "prometheus_client": (("engine/metrics.py",), "one place says what is told, by a registry of its own"),
     "random": (
         ("engine/fleet.py", "engine/simulated.py", "engine/seeding.py"),
         "the core has no randomness of its own",
@@ -27,7 +28,8 @@ ONLY_IN = {
     ),
 }
 PURE = ("errors", "lifecycle", "ledger", "roles", "recurrence", "messages", "fleet", "task", "dispatch", "state",
-        "machine", "core", "outbox", "snapshot", "schema", "columns", "chain", "batch", "health", "usual")  # fmt: skip
+        "machine", "core", "outbox", "snapshot", "schema", "columns", "chain", "batch", "health", "usual",
+        "tally")  # fmt: skip
 IMPURE_MODULES = {"os", "socket", "subprocess", "threading", "time", "random", "duckdb", "apscheduler", "queue"}
 
 

@@ -91,6 +91,16 @@ def test_who_no_longer_waits_for_an_answer_does_not_stop_the_engine(engine: Engi
     assert engine.pulse.trouble is None
 
 
+def test_what_changes_right_after_a_look_is_shown_soon_also_where_no_task_changes(engine: Engine) -> None:
+    for n in range(10):
+        hold = m.PlaceHolds("Acme", [m.HoldTarget("user", f"user-{n}")], "Later")
+        assert engine.do(m.Command(f"hold-{n}", "ann", hold)).result(30).changed
+    deadline = time.monotonic() + 30
+    while engine.snapshot.batch < engine.store.batch or len(engine.snapshot.holds) < 10:
+        assert time.monotonic() < deadline, engine.snapshot.holds
+        time.sleep(0.05)
+
+
 def test_a_chore_is_done_again_and_again_also_by_a_scheduler_that_takes_a_dead_ones_place(engine: Engine) -> None:
     done = threading.Semaphore(0)
     engine.every(0.05, "count", done.release)
