@@ -17,8 +17,9 @@ from starlette.middleware import Middleware
 
 from engine import web
 from engine.access import LINK
-from engine.console import launch
+from engine.console import fleet_file, launch
 from engine.errors import DrainboardError
+from engine.fleet import load_file
 from engine.settings import data_folder, load
 
 logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -33,8 +34,9 @@ def welcome(secret: str) -> None:
 
 try:
     load(data_folder())
+    load_file(fleet_file(data_folder()))
 except DrainboardError as error:
-    sys.exit(str(error))  # a wrong setting is told in one line, before there is a server
+    sys.exit(str(error))  # a wrong setting or fleet is told in words, before there is a server
 
 
 @asynccontextmanager

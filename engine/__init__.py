@@ -49,6 +49,7 @@ Then the world:
     runtime       engine thread, inbox, snapshots, background scheduler: the only wiring
     sight         what one person sees, by his grants: the one door for reads
     drills        simulated incidents that people start on a running fleet
+    tuning        changes of settings by people: checked, audited, then written into settings.toml
     verbs         what the command line can do with a store
     control       the socket through which it asks a running console
     console       first start, engine, orderly stop

@@ -1,17 +1,22 @@
 """The command line: `python -m engine VERB`.
 
-Exit codes: 0 done, 1 refused or a check failed, 2 bad usage. Errors are one clear line. Where a console runs on the
-data folder, a verb asks it through its socket; verbs that need the store to themselves say so.
+Exit codes: 0 done, 1 refused or a check failed, 2 bad usage, 130 ended by Ctrl-C. Errors are one clear line. Where a
+console runs on the data folder, a verb asks it through its socket; verbs that need the store to themselves say so.
 """
 
 from __future__ import annotations
 
+import os
+import signal
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # The imports below take a second or so, and nothing is begun that would have to be ended.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+
 import argparse
 import json
 import logging
-import os
 import pwd
-import signal
 import sys
 import threading
 import time
@@ -28,6 +33,8 @@ from .roles import Role
 from .settings import data_folder, load
 from .store import Store, discard
 
+INTERRUPTED = 130  #: what shells call a command that Ctrl-C ended
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb and return its exit code."""
@@ -37,6 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
         reply: verbs.Reply = options.run(folder, options)
     except DrainboardError as error:
         reply = verbs.Reply(1, str(error))
+    except KeyboardInterrupt:
+        return INTERRUPTED
     except OSError as error:
         reply = verbs.Reply(1, f"{error.strerror or error}: {error.filename or folder}")
     except Exception as error:
@@ -140,6 +149,8 @@ def _carry_out(folder: Path, verb: str, arguments: dict[str, Any]) -> verbs.Repl
     if verb != "import" and not (folder / STORE).exists():
         raise Refused(f"There is no store in {folder}")
     with Store.open(folder / STORE) as store:
+        if verb != "verify":  # which tells it as it tells all else
+            store.refuse_wrong_key()
         rollups.prepare(store)
         context = verbs.Context(folder / STORE, load(folder), store, _actor())
         return verbs.carry_out(context, verb, arguments)
@@ -239,8 +250,13 @@ def _run(folder: Path, _: argparse.Namespace) -> verbs.Reply:
 
 
 def _actor() -> str:
-    return f"cli:{pwd.getpwuid(os.getuid()).pw_name}"
+    try:
+        return f"cli:{pwd.getpwuid(os.getuid()).pw_name}"
+    except KeyError:  # as in a container that runs under any number
+        return f"cli:{os.getuid()}"
 
 
 if __name__ == "__main__":
+    if signal.getsignal(signal.SIGINT) not in (signal.SIG_IGN, signal.default_int_handler):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(main())

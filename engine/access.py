@@ -5,8 +5,10 @@ and refresh, so that signing out, disabling an account or changing its grants wo
 no default account: while none exists, one link makes the platform's first admin. A link works once, and for a while.
 
 Everything that changes is an audit row and a row beside the ledger in one commit (`keep`), and counts here once that is
-durable. Guesses are throttled by account and address together and by address, never by account alone: nobody can lock
-another out. A wrong name takes as long as a wrong password.
+durable. When a session was last used is no change: it is known here at once, and kept every few minutes, for all
+sessions together (`note_use`), so that a restart ends none that is in use. Guesses are throttled by account and address
+together and by address, never by account alone: nobody can lock another out. A wrong name takes as long as a wrong
+password.
 """
 
 from __future__ import annotations
@@ -26,12 +28,13 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from .clock import DAY, HOUR, MINUTE, SECOND
 from .errors import Invalid, NotAllowed, NotFound, Refused
 from .ledger import Account, Detail, OneTimeLink, SignIn
-from .messages import Command, KeepSignIn, KeepUsers, Outcome
+from .messages import Command, KeepSignIn, KeepUsers, NoteUse, Outcome
 from .roles import EVERYTHING, Grant, Grants, Right, Role, checked, may, require
 from .store import Store
 
 IDLE = 30 * MINUTE  #: a session that was not used for so long is over
 LONGEST = 12 * HOUR  #: and one that began so long ago
+NOTED_EVERY = 5 * MINUTE  #: what a crash may forget of a session's use
 LINK_VALID = 2 * DAY
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 10, 1_000
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._@'-]{0,62}[A-Za-z0-9]|[A-Za-z0-9]")
@@ -120,6 +123,8 @@ class Access:
         self._nobody = self._hasher.hash(secrets.token_hex())
         self._throttle = Throttle()
         self._lock = threading.Lock()
+        self._noting = threading.Lock()  # taken before the other; see note_use
+        self._noted_at = now()
         self._accounts: dict[str, Account] = {account.name: account for account in store.rows("account")}
         young = f"ended_at is null and began_at >= make_timestamp({max(now() - LONGEST, 0)})"
         self._sessions: dict[str, SignIn] = {session.token: session for session in store.rows("sign_in", young)}
@@ -151,6 +156,20 @@ class Access:
             raise SignedOut
         return actor
 
+    def note_use(self) -> int:
+        """Keep when sessions were last used, of all that were since the last note; tell how many.
+
+        What was collected here must be on its way before one of these sessions can end, or the note would undo its end.
+        """
+        with self._noting:
+            now = self._now()
+            with self._lock:
+                used = [s for s in self._sessions.values() if s.seen_at > max(s.began_at, self._noted_at)]
+            if used:
+                self._do("console", NoteUse(used), EVERYTHING)
+            self._noted_at = now
+        return len(used)
+
     # --- signing in and out
 
     def sign_in(self, name: str, password: str, address: str) -> str:
@@ -165,7 +184,7 @@ class Access:
 
     def sign_out(self, token: str | None) -> None:
         """End a session; no harm if it is over."""
-        with self._lock:
+        with self._noting, self._lock:
             session = self._sessions.pop(_hash(token or ""), None)
         if session is not None:
             ended = session._replace(ended_at=self._now())
@@ -186,7 +205,7 @@ class Access:
         link = self.link(secret)
         hashed = self._hasher.hash(password)
         now = self._now()
-        with self._lock:
+        with self._noting, self._lock:
             if self._links.pop(link.token, None) is None:
                 raise NotFound("This link was used already; ask for a new one")
             account = self._accounts[link.account]._replace(password=hashed, changed_at=now)
@@ -251,7 +270,7 @@ class Access:
             after={"disabled": disabled},
         )
         if disabled:
-            with self._lock:
+            with self._noting, self._lock:
                 self._end_sessions(name, now)
 
     def users(self, by: Actor) -> list[Account]:
@@ -305,7 +324,7 @@ class Access:
         except (VerificationError, InvalidHashError):
             return False
 
-    def _do(self, actor: str, action: KeepUsers | KeepSignIn, grants: Grants) -> None:
+    def _do(self, actor: str, action: KeepUsers | KeepSignIn | NoteUse, grants: Grants) -> None:
         outcome = self._keep(Command(f"access-{uuid4()}", actor, action, grants))
         if outcome.refused is not None:
             raise NotAllowed(outcome.refused)

@@ -180,9 +180,10 @@ def broken_link(query: Query, key: bytes, head: Head, from_batch: int, rows_at_o
     return None
 
 
-def stored_batches(query: Query) -> list[Stored]:
-    """Read all batches in their order."""
-    found = query("select batch, epoch_us(committed_at), row_counts::varchar, link from batch order by batch")
+def stored_batches(query: Query, newest: int | None = None) -> list[Stored]:
+    """Read all batches in their order, or the newest few."""
+    batches = "batch" if newest is None else f"(from batch order by batch desc limit {newest})"
+    found = query(f"select batch, epoch_us(committed_at), row_counts::varchar, link from {batches} order by batch")
     return list(map(Stored._make, zip(*(column.to_pylist() for column in found.columns), strict=True)))
 
 
@@ -205,6 +206,20 @@ def links(query: Query, key: bytes, batches: Sequence[Stored], before: str) -> l
         found.append(link(key, before, batch.number, batch.now, parts))
         before = batch.link
     return found
+
+
+TRIED = 3  #: batches by which a key is told from a wrong one: one that was tampered with is `verify`'s to find
+SHORT = 4 * BLOCK  #: rows of a batch that is checked in a moment
+
+
+def key_fits(query: Query, key: bytes) -> bool:
+    """Tell whether one of the newest short batches was chained with this key; yes, too, where there is none."""
+    newest = stored_batches(query, newest=10 * TRIED)
+    pairs = list(pairwise([Stored(0, 0, "", NO_LINK), *newest] if newest and newest[0].number == 1 else newest))
+    tried = [(before, batch) for before, batch in pairs if _rows_in(batch.counts) <= SHORT][-TRIED:]
+    return not tried or any(
+        links(query, key, [batch], before.link) == [batch.link] for before, batch in reversed(tried)
+    )
 
 
 PAGE = 8 * BLOCK  #: rows that are read at a time of a batch too long to be read at once
@@ -291,6 +306,8 @@ def read_key(folder: Path, *, make: bool) -> bytes:
     path = folder / KEY
     try:
         return bytes.fromhex(path.read_text())
+    except ValueError:
+        raise StoreDamaged(f"{path} holds no key. Put the right one back from where you keep it.") from None
     except FileNotFoundError:
         if not make:
             raise StoreDamaged(
@@ -300,6 +317,16 @@ def read_key(folder: Path, *, make: bool) -> bytes:
     key = secrets.token_bytes(32)
     write_key(folder, key)
     return key
+
+
+def refuse_wrong_key(query: Query, key: bytes, folder: Path) -> None:
+    """Refuse a key that the batches were not chained with: all that is added would break the chain for good."""
+    if not key_fits(query, key):
+        raise StoreDamaged(
+            f"{folder / KEY} is not the key of this store: its newest batches were chained with another. Put the right "
+            "one back from where you keep it, or `restore` a backup, which brings its own. Nothing was changed. "
+            "If you are sure of the key, the batches were tampered with: `verify` tells more."
+        )
 
 
 def write_key(folder: Path, key: bytes) -> None:

@@ -13,11 +13,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from . import verbs
-from .access import Access
+from .access import NOTED_EVERY, Access
+from .clock import SECOND
 from .control import Control, Reply, Request
 from .drills import Drills
 from .errors import Busy, DrainboardError
@@ -28,6 +30,7 @@ from .settings import Settings, load
 from .sight import Watch
 from .simulated import Simulated
 from .store import discard
+from .tuning import Tuning
 
 log = logging.getLogger("drainboard")
 
@@ -46,7 +49,7 @@ class Stage:
 
 
 class Console:
-    """Start with `start`, read `stage`, `engine`, `watch`, `access` and `drills`, end with `close`.
+    """Start with `start`, read `stage`, `engine`, `watch`, `access`, `drills` and `tuning`, end with `close`.
 
     While nobody can sign in yet, `welcome` gets the secret of the link that makes the first admin.
     """
@@ -59,6 +62,7 @@ class Console:
         self.watch: Watch | None = None
         self.access: Access | None = None
         self.drills: Drills | None = None
+        self.tuning: Tuning | None = None
         self.stage = Stage("starting")
         self._seed, self._welcome = seed, welcome
         self._child: subprocess.Popen[str] | None = None
@@ -89,6 +93,9 @@ class Console:
             self._opener.join(4)
         if self._control is not None:
             self._control.close()
+        noting = threading.Thread(target=self._note_use, daemon=True)  # a commit that hangs must not hold up the stop
+        noting.start()
+        noting.join(1)
         if self.engine is not None:
             self.engine.close()
         self.stage = Stage("stopped")
@@ -106,7 +113,9 @@ class Console:
             if not engine.snapshot.zones:
                 self._found(engine)
             self.drills = Drills(engine, world, self.fleet)
+            self.tuning = Tuning(engine, self.folder)
             self.access = Access(engine.store, lambda c: engine.do(c).result(KEPT_WITHIN), lambda: engine.now)
+            engine.every(NOTED_EVERY / SECOND, "note use of sessions", self._note_use)
             self.watch = Watch(engine)
             self._control = Control(self.folder, self._answer)
             self.engine = engine
@@ -121,6 +130,12 @@ class Console:
         except Exception as error:
             log.exception("The console could not start")
             self.stage = Stage("failed", 0.0, f"The console could not start: {error}")
+
+    def _note_use(self) -> None:
+        """Keep when sessions were last used; what can't be kept now will be with the next note."""
+        if self.access is not None:
+            with suppress(DrainboardError, TimeoutError):
+                self.access.note_use()
 
     def _found(self, engine: Engine) -> None:
         """Bring the fleet into an empty store."""

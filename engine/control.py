@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from .errors import DrainboardError
+from .errors import DrainboardError, NotAllowed
 
 log = logging.getLogger("drainboard")
 
@@ -83,8 +83,14 @@ def ask(folder: Path, request: Request, timeout: float | None = None) -> Reply |
             _at(folder, peer.connect)
         except (FileNotFoundError, ConnectionRefusedError):
             return None
-        peer.sendall(json.dumps(request).encode() + b"\n")
-        line = _read_line(peer)
+        except PermissionError:
+            raise NotAllowed(
+                f"The console on {folder} is another user's, and answers only him; run this command as that user"
+            ) from None
+        line = b""
+        with suppress(BrokenPipeError, ConnectionResetError):  # it hung up, told below
+            peer.sendall(json.dumps(request).encode() + b"\n")
+            line = _read_line(peer)
     if not line:
         raise DrainboardError("The running console did not answer; is it another user's, or stopping?")
     reply: Reply = json.loads(line)

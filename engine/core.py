@@ -604,6 +604,11 @@ class Core(Machine):
         self._audit(action.verb, "drill", action.drill, action.business, action.site, after=action.given)
         return m.Outcome(changed=[action.drill])
 
+    def _note_setting(self, action: m.NoteSetting) -> m.Outcome:
+        self._require(Right.SETTINGS, None, None)
+        self._audit("set", "setting", action.setting, None, before=action.before, after=action.after)
+        return m.Outcome(changed=[action.setting])
+
     def _keep_users(self, action: m.KeepUsers) -> m.Outcome:
         self._require(Right.USERS, action.business, None)
         rows = self._step.rows
@@ -627,6 +632,11 @@ class Core(Machine):
         rows.one_time_link += action.links
         self._audit(action.verb, "user", self._actor, None)
         return m.Outcome(changed=[self._actor])
+
+    def _note_use(self, action: m.NoteUse) -> m.Outcome:
+        self._require(Right.USERS, None, None)
+        self._step.rows.sign_in += action.sign_ins
+        return m.Outcome(changed=[sign_in.account for sign_in in action.sign_ins])
 
     def _business(self, name: str) -> Business:
         business = self.state.businesses.get(name)
@@ -658,8 +668,10 @@ _COMMANDS: dict[type, str] = {
     m.AddService: "_add_service",
     m.SetService: "_set_service",
     m.NoteDrill: "_note_drill",
+    m.NoteSetting: "_note_setting",
     m.KeepUsers: "_keep_users",
     m.KeepSignIn: "_keep_sign_in",
+    m.NoteUse: "_note_use",
 }
 
 

@@ -2,11 +2,12 @@
 
 `DRILLS` says what there is and what each needs, so that the command line and pages offer the same. Starting or ending
 one is an audit row first, and happens when that row is durable. A drill that lasts ends after the seconds it was given,
-when somebody ends it, or with the console.
+when somebody ends it, or with the console; meanwhile the same one can't be started again.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,8 +18,9 @@ from .clock import DAY, SECOND
 from .dispatch import SERVES
 from .errors import Invalid, NotFound, Refused
 from .fleet import Fleet
-from .lifecycle import COLLECTING_KINDS, Kind
+from .lifecycle import COLLECTING_KINDS, Kind, task_label
 from .messages import Action, Command, NoteDrill, Outcome
+from .roles import Grants, Right, require
 from .runtime import Engine
 from .simulated import Simulated
 
@@ -62,10 +64,11 @@ class Ongoing:
     drill: str
     values: Values
     until: int | None
+    stage: str = ""  #: how far it is, where that is worth a word
 
     def __str__(self) -> str:
         which = ", ".join(f"{name} {value}" for name, value in self.values.items())
-        return f"{self.drill}: {which}{_until(self.until)}"
+        return f"{self.drill}: {which}{_until(self.until)}{f' ({self.stage})' if self.stage else ''}"
 
 
 _BUSINESS = Parameter("business", "whose fleet", required=True)
@@ -81,10 +84,11 @@ HOST_LOST, HUNG_TARGET, SURGE, SLOW_PROCESSORS = "host-lost", "hung-target", "su
 
 DRILLS = (
     Drill(HOST_LOST, "a host falls silent; what runs there is rescued", (_BUSINESS, _SERVICE, _FOR), lasts=True),
-    Drill(HUNG_TARGET, "the next task that collects at a site hangs until somebody stops it", (_BUSINESS, _SITE)),
+    Drill(HUNG_TARGET, "the next task that collects at a site hangs until somebody stops it", (_BUSINESS, _SITE),
+          lasts=True),
     Drill(SURGE, "somebody at a site submits many tasks at once", (_BUSINESS, _SITE, _KIND, _TASKS)),
     Drill(SLOW_PROCESSORS, "a business's processors get slow", (_BUSINESS, _TIMES, _FOR), lasts=True),
-)
+)  # fmt: skip
 
 
 class Drills:
@@ -92,9 +96,11 @@ class Drills:
 
     def __init__(self, engine: Engine, world: Simulated, fleet: Fleet) -> None:
         self._engine, self._world, self._fleet = engine, world, fleet
+        self._lock = threading.Lock()  # between looking whether a drill goes on and starting it nobody else starts it
 
-    def start(self, name: str, given: Mapping[str, object], actor: str) -> str:
+    def start(self, name: str, given: Mapping[str, object], actor: str, grants: Grants) -> str:
         """Start a drill for a person, once it stands in the audit trail."""
+        require(grants, Right.DRILL, None, None)  # first, so that nobody learns here what others have
         drill = named(name)
         values = _checked(drill, drill.parameters, given)
         self._find(values)
@@ -103,24 +109,28 @@ class Drills:
             SLOW_PROCESSORS: self._slow_processors,
         }[name]  # fmt: skip
         request = f"drill-{uuid4()}"
-        self._note("start", drill, values, actor, request)
-        return begin(values, request)
+        with self._lock:
+            if drill.lasts and (going := self._going(drill, values)):
+                raise Refused(f"This drill goes on already: {going}. It was left as it is; end it to start it anew")
+            self._note("start", drill, values, actor, grants, request)
+            return begin(values, request)
 
-    def end(self, name: str, given: Mapping[str, object], actor: str) -> str:
+    def end(self, name: str, given: Mapping[str, object], actor: str, grants: Grants) -> str:
         """End a drill that lasts, for a person."""
+        require(grants, Right.DRILL, None, None)
         drill = named(name)
         if not drill.lasts:
             raise Refused(f"The drill {name} does not last; there is nothing to end")
         values = _checked(drill, drill.identity, given)
         self._find(values)
-        if not any(one.drill == name and one.values == values for one in self.ongoing()):
-            raise Refused(f"No such drill goes on: {Ongoing(name, values, None)}")
-        self._note("end", drill, values, actor, f"drill-{uuid4()}")
-        if name == HOST_LOST:
-            self._world.return_host(values["business"], values["service"])
-            return f"{values['service']} answers again."
-        self._world.slow_processors(values["business"], 1.0)
-        return f"The processors of {values['business']} are as fast as ever, for what they start from now on."
+        cease = {
+            HOST_LOST: self._return_host, HUNG_TARGET: self._release_target, SLOW_PROCESSORS: self._quicken_processors,
+        }[name]  # fmt: skip
+        with self._lock:
+            if self._going(drill, values) is None:
+                raise Refused(f"No such drill goes on: {Ongoing(name, values, None)}")
+            self._note("end", drill, values, actor, grants, f"drill-{uuid4()}")
+            return cease(values)
 
     def ongoing(self) -> list[Ongoing]:
         """List the drills that last and have not ended."""
@@ -132,7 +142,30 @@ class Drills:
             Ongoing(SLOW_PROCESSORS, {"business": business}, until)
             for business, until in self._world.slow_businesses().items()
         ]
-        return lost + slow
+        hung = [
+            Ongoing(HUNG_TARGET, {"business": business, "site": site}, None, self._victim(task))
+            for (business, site), task in self._world.hung_targets().items()
+        ]
+        return lost + hung + slow
+
+    def choices(self, name: str, values: Values) -> list[str]:
+        """List what a parameter may be where the fleet says so: `values` holds the business that was chosen before."""
+        if name == "business":
+            return [business.name for business in self._fleet.businesses]
+        business = self._fleet.business(values["business"])
+        if name == "site":
+            return [site.name for site in business.sites]
+        return sorted(look.name for look in self._engine.snapshot.services if look.business == business.name)
+
+    def _going(self, drill: Drill, values: Values) -> Ongoing | None:
+        which = {parameter.name: values[parameter.name] for parameter in drill.identity}
+        return next((one for one in self.ongoing() if one.drill == drill.name and one.values == which), None)
+
+    def _victim(self, task: int | None) -> str:
+        if task is None:
+            return "waits for the next task that collects"
+        live = self._engine.snapshot.live(task)
+        return f"{task_label(live[0].kind, live[0].number)} hangs" if live is not None else "a task hangs"
 
     # --- what each does; returns what to expect
 
@@ -144,7 +177,7 @@ class Drills:
 
     def _hang_target(self, values: Values, _: str) -> str:
         self._world.hang_target(values["business"], values["site"])
-        return f"The next task that collects at {values['site']} will hang. Stop that task to end it."
+        return f"The next task that collects at {values['site']} will hang. Stop that task, or end the drill."
 
     def _surge(self, values: Values, request: str) -> str:
         submission = self._world.surge(values["business"], values["site"], Kind(values["kind"]), values["tasks"])
@@ -157,6 +190,18 @@ class Drills:
         self._world.slow_processors(values["business"], values["times"], until)
         whose = f"The processors of {values['business']}"
         return f"{whose} take {values['times']:g} times as long{_until(until)}, for what they start from now on."
+
+    def _return_host(self, values: Values) -> str:
+        self._world.return_host(values["business"], values["service"])
+        return f"{values['service']} answers again."
+
+    def _release_target(self, values: Values) -> str:
+        self._world.release_target(values["business"], values["site"])
+        return f"Targets at {values['site']} answer again; what hung there goes on."
+
+    def _quicken_processors(self, values: Values) -> str:
+        self._world.slow_processors(values["business"], 1.0)
+        return f"The processors of {values['business']} are as fast as ever, for what they start from now on."
 
     def _until(self, values: Values) -> int | None:
         return self._engine.now + int(values["for"] * SECOND) if "for" in values else None
@@ -177,9 +222,9 @@ class Drills:
             if roles.isdisjoint(SERVES[values["kind"]]):
                 raise Invalid(f"{values['site']} has no service that runs tasks of type {values['kind']}")
 
-    def _note(self, verb: str, drill: Drill, values: Values, actor: str, request: str) -> None:
+    def _note(self, verb: str, drill: Drill, values: Values, actor: str, grants: Grants, request: str) -> None:
         action: Action = NoteDrill(verb, drill.name, values["business"], values.get("site"), values)
-        self._do(Command(request, actor, action))
+        self._do(Command(request, actor, action, grants))
 
     def _do(self, command: Command) -> Outcome:
         outcome = self._engine.do(command).result(ANSWERS_WITHIN)

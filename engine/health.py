@@ -73,7 +73,7 @@ class Look:
     holds: pl.DataFrame  #: hold_id, business, site, target_kind, target, reason, actor, from_at, until_at, in_force
     #: business, site, stage, kind, requested_service, cause, held, n, oldest_at
     waiting: pl.DataFrame
-    #: business, site, minute_at, by (schedule or user), name, schedule_ids, n: the minute most of the queued came in
+    #: business, site, minute_at, by (schedule or user), name, schedule_ids, n, of (all): the minute that most came in
     stacked: pl.DataFrame
     #: business, site, at, queued, oldest_s: at each minute of the last day, now, and since when there has been enough
     #: for a pile-up; without a site: for processing
@@ -351,7 +351,7 @@ def _backlog_evidence(
     if together and not evidence:
         evidence.append(together)
     if growth.queued:
-        evidence.append(f"In the last 15 min {flow[0]} came and {flow[1]} left.")
+        evidence.append(f"In the last 15 min {came_and_left(*flow)}.")
     if growth.oldest_s is not None:
         earlier = "nobody waited" if growth.before_s is None else f"the oldest had waited {tell.span(growth.before_s)}"
         now, ago = tell.span(growth.oldest_s), tell.span(growth.over_s)
@@ -413,10 +413,17 @@ def _flow(look: Look, business: str, site: str | None) -> tuple[int, int]:
     return sum(row[came] for row in rows), sum(row[left] for row in rows)
 
 
+def came_and_left(arrived: int, departed: int) -> str:
+    """Say who came and, on balance, left; after a rescue more may have been put back than left."""
+    if departed < 0:
+        return f"{arrived:,} came, and {-departed:,} more were put back than left"
+    return f"{arrived:,} came and {departed:,} left"
+
+
 def _stacked(look: Look, business: str, site: str | None) -> Facts | None:
     """Tell which minute brought most of what is queued at a site, if it brought more than one."""
     rows = [row for row in _rows(look.stacked) if (row["business"], row["site"]) == (business, site)]
-    n = sum(row["n"] for row in rows)
+    n = rows[0]["of"] if rows else 0
     if n < 2:
         return None
     return {

@@ -11,8 +11,9 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any
 
 import polars as pl
@@ -24,7 +25,7 @@ from .ledger import NUMBER_BITS, business_of
 from .lifecycle import REASON_WORDS, RUNNING, SYSTEM_KINDS, TERMINAL, Kind, Status
 from .messages import ScheduleSpec
 from .rollups import QUARTER
-from .snapshot import Snapshot
+from .snapshot import HoldLook, ServiceLook, Snapshot
 from .state import spec_from_detail
 from .store import Store
 from .task import COLLECT, PROCESS
@@ -38,6 +39,10 @@ LOOK_BACK = DAY  #: how far back a look follows each queue, minute by minute
 ENOUGH = Limits().pile_up_tasks
 MOST_POINTS = 500  #: a series without a bucket of its own has at most so many
 BUCKETS = (MINUTE, 5 * MINUTE, QUARTER, HOUR, 6 * HOUR, DAY)
+
+MOST_STACKED = 100  #: schedules and users who are named of a minute
+_SERVICE_FIELDS = attrgetter(*(field.name for field in fields(ServiceLook)))
+_HOLD_FIELDS = attrgetter(*(field.name for field in fields(HoldLook)))
 
 _SCOPE = """($business::varchar is null or business = $business::varchar)
     and ($site::varchar is null or site = $site::varchar)"""
@@ -156,15 +161,17 @@ def flow(
     """Count who came and went in (start_at, end_at], by business and site.
 
     Columns: business, site, arrived, departed (the queue for collecting, or for running a system task),
-    process_arrived, process_departed (the queue for processing), finished. Who is put back does not arrive anew.
+    process_arrived, process_departed (the queue for processing), finished. Who is put back by a rescue or a suspension
+    does not arrive anew; it takes back a departure, so that arrived less departed is how the depth has changed. Where
+    more were put back than left, departed is below zero.
     """
     return store.read(
         f"""
         select business, site,
                count(*) filter (dq > 0 and event in ('submit', 'due', 'restore')) as arrived,
-               count(*) filter (dq < 0) as departed,
+               arrived - sum(dq)::bigint as departed,
                count(*) filter (dp > 0 and event = 'hand_over') as process_arrived,
-               count(*) filter (dp < 0) as process_departed,
+               process_arrived - sum(dp)::bigint as process_departed,
                count(*) filter (to_status in ({_listed(TERMINAL)}) and from_status <> to_status) as finished
         from task_event
         where occurred_at > make_timestamp($start_at) and occurred_at <= make_timestamp($end_at) and {_SCOPE}
@@ -177,10 +184,36 @@ def flow(
 # --- what is usual
 
 
-def _usual_from(store: Store, until_at: int, enough: int = USUAL_TASKS) -> int:
+Ask = Callable[[str, Mapping[str, Any]], pl.DataFrame]
+"""How to have a query answered: `Store.read` anew, `Slowly.read` as it was some minutes ago."""
+
+
+class Slowly:
+    """Answers about what is usual, kept for some minutes: it takes long to find out and changes slowly."""
+
+    def __init__(self, store: Store, every_s: int = 600, most: int = 256) -> None:
+        self._store, self._every, self._most = store, every_s * SECOND, most
+        self._lock = threading.Lock()  # one at a time: who asks for the same meanwhile finds it answered
+        self._kept: OrderedDict[tuple[object, ...], pl.DataFrame] = OrderedDict()
+
+    def until(self, now: int) -> int:
+        """Tell up to when answers know of what happened: by this, what is asked is the same for a while."""
+        return now - now % self._every
+
+    def read(self, sql: str, params: Mapping[str, Any]) -> pl.DataFrame:
+        """Answer a query, as `Store.read`; the same query with the same parameters is answered once."""
+        key = (sql, repr(sorted(params.items())))
+        with self._lock:
+            if key not in self._kept:
+                self._kept[key] = self._store.read(sql, dict(params))
+            answer: pl.DataFrame = _kept(self._kept, key, self._most)
+            return answer
+
+
+def _usual_from(ask: Ask, until_at: int, enough: int = USUAL_TASKS) -> int:
     """Tell from when on to look for what is usual before an instant; a busy store needs fewer days."""
     start_at = until_at - USUAL_DAYS * DAY
-    enough = store.read(
+    enough = ask(
         """
         select epoch_us(max(bucket)) as at_us from (
             select bucket, sum(finished) over (order by bucket desc) as n from queue_quarter
@@ -192,13 +225,14 @@ def _usual_from(store: Store, until_at: int, enough: int = USUAL_TASKS) -> int:
     return start_at if enough is None else int(enough)
 
 
-def usual_durations(store: Store, until_at: int, wanted: pl.DataFrame) -> pl.DataFrame:
+def usual_durations(store: Store, until_at: int, wanted: pl.DataFrame, ask: Ask | None = None) -> pl.DataFrame:
     """Find how long such tasks usually run, by the last 14 days or million tasks; `wanted` has business, kind, target.
 
     Columns: business, kind, site, target (both empty: the kind in its business), runs, run_s, process_s: the p95, by
     nearest rank, of collecting and of processing. Only finished work of this fleet counts, no imported log.
     """
-    return store.read(
+    ask = ask or store.read
+    return ask(
         f"""
         with done as not materialized (  -- each part reads but what it needs
             select business, site, kind, target, run_s, process_s from task_finished
@@ -214,47 +248,52 @@ def usual_durations(store: Store, until_at: int, wanted: pl.DataFrame) -> pl.Dat
         from done where list_contains($targets::varchar[], target) group by business, kind, site, target
         """,
         {
-            "start_at": _usual_from(store, until_at),
+            "start_at": _usual_from(ask, until_at),
             "until_at": until_at,
-            "kinds": wanted["kind"].unique().to_list(),
-            "businesses": wanted["business"].unique().to_list(),
-            "targets": wanted["target"].drop_nulls().unique().to_list(),
+            "kinds": wanted["kind"].unique().sort().to_list(),
+            "businesses": wanted["business"].unique().sort().to_list(),
+            "targets": wanted["target"].drop_nulls().unique().sort().to_list(),
         },
     )
 
 
-def widget_latencies(store: Store, now: int, *, business: str | None = None, site: str | None = None) -> pl.DataFrame:
+def widget_latencies(
+    store: Store, now: int, *, business: str | None = None, site: str | None = None, slowly: Slowly | None = None
+) -> pl.DataFrame:
     """Compare each widget's refreshes of the last 15 minutes with those of the 14 days before.
 
     Columns: business, site, widget, recent (how many), latency_s (their median), before (how many), usual_s (their
     median). Latency runs from the first request that a refresh answered to its result; for recent ones the time under a
     hold is left out.
     """
-    return store.read(
+    ask, until_at = (slowly.read, slowly.until(now)) if slowly else (store.read, now)
+    place = {"business": business, "site": site}
+    before = ask(
         f"""
-        select business, site, widget,
-               count(*) filter (is_recent) as recent,
-               (quantile_disc(latency_s, 0.5) filter (is_recent))::double as latency_s,
-               count(*) filter (not is_recent) as before,
-               (quantile_disc(latency_s, 0.5) filter (not is_recent))::double as usual_s
-        from (
-            select business, site, widget, false as is_recent, latency_s from widget_refresh
-            where occurred_at >= make_timestamp($start_at) and occurred_at <= make_timestamp($recent_at) and {_SCOPE}
-            union all
-            select business, site, widget, true, latency_s - coalesce(held_s, 0)
-            from widget_refresh
-            left join (select task_id, wait_hold_s + process_wait_hold_s as held_s from task_finished
-                       where finished_at > make_timestamp($recent_at)) using (task_id)
-            where occurred_at > make_timestamp($recent_at) and occurred_at <= make_timestamp($now) and {_SCOPE})
-        group by business, site, widget order by business, site, widget
+        select business, site, widget, count(*) as before, quantile_disc(latency_s, 0.5)::double as usual_s
+        from widget_refresh
+        where occurred_at >= make_timestamp($start_at) and occurred_at <= make_timestamp($recent_at) and {_SCOPE}
+        group by business, site, widget
         """,
-        {
-            "now": now,
-            "recent_at": now - RECENT_S * SECOND,
-            "start_at": _usual_from(store, now),
-            "business": business,
-            "site": site,
-        },
+        {"start_at": _usual_from(ask, until_at), "recent_at": until_at - RECENT_S * SECOND, **place},
+    )
+    recent = store.read(
+        f"""
+        select business, site, widget, count(*) as recent,
+               quantile_disc(latency_s - coalesce(held_s, 0), 0.5)::double as latency_s
+        from widget_refresh
+        left join (select task_id, wait_hold_s + process_wait_hold_s as held_s from task_finished
+                   where finished_at > make_timestamp($recent_at)) using (task_id)
+        where occurred_at > make_timestamp($recent_at) and occurred_at <= make_timestamp($now) and {_SCOPE}
+        group by business, site, widget
+        """,
+        {"now": now, "recent_at": now - RECENT_S * SECOND, **place},
+    )
+    return (
+        recent.join(before, on=["business", "site", "widget"], how="full", coalesce=True, nulls_equal=True)
+        .with_columns(pl.col("recent", "before").fill_null(0))
+        .select("business", "site", "widget", "recent", "latency_s", "before", "usual_s")
+        .sort("business", "site", "widget")
     )
 
 
@@ -297,7 +336,9 @@ def _up_since(store: Store) -> int | None:
     return up_at
 
 
-def paces(store: Store, now: int, running: pl.DataFrame, *, business: str | None = None) -> pl.DataFrame:
+def paces(
+    store: Store, now: int, running: pl.DataFrame, *, business: str | None = None, slowly: Slowly | None = None
+) -> pl.DataFrame:
     """Compare what each processor does now with what the same work usually takes in its business.
 
     Columns: business, processor, tasks (the last five at most, of the last 15 minutes), times (the median of how many
@@ -307,17 +348,17 @@ def paces(store: Store, now: int, running: pl.DataFrame, *, business: str | None
     work = f"business, kind, if(kind = '{Kind.QUERY}', target, null) as work"
     what = pl.when(pl.col("kind") == Kind.QUERY).then("target")
     done = f"from task_finished where status = '{Status.PROCESSED}' and {_OWN} and process_s is not null"
-    params = {"until_at": now, "business": business}
+    ask, until_at = (slowly.read, slowly.until(now)) if slowly else (store.read, now)
     scope = "and finished_at <= make_timestamp($until_at) and ($business::varchar is null or business = $business)"
     recent = store.read(
         f"""select business, processor, kind, target, process_s::double as took_s, epoch_us(finished_at) as at {done}
             and finished_at > make_timestamp($recent_at) {scope}""",
-        {"recent_at": now - RECENT_S * SECOND, **params},
+        {"recent_at": now - RECENT_S * SECOND, "until_at": now, "business": business},
     )
-    usual = store.read(
+    usual = ask(
         f"""select {work}, quantile_disc(process_s, 0.5)::double as usual_s {done}
             and finished_at > make_timestamp($start_at) {scope} group by all having count(*) >= {LATEST}""",
-        {"start_at": _usual_from(store, now, PACE_TASKS), **params},
+        {"start_at": _usual_from(ask, until_at, PACE_TASKS), "until_at": until_at, "business": business},
     )
     at_work = running.filter(pl.col("stage") == PROCESS).select(
         "business", "kind", "target", processor="host", took_s=(now - pl.col("since_at").dt.epoch("us")) / SECOND
@@ -729,7 +770,7 @@ def services(
     """
     if snapshot is not None:
         looks = [
-            astuple(look)
+            _SERVICE_FIELDS(look)
             for look in snapshot.services
             if business in (None, look.business) and (look.site is None or site in (None, look.site))
         ]
@@ -777,7 +818,7 @@ def holds(
     in_force.
     """
     if snapshot is not None:
-        found = pl.DataFrame([astuple(look) for look in snapshot.holds], schema=_HOLD_SCHEMA, orient="row")
+        found = pl.DataFrame([_HOLD_FIELDS(look) for look in snapshot.holds], schema=_HOLD_SCHEMA, orient="row")
     else:
         found = store.read(
             """
@@ -896,11 +937,15 @@ def look(
     business: str | None = None,
     site: str | None = None,
     enough: int = ENOUGH,
+    long_s: int = 0,
+    slowly: Slowly | None = None,
 ) -> Look:
     """Gather what the health checks go by, for everything, a business, or a site with its business's processing.
 
     `now` is the engine's clock: an idle engine's snapshot is as old as its last event. Without one, the snapshot's or
     the last commit's. Since when a queue has been `enough` for a pile-up is told exactly, the rest of it by the minute.
+    How long a task usually runs is found out for those that have run for `long_s`, and for each site's longest. Through
+    `slowly`, what is usual is that of some minutes ago.
     """
     if now is None:
         now = snapshot.now if snapshot is not None else last_instant(store) or 0
@@ -919,11 +964,11 @@ def look(
         _stacked(tasks.filter(_here(site))),
         _depths(store, now, known.filter(~pl.col("archive")), tasks, enough),
         flow(store, now - RECENT_S * SECOND, now, business=business),
-        _with_usual(store, now, running.filter(_here(site))),
+        _with_usual(store, now, running.filter(_here(site)), long_s, slowly),
         _processing(running),
-        paces(store, now, running, business=business),
+        paces(store, now, running, business=business, slowly=slowly),
         _with_pending(
-            widget_latencies(store, now, business=business, site=site),
+            widget_latencies(store, now, business=business, site=site, slowly=slowly),
             tasks.filter(_here(site)), now, _up_since(store),
         ),
         latest_refreshes(store, now, business=business, site=site),
@@ -955,25 +1000,26 @@ def _stacked(tasks: pl.DataFrame) -> pl.DataFrame:
     """Find the minute in which most of those came that are queued now, and who came in it."""
     place = ["business", "site"]
     scheduled = pl.col("schedule_id").is_not_null()
-    who = (
-        tasks.filter(pl.col("waits_for") == COLLECT, pl.col("held_by").is_null())
+    ready = tasks.filter(pl.col("waits_for") == COLLECT, pl.col("held_by").is_null()).with_columns(
+        minute_at=pl.col("queued_at").dt.truncate("1m")
+    )
+    fullest = (
+        ready.group_by(*place, "minute_at")
+        .agg(of=pl.len().cast(pl.Int64))
+        .sort("of", "minute_at", descending=[True, False])
+        .unique(place, keep="first", maintain_order=True)
+    )
+    return (
+        ready.join(fullest, on=[*place, "minute_at"])
         .group_by(
-            *place,
-            minute_at=pl.col("queued_at").dt.truncate("1m"),
+            *place, "minute_at", "of",
             by=pl.when(scheduled).then(pl.lit("schedule")).otherwise(pl.lit("user")),
             name=pl.when(scheduled).then("name").otherwise("owner"),
         )
         .agg(schedule_ids=pl.col("schedule_id").drop_nulls().unique().sort(), n=pl.len().cast(pl.Int64))
-    )
-    fullest = (
-        who.group_by(*place, "minute_at")
-        .agg(pl.col("n").sum())
-        .sort("n", "minute_at", descending=[True, False])
-        .unique(place, keep="first", maintain_order=True)
-    )
-    return who.join(fullest, on=[*place, "minute_at"], how="semi").sort(
-        *place, "n", "name", descending=[False, False, True, False]
-    )
+        .sort(*place, "n", "name", descending=[False, False, True, False])
+        .filter(pl.int_range(pl.len()).over(place) < MOST_STACKED)
+    )  # fmt: skip
 
 
 def _processing(running: pl.DataFrame) -> pl.DataFrame:
@@ -1059,9 +1105,14 @@ def _put_in_crossing(
         queued.insert(first, crossed[1])
 
 
-def _with_usual(store: Store, now: int, running: pl.DataFrame) -> pl.DataFrame:
-    """Put beside each running task how long its stage usually takes: its own target's p95, else its kind's."""
-    usual = usual_durations(store, now, running)
+def _with_usual(
+    store: Store, now: int, running: pl.DataFrame, long_s: int = 0, slowly: Slowly | None = None
+) -> pl.DataFrame:
+    """Put beside running tasks how long their stage usually takes: their own target's p95, else their kind's."""
+    since = pl.col("since_at").dt.epoch("us")
+    long = (since <= now - long_s * SECOND) | (since == since.min().over("business", "site"))
+    ask, until_at = (slowly.read, slowly.until(now)) if slowly else (store.read, now)
+    usual = usual_durations(store, until_at, running.filter(long), ask)
     joined = running
     for of, keys in (("target", ["business", "kind", "site", "target"]), ("kind", ["business", "kind"])):
         p95 = usual.filter(pl.col("site").is_not_null() == (of == "target")).select(

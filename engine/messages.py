@@ -205,6 +205,15 @@ class NoteDrill:
 
 
 @dataclass(frozen=True, slots=True)
+class NoteSetting:
+    """Leave in the audit trail that a setting is changed, from what to what. Changes nothing else."""
+
+    setting: str
+    before: Detail
+    after: Detail
+
+
+@dataclass(frozen=True, slots=True)
 class KeepUsers:
     """Keep accounts and one-time links as somebody who manages users made them; `verb` is for the audit trail."""
 
@@ -228,10 +237,17 @@ class KeepSignIn:
     links: Sequence[OneTimeLink] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class NoteUse:
+    """Note when sessions were last used: the console's own note, nobody's change, so it leaves no audit row."""
+
+    sign_ins: Sequence[SignIn]
+
+
 Action = (
     Submit | RefreshWidget | Stop | Delete | Restore | Edit | PlaceHolds | LiftHolds | CreateSchedule | EditSchedule
     | RemoveSchedule | RunNow | AddBusiness | AddSite | AddService | SetService
-    | NoteDrill | KeepUsers | KeepSignIn
+    | NoteDrill | NoteSetting | KeepUsers | KeepSignIn | NoteUse
 )  # fmt: skip
 
 

@@ -98,6 +98,12 @@ def require(grants: Grants, right: Right, business: str | None, site: str | None
         raise NotAllowed(f"You may not {right} at {where}; nothing was changed", right=right.name)
 
 
+def worded(grants: Grants) -> list[str]:
+    """Word grants for people, those that reach furthest first: "Business admin, Northwind"."""
+    ordered = sorted(grants, key=lambda grant: list(Role).index(grant.role))
+    return [", ".join(part for part in (ROLE_LABEL[g.role], g.site, g.business) if part) for g in ordered]
+
+
 def checked(role: str, business: str | None, site: str | None) -> Grant:
     """Make a grant of words from outside; raise NotAllowed where role and scope do not go together."""
     try:

@@ -119,6 +119,7 @@ class Engine:
         self.folder, self.settings = folder, settings
         self.store = Store.open(folder, memory_limit=f"{settings.int('memory_limit_mb')}MB")
         try:
+            self.store.refuse_wrong_key()
             rollups.prepare(self.store)
             self._rebuild(self.store.recover(settings.int("undo_s") * SECOND), executors)
         except BaseException:
@@ -146,6 +147,7 @@ class Engine:
         self._publish_wanted = False
         self._ticked_at = self._beat_at = time.monotonic()
         self._scheduler: BackgroundScheduler | None = None
+        self._chores: dict[str, tuple[float, Callable[[], object]]] = {}
         self._threads = [
             threading.Thread(target=target, name=f"drainboard-{name}", daemon=True)
             for name, target in (("engine", self._run), ("writer", self._write), ("watchdog", self._watch))
@@ -174,6 +176,12 @@ class Engine:
         else:
             self._inbox.put(_Asked(command, answer))
         return answer
+
+    def every(self, seconds: float, name: str, chore: Callable[[], object]) -> None:
+        """Have something done every so often, in the scheduler's threads, until the engine closes."""
+        self._chores[name] = seconds, chore
+        if self._scheduler is not None:
+            self._add_chore(self._scheduler, name)
 
     def report(self, reports: Sequence[m.Report]) -> None:
         """Hand in what services say, from an executor that does not wait to be stepped."""
@@ -469,8 +477,14 @@ class Engine:
         scheduler.add_job(self._beat, "interval", seconds=1, id="beat")
         scheduler.add_job(self._shorten_log, "interval", seconds=3, id="shorten log")
         scheduler.add_job(self._keep_house, "interval", seconds=self.settings.int("publish_s"), id="publish")
+        for name in self._chores:
+            self._add_chore(scheduler, name)
         scheduler.start()
         self._scheduler = scheduler
+
+    def _add_chore(self, scheduler: BackgroundScheduler, name: str) -> None:
+        seconds, chore = self._chores[name]
+        scheduler.add_job(chore, "interval", seconds=seconds, id=name, replace_existing=True)
 
     def _stop_scheduler(self) -> None:
         if self._scheduler is not None and self._scheduler.running:
@@ -524,7 +538,7 @@ class Engine:
                 log.error("The background scheduler has died; a new one is started")
                 old, self._beat_at = self._scheduler, time.monotonic()
                 self._start_scheduler()
-                if old is not None:
+                if old is not None and old.running:
                     threading.Thread(target=old.shutdown, kwargs={"wait": False}, daemon=True).start()
 
 

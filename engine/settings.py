@@ -1,6 +1,7 @@
 """Every setting: name, default, help. The README's table is tested against this one.
 
-Settings come from `settings.toml` in the data folder; an environment variable `DRAINBOARD_<NAME>` goes before it.
+Settings come from `settings.toml` in the data folder; an environment variable `DRAINBOARD_<NAME>` goes before it. Most
+are read once, when the console starts; some are read each time they are needed, so that a change counts at once.
 """
 
 from __future__ import annotations
@@ -13,16 +14,38 @@ from pathlib import Path
 
 from .errors import NotFound, SettingsError
 
+FILE = "settings.toml"
+
+AT_ONCE, AT_START, AT_FIRST_START = "at once", "after the next start", "at the first start on an empty data folder"
+"""From when on a change counts."""
+
+Value = int | float | bool | str
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One line of the table. A value has the type of its default and lies within `least` and `most`."""
+    """One line of the table. A value has the type of its default and lies within `least` and `most`.
+
+    The value of a `secret` one is never shown, nor written into the audit trail or a message.
+    """
 
     name: str
     default: int | float | bool | str
     help: str
     least: float = 0
     most: float = 1e9
+    counts: str = AT_START
+    secret: bool = False
+
+    @property
+    def variable(self) -> str:
+        return f"DRAINBOARD_{self.name.upper()}"
+
+    def shown(self, value: object) -> str:
+        """Write a value as settings.toml has it; of a secret one only whether it is set."""
+        if self.secret:
+            return "not set" if value == "" else "set"
+        return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 SETTINGS: tuple[Setting, ...] = (
@@ -36,17 +59,20 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("memory_limit_mb", 768, "Memory that DuckDB may use for its buffers, in MiB", 128, 1e6),
     Setting("free_space_mb", 500, "Free disk space below which new work is refused, in MiB", 0),
     Setting("publish_s", 60, "Seconds between two publications of live tasks and rollups", 1),
-    Setting("seed_days", 14, "Days of history that the first start generates (0: none)", 0, 3_660),
-    Setting("seed_tasks", 0, "About how many tasks the first start generates (0: as many as the fleet makes)", 0, 1e8),
+    Setting("seed_days", 14, "Days of history that the first start generates (0: none)", 0, 3_660, AT_FIRST_START),
+    Setting("seed_tasks", 0, "About how many tasks the first start generates (0: as many as the fleet makes)", 0, 1e8,
+            AT_FIRST_START),
     Setting("seed", 1, "Seed of the simulated fleet's random numbers", 0),
     Setting("fleet_speed", 1.0, "How much faster than life the simulated fleet works", 0.01, 1e4),
-    Setting("pile_up_tasks", 24, "Queued tasks from which a site may count as piling up", 1),
-    Setting("pile_up_s", 900, "Seconds for which they must have been queued so, the oldest age rising", 1),
-    Setting("stuck_s", 7200, "Seconds of running below which no task counts as stuck", 1),
-    Setting("stuck_times_p95", 3.0, "How many times its usual p95 a stuck task has run, at least", 1),
-    Setting("slow_widget_times", 3.0, "How many times its usual latency a slow widget takes, at least", 1),
-    Setting("old_hold_s", 86_400, "Seconds after which a hold in force is warned of", 60),
-)
+    Setting("pile_up_tasks", 24, "Queued tasks from which a site may count as piling up", 1, counts=AT_ONCE),
+    Setting("pile_up_s", 900, "Seconds for which they must have been queued so, the oldest age rising", 1,
+            counts=AT_ONCE),
+    Setting("stuck_s", 7200, "Seconds of running below which no task counts as stuck", 1, counts=AT_ONCE),
+    Setting("stuck_times_p95", 3.0, "How many times its usual p95 a stuck task has run, at least", 1, counts=AT_ONCE),
+    Setting("slow_widget_times", 3.0, "How many times its usual latency a slow widget takes, at least", 1,
+            counts=AT_ONCE),
+    Setting("old_hold_s", 86_400, "Seconds after which a hold in force is warned of", 60, counts=AT_ONCE),
+)  # fmt: skip
 
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
 
@@ -55,11 +81,24 @@ class Settings:
     """The settings in force, each as an attribute of its name."""
 
     def __init__(self, values: Mapping[str, object] | None = None, source: str = "settings") -> None:
-        self._values: dict[str, int | float | bool | str] = {s.name: s.default for s in SETTINGS}
+        self._values: dict[str, Value] = {s.name: s.default for s in SETTINGS}
+        self._sources: dict[str, str] = {}
         for name, value in (values or {}).items():
-            self._values[name] = _checked(name, value, source)
+            self.put(name, value, source)
 
-    def __getitem__(self, name: str) -> int | float | bool | str:
+    def put(self, name: str, value: object, source: str | None) -> None:
+        """Set one that a source names (None: the default); raise SettingsError where it can't be that."""
+        self._values[name] = checked(name, value, source or "default")
+        if source is None:
+            self._sources.pop(name, None)
+        else:
+            self._sources[name] = source
+
+    def source(self, name: str) -> str | None:
+        """Tell which file or variable set it; None: the default."""
+        return self._sources.get(name)
+
+    def __getitem__(self, name: str) -> Value:
         return self._values[name]
 
     def int(self, name: str) -> int:
@@ -69,26 +108,34 @@ class Settings:
         return float(self._values[name])
 
 
-def _checked(name: str, value: object, source: str) -> int | float | bool | str:
+def named(name: str) -> Setting:
+    """Return the setting of a name; raise NotFound where there is none."""
+    if name not in _BY_NAME:
+        raise NotFound.named("setting", name, _BY_NAME)
+    return _BY_NAME[name]
+
+
+def checked(name: str, value: object, source: str) -> Value:
     """Turn a value into its setting's type, or say what is wrong with it and where it stands."""
     setting = _BY_NAME.get(name)
     if setting is None:
         raise SettingsError(f"{source}: {NotFound.named('setting', name, _BY_NAME)}")
     kind = type(setting.default)
+    said = "…" if setting.secret else repr(value)
     try:
         if kind is bool:
             if str(value).lower() not in ("true", "false", "1", "0"):
                 raise ValueError
             return str(value).lower() in ("true", "1")
-        if isinstance(value, bool):
+        if isinstance(value, bool) or (kind is int and isinstance(value, float) and not value.is_integer()):
             raise ValueError
         number = kind(value)  # type: ignore[call-overload, arg-type]  # anything unfit raises and is told below
-    except (TypeError, ValueError):
-        raise SettingsError(f"{source}: {name} = {value!r} is not {_A[kind]}") from None
+    except (TypeError, ValueError, OverflowError):
+        raise SettingsError(f"{source}: {name} = {said} is not {_A[kind]}") from None
     if isinstance(number, int | float) and number < setting.least:
-        raise SettingsError(f"{source}: {name} = {value} is too small; the least is {setting.least:g}")
+        raise SettingsError(f"{source}: {name} = {said} is too small; the least is {setting.least:g}")
     if isinstance(number, int | float) and not number <= setting.most:
-        raise SettingsError(f"{source}: {name} = {value} is too large; the most is {setting.most:g}")
+        raise SettingsError(f"{source}: {name} = {said} is too large; the most is {setting.most:g}")
     return number
 
 
@@ -102,7 +149,7 @@ def data_folder() -> Path:
 
 def load(folder: Path, environment: Mapping[str, str] = os.environ) -> Settings:
     """Read the settings of a data folder; raise SettingsError naming file or variable, setting and value."""
-    path = folder / "settings.toml"
+    path = folder / FILE
     values: dict[str, object] = {}
     if path.exists():
         try:
@@ -111,7 +158,6 @@ def load(folder: Path, environment: Mapping[str, str] = os.environ) -> Settings:
             raise SettingsError(f"{path}: {error}") from None
     settings = Settings(values, str(path))
     for setting in SETTINGS:
-        variable = f"DRAINBOARD_{setting.name.upper()}"
-        if variable in environment:
-            settings._values[setting.name] = _checked(setting.name, environment[variable], variable)
+        if setting.variable in environment:
+            settings.put(setting.name, environment[setting.variable], setting.variable)
     return settings

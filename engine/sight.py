@@ -9,6 +9,7 @@ Instants in rows are integer microseconds.
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
@@ -31,6 +32,9 @@ from .task import PROCESS
 T = TypeVar("T")
 
 LOOK_EVERY = 8  #: seconds that a look at a site serves everybody
+LOOK_SHARE = 0.015  #: of a core that looks at a site may cost: a long one serves for longer
+LONGEST_LOOK = 18  #: but for no more seconds than this: the verdict must not come late
+RECENT_EVERY = 15  #: seconds for which a site's last hours serve
 MOST_LIVES = 500  #: timelines that are kept
 QUIET_EVERY = 10  #: likewise, what came last and comes next where nothing happens
 A_PROCESSOR = "a processor"  #: what one is called where its name is not to be seen
@@ -60,10 +64,13 @@ class Quiet:
 
 
 class _Shared(Generic[T]):
-    """Things made at most every so often, each by one who asks while others wait for it; the last asked for stay."""
+    """Things made at most every so often, each by one who asks while others wait for it; the last asked for stay.
 
-    def __init__(self, every_s: int, most: int = 200) -> None:
-        self._every, self._most = every_s * SECOND, most
+    With a `share`, what takes long to make serves the longer, so that no more than that part of a core goes into it.
+    """
+
+    def __init__(self, every_s: int, share: float = 1.0, longest_s: int = 60, most: int = 200) -> None:
+        self._every, self._share, self._longest, self._most = every_s * SECOND, share, longest_s * SECOND, most
         self._lock = threading.Lock()
         self._kept: OrderedDict[object, tuple[threading.Lock, list[tuple[int, T]]]] = OrderedDict()
 
@@ -74,8 +81,11 @@ class _Shared(Generic[T]):
             if len(self._kept) > self._most:
                 self._kept.popitem(last=False)
         with lock:
-            if not made or now - made[0][0] >= self._every:
-                made[:] = [(now, make())]
+            if not made or now >= made[0][0]:
+                began = time.perf_counter()
+                thing = make()
+                worth = int((time.perf_counter() - began) / self._share * SECOND)
+                made[:] = [(now + max(self._every, min(worth, self._longest)), thing)]
             return made[0][1]
 
 
@@ -84,8 +94,9 @@ class Watch:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.usual = history.Usual(engine.store)
-        self._looks: _Shared[Look] = _Shared(LOOK_EVERY)
+        self.usual = history.Usual(engine.store, every_s=RECENT_EVERY)
+        self.slowly = history.Slowly(engine.store)
+        self._looks: _Shared[Look] = _Shared(LOOK_EVERY, LOOK_SHARE, LONGEST_LOOK)
         self._judged: _Shared[Judged] = _Shared(1)  # by the look's clock: anew with each look, never a second late
         self._quiet: _Shared[Quiet] = _Shared(QUIET_EVERY)
         self._lock = threading.Lock()
@@ -94,7 +105,7 @@ class Watch:
     def judged(self, business: str, site: str, zone: str, named: bool) -> Judged:
         """Judge a site in words of the zone, processors by name or as counts."""
         engine = self.engine
-        look = self._looks.get((business, site), engine.now, lambda: _look(engine, business, site))
+        look = self._looks.get((business, site), engine.now, lambda: _look(self, business, site))
 
         def judge() -> Judged:
             seen = look if named else _unnamed(look)
@@ -126,9 +137,12 @@ class Watch:
         return self._quiet.get((business, site), engine.now, lambda: _quiet(engine, business, site))
 
 
-def _look(engine: Engine, business: str, site: str) -> Look:
-    enough = engine.settings.int("pile_up_tasks")
-    return history.look(engine.store, engine.snapshot, engine.now, business=business, site=site, enough=enough)
+def _look(watch: Watch, business: str, site: str) -> Look:
+    engine, settings = watch.engine, watch.engine.settings
+    return history.look(
+        engine.store, engine.snapshot, engine.now, business=business, site=site,
+        enough=settings.int("pile_up_tasks"), long_s=settings.int("stuck_s"), slowly=watch.slowly,
+    )  # fmt: skip
 
 
 def _unnamed(look: Look) -> Look:

@@ -48,6 +48,7 @@ class Run:
     report: m.Report | None
     told: int = 0
     asked: int = 0  #: how often somebody asked to stop it, because it hangs
+    drilled: bool = False  #: it hangs because a drill wanted so
 
 
 class Simulated:
@@ -162,6 +163,14 @@ class Simulated:
         with self._lock:
             self._hang_next[business, site] = self._hang_next.get((business, site), 0) + 1
 
+    def release_target(self, business: str, site: str) -> None:
+        """Let what a drill hangs at a site answer at last, and no further task hang for a drill's sake."""
+        with self._lock:
+            self._hang_next.pop((business, site), None)
+            for run in self._drilled((business, site)):
+                run.report = m.Collected(run.order.task_id, run.order.lease)
+                self._end_after(run, self._chance.uniform(0.5, 6.0))
+
     def surge(self, business: str, site: str, kind: Kind, tasks: int) -> m.Submit:
         """Make a submission of many tasks at once, as one person at the site would."""
         place = (business, site)
@@ -189,6 +198,20 @@ class Simulated:
         """Tell whose processors are slow, and until when, where that is set."""
         with self._lock:
             return {business: until for business, (_, until) in self._slow.items()}
+
+    def hung_targets(self) -> dict[Place, int | None]:
+        """Tell at which sites a drill hangs a target: the task that hangs there, or None while it waits for one."""
+        with self._lock:
+            waiting: dict[Place, int | None] = {place: None for place, n in self._hang_next.items() if n}
+            return waiting | {
+                (run.order.business, run.order.site): run.order.task_id for run in self._drilled()
+            }
+
+    def _drilled(self, place: Place | None = None) -> list[Run]:
+        return [
+            run for run in self._runs.values()
+            if run.drilled and run.ends is None and place in (None, (run.order.business, run.order.site))
+        ]  # fmt: skip
 
     # --- orders
 
@@ -236,7 +259,8 @@ class Simulated:
             length = (widget.process if widget else mix.process).draw(chance) / self._pace
             length *= self._slow.get(order.business, (1.0, None))[0]
         run = self._runs[order.lease] = Run(order, self._now, None, None)
-        if collects and self._hangs(mix, place):
+        run.drilled = collects and self._hangs_for_a_drill(place)
+        if run.drilled or (collects and self._chance.random() < mix.hung):
             patience = chance.uniform(2.2, 4.5) * HOUR / self._pace
             self._plan(self._now + int(patience), self._lose_patience, run)
             return
@@ -251,11 +275,11 @@ class Simulated:
             run.report = self._result(order, mix)
         self._end_after(run, length)
 
-    def _hangs(self, mix: Mix, place: Place) -> bool:
-        if self._hang_next.get(place):
-            self._hang_next[place] -= 1
-            return True
-        return self._chance.random() < mix.hung
+    def _hangs_for_a_drill(self, place: Place) -> bool:
+        if not self._hang_next.get(place):
+            return False
+        self._hang_next[place] -= 1
+        return True
 
     def _end_after(self, run: Run, seconds: float) -> None:
         run.ends = self._now + max(1, int(seconds * SECOND))

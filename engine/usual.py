@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from .clock import SECOND
+from .health import came_and_left
 
 LOW, HIGH = 0.1, 0.9
 HOURS = 168
@@ -120,11 +121,11 @@ class Drain:
 def drain(queued: int, arrived: int, departed: int, over_s: float) -> Drain:
     """Estimate it from who waits now (held ones apart) and from who came and left in the last `over_s` seconds."""
     span = f"the last {over_s // 60:.0f} min"
-    flow = f"{arrived:,} came and {departed:,} left in {span}"
+    flow = f"{came_and_left(arrived, departed)} in {span}"
     if queued <= 0:
         return Drain("empty", 0.0, "Nothing is queued")
-    if over_s < 60 or arrived + departed < ENOUGH:
-        seen = f"only {flow}" if arrived + departed else f"nothing came or left in {span}"
+    if over_s < 60 or arrived + abs(departed) < ENOUGH:
+        seen = f"only {flow}" if arrived or departed else f"nothing came or left in {span}"
         return Drain("unknown", None, f"Too little happened to tell: {seen}")
     if departed <= arrived:
         return Drain("does not", None, f"No more leave than come: {flow}")

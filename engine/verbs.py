@@ -252,7 +252,7 @@ def drill(context: Context, do: str, name: str = "", given: dict[str, Any] | Non
         text = "\n".join(map(str, ongoing)) or "No drill goes on."
         return Reply(0, text, {"ongoing": [asdict(one) for one in ongoing]})
     act = context.drills.start if do == "start" else context.drills.end
-    return Reply(0, act(name, given or {}, context.actor), {"drill": name})
+    return Reply(0, act(name, given or {}, context.actor, EVERYTHING), {"drill": name})
 
 
 # --- users

@@ -6,7 +6,16 @@ Nothing else lies directly in `pages/`: the server would run such files as pages
 import streamlit as st
 
 from engine.console import current
+from engine.roles import Right
 from pages.shared import frame, look
+from pages.shared.frame import Entry
+
+MENU = {
+    "Operate": [Entry("Active tasks", "operate/active.py", counted=True)],
+    "Administer": [
+        Entry("Settings and drills", "administer/settings.py", "settings", rights=(Right.SETTINGS, Right.DRILL)),
+    ],
+}
 
 st.set_page_config(page_title="Drainboard", page_icon="≡", layout="wide")
 look.apply()
@@ -14,8 +23,7 @@ console = current()
 if console is None or console.engine is None:
     frame.waiting_room(console.stage if console else None)
 else:
-    sections = {"Operate": [st.Page("operate/active.py", title="Active tasks", default=True)]}
-    page = st.navigation(sections, position="hidden")
+    page, listed = frame.navigation(MENU)
     frame.actor()
-    frame.menu(sections)
+    frame.menu(listed)
     page.run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -192,6 +193,54 @@ def test_a_session_outlives_a_restart_and_ends_with_signing_out(desk: Desk) -> N
     assert desk.access.who(token) is None
     with pytest.raises(SignedOut):
         desk.access.require(token)
+
+
+def test_a_session_that_is_in_use_outlives_a_restart_and_one_that_idles_does_not(desk: Desk) -> None:
+    used, idle = desk.user("bob"), desk.access.sign_in("bob", PASSWORD, HERE)
+    trail, batch = audits(desk), desk.store.batch
+    desk.now += IDLE - MINUTE
+    assert desk.access.who(used)
+    assert desk.access.note_use() == 1
+    assert desk.access.note_use() == 0, "nothing was used since"
+    assert (audits(desk), desk.store.batch) == (trail, batch + 1), "one commit for all sessions, and no audit row"
+    desk.reopen()
+    desk.now += IDLE - MINUTE
+    assert desk.access.who(used) == Actor("bob", (SITE_USER,))
+    assert desk.access.who(idle) is None
+
+
+def test_last_use_that_can_not_be_kept_now_is_kept_with_the_next_note(desk: Desk) -> None:
+    token = desk.user("bob")
+    desk.now += IDLE - MINUTE
+    assert desk.access.who(token)
+    desk.breaks = True
+    with pytest.raises(CommitFailed):
+        desk.access.note_use()
+    assert desk.access.note_use() == 1
+    desk.reopen()
+    desk.now += IDLE - MINUTE
+    assert desk.access.who(token)
+
+
+def test_a_session_that_ends_while_its_use_is_noted_stays_ended(desk: Desk) -> None:
+    token = desk.user("bob")
+    desk.now += MINUTE
+    assert desk.access.who(token)
+    leaving = threading.Thread(target=desk.access.sign_out, args=[token])
+    keep = desk.keep
+
+    def slowly(command: m.Command) -> m.Outcome:
+        if isinstance(command.action, m.NoteUse):
+            leaving.start()
+            leaving.join(0.2)
+        return keep(command)
+
+    desk.access._keep = slowly
+    assert desk.access.note_use() == 1
+    leaving.join(10)
+    assert desk.access.who(token) is None
+    desk.reopen()
+    assert desk.access.who(token) is None
 
 
 def test_a_session_ends_when_idle_and_at_last_even_when_used(desk: Desk) -> None:

@@ -304,11 +304,13 @@ def test_answers_are_read_back_as_they_were_given() -> None:
     desk.step(m.LiftHolds([held]), request="lift")
     desk.step(m.LiftHolds([held]), request="late")
     desk.step(m.NoteDrill("start", "surge", "acme", "berlin", {"tasks": 120}), request="drill")
+    desk.step(m.NoteSetting("silence_s", {"value": 30}, {"value": 45}), request="setting")
     answers = {request: outcome for request, (_, outcome) in answers_from(desk.rows.audit).items()}
     assert list(answers["digits"].changed) == ["2026"]
     assert list(answers["lift"].changed) == [held]
     assert list(answers["late"].skipped) == [(held, "already ended")]
     assert list(answers["drill"].changed) == ["surge"]
+    assert list(answers["setting"].changed) == ["silence_s"]
 
 
 def test_a_request_is_forgotten_after_ten_minutes() -> None:

@@ -17,9 +17,10 @@ from engine.__main__ import main
 from engine.clock import SECOND
 from engine.console import Console
 from engine.drills import DRILLS
-from engine.errors import DrainboardError
+from engine.errors import DrainboardError, NotAllowed
 from engine.fleet import load
 from engine.lifecycle import Kind
+from engine.roles import EVERYTHING, Grant, Role
 from engine.runtime import Engine
 from engine.simulated import Simulated
 
@@ -143,6 +144,42 @@ def test_a_hung_target_keeps_its_task_running_until_somebody_stops_it(console: C
     assert until("it is stopped", lambda: engine.store.read(ended).rows()) == [("Stopped", "by_user")]
 
 
+def test_a_hung_target_is_listed_while_it_waits_and_while_it_has_its_victim_until_it_is_ended(
+    console: Console, engine: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drills = console.drills
+    assert drills is not None
+    assert drill(console, "hung-target", *BERLIN) == 0
+    assert [(one.drill, one.values) for one in drills.ongoing()] == [
+        ("hung-target", {"business": "Acme", "site": "Berlin"})
+    ]
+    until("it has a victim", lambda: "Audit #" in str(drills.ongoing()[0]))
+    assert drill(console, "hung-target", *BERLIN) == 1
+    capsys.readouterr()
+    assert drill(console, "list") == 0
+    assert "hung-target: business Acme, site Berlin (Audit #" in capsys.readouterr().out
+    assert drill(console, "end", "hung-target", *BERLIN) == 0
+    assert drills.ongoing() == []
+    until("nothing hangs", lambda: overtaken(engine, by=10) is None)
+
+
+@pytest.mark.parametrize(
+    "grant", [Grant(Role.BUSINESS_ADMIN, "Acme"), Grant(Role.SITE_ADMIN, "Acme", "Berlin")], ids=lambda g: g.role
+)
+def test_who_is_no_platform_admin_starts_and_ends_no_drill_and_learns_of_no_name(
+    console: Console, engine: Engine, grant: Grant
+) -> None:
+    drills = console.drills
+    assert drills is not None
+    before = trail(engine)
+    for act in (drills.start, drills.end):
+        for business in ("Acme", "Globex"):
+            with pytest.raises(NotAllowed, match="You may not start drills at the whole platform"):
+                act("slow-processors", {"business": business}, "ben", [grant])
+    assert trail(engine) == before
+    assert drills.ongoing() == []
+
+
 def overtaken(engine: Engine, by: int) -> int | None:
     """Return a task that collects, was never put back, and sees so many later ones done."""
     tasks = engine.snapshot.tasks()
@@ -187,7 +224,12 @@ def test_drills_that_last_are_listed_and_end_by_themselves(
     ]
     assert all(one["until"] > engine.now for one in ongoing)
     for name, which in (("slow-processors", ()), ("host-lost", ("--service", "audit-2"))):
-        assert drill(console, name, "--business", "Acme", *which, "--for", "1") == 0, "starting anew sets a new end"
+        before = trail(engine)
+        assert drill(console, name, "--business", "Acme", *which, "--for", "1") == 1
+        assert f"This drill goes on already: {name}: business Acme" in capsys.readouterr().err
+        assert trail(engine) == before
+        assert drill(console, "end", name, "--business", "Acme", *which) == 0
+        assert drill(console, name, "--business", "Acme", *which, "--for", "1") == 0
     assert console.drills is not None
     until("both have ended", lambda: console.drills and not console.drills.ongoing())
     until("audit-2 is online", lambda: state(engine, "audit-2") == "online")
@@ -258,9 +300,9 @@ def test_a_page_that_names_what_is_not_there_is_refused_like_the_command_line(co
         ("host_lost", {}, "no drill “host_lost”; did you mean “host-lost”?"),
     ):
         with pytest.raises(DrainboardError, match=said.replace("?", r"\?")):
-            drills.start(name, given, "ann")
+            drills.start(name, given, "ann", EVERYTHING)
     with pytest.raises(DrainboardError, match="does not last"):
-        drills.end("surge", {}, "ann")
+        drills.end("surge", {}, "ann", EVERYTHING)
 
 
 @pytest.mark.parametrize("there", [True, False])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import pairwise
 from math import ceil
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from engine.store import Store
 
 from .health_fixtures import NOON, Life
 
+FLOW = ("arrived", "departed", "process_arrived", "process_departed")
 SHARED = Path(__file__).resolve().parents[1] / ".." / "shared"
 
 
@@ -166,14 +168,43 @@ def test_who_came_and_went_is_counted_over_a_window_open_at_its_start(life: Life
     assert not history.flow(life.store, last - 1, last).is_empty()
 
 
-def test_a_task_that_is_rescued_does_not_arrive_anew(life: Life) -> None:
+def test_a_task_that_is_rescued_does_not_arrive_anew_nor_leave_twice(life: Life) -> None:
     life.length = lambda order: None
     life.submit(1)
     life.silent.add("audit-1")
     life.live(60)
     life.snapshot()
+    assert life.store.read("select count(*) from task_event where event = 'claim'").item() == 2
     (row,) = history.flow(life.store, NOON, life.now).to_dicts()
-    assert (row["arrived"], row["departed"]) == (1, 2)
+    assert (row["arrived"], row["departed"]) == (1, 1)
+
+
+def test_through_lost_hosts_and_a_restart_arrivals_less_departures_are_the_change_of_depth(life: Life) -> None:
+    life.length = lambda order: 50.0 if order.stage == "collect" else 90.0
+    life.submit(20)
+    life.live(150)
+    life.silent |= {"audit-1", "audit-2", "processor-1"}
+    life.submit(5)
+    life.live(120)
+    life.silent.clear()
+    life.restart(30)
+    life.live(120)
+    life.snapshot()
+    put_back = "select count(*) filter (dq > 0), count(*) filter (dp > 0) from task_event where event = 'rescue'"
+    assert min(life.store.read(put_back).row(0)) > 0
+    rescued = life.store.read("select distinct occurred_at as at from task_event where event = 'rescue' order by 1")
+    rescued_at = rescued["at"].dt.epoch("us").to_list()
+    ends = [NOON, *range(NOON + MINUTE, life.now, MINUTE), *rescued_at, life.now]
+    ends = sorted({*ends, *(at - 1 for at in ends)})
+    for start_at, end_at in pairwise(ends):
+        (row,) = history.flow(life.store, start_at, end_at).to_dicts() or [dict.fromkeys(FLOW, 0)]
+        span = f"occurred_at > make_timestamp({start_at}) and occurred_at <= make_timestamp({end_at})"
+        depth = life.store.read(f"select sum(dq)::bigint, sum(dp)::bigint from task_event where {span}").row(0)
+        assert (row["arrived"] - row["departed"], row["process_arrived"] - row["process_departed"]) == (
+            depth[0] or 0, depth[1] or 0,
+        )  # fmt: skip
+    at_rescue = history.flow(life.store, rescued_at[0] - 1, rescued_at[0]).row(0, named=True)
+    assert at_rescue["departed"] < 0, "more were put back at that instant than left"
 
 
 @pytest.mark.parametrize("rest", [False, True])

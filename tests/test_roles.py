@@ -17,7 +17,7 @@ from engine.ledger import LEDGER_TABLES, Account, SignIn, TaskRow
 from engine.lifecycle import Kind
 from engine.machine import Step
 from engine.recurrence import Rule
-from engine.roles import EVERYTHING, Grant, Grants, Right, Role, checked, may, require
+from engine.roles import EVERYTHING, Grant, Grants, Right, Role, checked, may, require, worded
 
 START = 1_780_000_000 * SECOND
 OWN, NEIGHBOUR, STRANGER = ("acme", "berlin"), ("acme", "oslo"), ("globex", "berlin")
@@ -125,7 +125,9 @@ OF_A_BUSINESS: dict[str, tuple[type, Ask, set[Role]]] = {
 OF_THE_PLATFORM: dict[str, tuple[type, Ask, set[Role]]] = {
     "hold everywhere": (m.PlaceHolds, lambda w, p: m.PlaceHolds(None, [m.HoldTarget("kind", "scan")], ""), PLATFORM),
     "add a business": (m.AddBusiness, lambda w, p: m.AddBusiness("initech"), PLATFORM),
+    "note use": (m.NoteUse, lambda w, p: m.NoteUse([SignIn("0" * 64, "ann", "::1", START, START, None)]), PLATFORM),
     "note a drill": (m.NoteDrill, lambda w, p: m.NoteDrill("start", "surge", *p, {}), PLATFORM),
+    "note a setting": (m.NoteSetting, lambda w, p: m.NoteSetting("silence_s", {"value": 30}, {"value": 5}), PLATFORM),
 }
 
 GRANT = {
@@ -182,12 +184,14 @@ def test_an_action_goes_through_where_the_role_allows_it_and_changes_nothing_els
     if allowed:
         assert outcome.refused is None
         assert outcome.changed
-        assert changed or name == "note a drill" or step.rows.account
+        kept = step.rows.account or step.rows.sign_in
+        assert changed or name in ("note a drill", "note a setting") or kept
     else:
         assert not outcome.changed
         assert outcome.refused or outcome.skipped
         assert not changed
         assert not step.rows.account
+        assert not step.rows.sign_in
 
 
 def test_what_somebody_may_not_touch_is_to_him_as_if_it_were_not_there() -> None:
@@ -218,6 +222,11 @@ def test_several_grants_add_up() -> None:
     assert not may(grants, Right.OPERATE, *OWN)
     assert may(grants, Right.SEE, *OWN)
     assert not may([], Right.SEE, *OWN)
+
+
+def test_grants_are_worded_with_where_they_hold_and_the_furthest_reaching_first() -> None:
+    grants = [Grant(Role.SITE_USER, *OWN), Grant(Role.BUSINESS_ADMIN, "globex"), Grant(Role.PLATFORM_ADMIN)]
+    assert worded(grants) == ["Platform admin", "Business admin, globex", "Site user, berlin, acme"]
 
 
 def test_a_refusal_names_what_and_where() -> None:

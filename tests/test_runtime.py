@@ -91,6 +91,20 @@ def test_who_no_longer_waits_for_an_answer_does_not_stop_the_engine(engine: Engi
     assert engine.pulse.trouble is None
 
 
+def test_a_chore_is_done_again_and_again_also_by_a_scheduler_that_takes_a_dead_ones_place(engine: Engine) -> None:
+    done = threading.Semaphore(0)
+    engine.every(0.05, "count", done.release)
+    for _ in range(2):
+        assert done.acquire(timeout=30)
+    dead = engine._scheduler
+    assert dead is not None
+    dead.shutdown(wait=True)
+    while done.acquire(blocking=False):
+        pass
+    assert done.acquire(timeout=30), "the watchdog starts a new one"
+    assert engine._scheduler is not dead
+
+
 def test_an_engine_that_an_error_has_stopped_says_so_to_all_who_still_ask(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -104,6 +104,12 @@ def test_a_queue_drains_by_what_leaves_over_what_comes(
     assert found.reason
 
 
+def test_more_put_back_than_left_is_said_in_words_not_as_a_number_below_zero() -> None:
+    found = usual.drain(38, 3, -12, 900)
+    assert (found.word, found.seconds) == ("does not", None)
+    assert found.reason.endswith("3 came, and 12 more were put back than left in the last 15 min")
+
+
 def test_usual_bands_follow_the_rollups_from_when_the_site_was_there(
     life: Life, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,7 +38,7 @@ def live() -> None:
     well = sight.pulse.well
     now = engine.now if well else engine.now - frame.silence(engine)
     judged = sight.judged(business, site, times.zone().key)
-    in_flight, strip = (0, figures.unknown()) if judged.archive else figures.figures(sight, business, site)
+    in_flight, strip = (0, figures.unknown()) if judged.archive else figures.figures(sight, business, site, now)
     frame.head("Active tasks", f"{in_flight:,} in flight at {site}", engine)
     if not ACTIONS:
         st.html("<div class='d-readonly'>You read this page; cancelling needs the role of a site admin.</div>")

@@ -12,7 +12,7 @@ from .kpi import Kpi
 from .times import age, wait
 
 
-def figures(sight: Sight, business: str, site: str) -> tuple[int, list[Kpi]]:
+def figures(sight: Sight, business: str, site: str, now: int) -> tuple[int, list[Kpi]]:
     """Count what is in flight, and work the figures out."""
     oldest = sight.listing(business, site, words=["Queued"], sort="queued_at", descending=False, size=1)
     recent, bands = sight.recent(business, site), sight.usual(business, site)
@@ -21,7 +21,7 @@ def figures(sight: Sight, business: str, site: str) -> tuple[int, list[Kpi]]:
     return in_flight, [
         _queued(queued, recent, bands),
         _at_work(sight, business, site, recent, bands),
-        _oldest(oldest, recent, bands),
+        _oldest(oldest, now, recent, bands),
         _p95(recent, bands),
         _drains(queued, recent, bands),
     ]
@@ -46,13 +46,13 @@ def _at_work(sight: Sight, business: str, site: str, recent: Recent, bands: dict
     return Kpi("At work", f"{running:,}", "", note, recent.series["running"].to_list(), _band(bands, "running"))
 
 
-def _oldest(oldest: Listing, recent: Recent, bands: dict[str, float | None]) -> Kpi:
+def _oldest(oldest: Listing, now: int, recent: Recent, bands: dict[str, float | None]) -> Kpi:
     first = next(iter(oldest.rows.to_dicts()), None)
     line = [waited or 0.0 for waited in recent.series["oldest_s"].to_list()]
     band = _band(bands, "oldest_s")
-    now_s = recent.series["oldest_s"][-1] if recent.series.height else None
     if first is None:
         return Kpi("Oldest wait", None, "", "nothing waits", line, band)
+    now_s = (now - first["queued_at"]) / SECOND
     value, unit = parted(now_s)
     return Kpi("Oldest wait", value, unit, _wait_says(band) or first["task"], line, band, _above(now_s, band))
 

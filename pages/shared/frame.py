@@ -1,6 +1,8 @@
 """What surrounds every page: the waiting room before the console is live, who is looking, the menu, the head row."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from html import escape
 from typing import Any
 
@@ -11,7 +13,7 @@ from engine.clock import SECOND
 from engine.console import Stage, current
 from engine.errors import DrainboardError
 from engine.messages import Action, Command, Outcome
-from engine.roles import ROLE_LABEL, Right, may
+from engine.roles import Grants, Right, may, worded
 from engine.runtime import Engine
 from engine.sight import Sight
 from engine.web import COOKIE, SIGN_IN, SIGN_OUT
@@ -19,7 +21,29 @@ from engine.web import COOKIE, SIGN_IN, SIGN_OUT
 from . import times
 
 ANSWERED_WITHIN = 15.0  #: seconds
+COUNTED_EVERY = 10  #: seconds between two looks at what the menu counts, at least
 REFRESH = {"1 s": 1, "5 s": 5, "30 s": 30, "5 min": 300, "Off": None}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A page of the menu: for whoever has one of the rights anywhere; without rights, for everybody.
+
+    `path` is its address, "" the root's. A `counted` one shows how many tasks are in flight.
+    """
+
+    title: str
+    script: str
+    path: str = ""
+    rights: tuple[Right, ...] = ()
+    counted: bool = False
+
+    def open_to(self, grants: Grants) -> bool:
+        """Tell whether it is for somebody with these grants."""
+        return not self.rights or any(may(grants, right, g.business, g.site) for right in self.rights for g in grants)
+
+
+Menu = Mapping[str, Sequence[Entry]]  #: by section
 
 
 def engine() -> Engine:
@@ -32,13 +56,17 @@ def engine() -> Engine:
 
 def actor() -> Actor:
     """Tell who is looking, asked anew at every run and refresh; whoever is signed out meanwhile sees nothing more."""
-    console = current()
-    found = console.access.who(st.context.cookies.get(COOKIE)) if console and console.access else None
+    found = _who()
     if found is None:
         st.html("<div class='d-finding'>You are signed out.</div>")
         st.html(f"<a href='{SIGN_IN}' target='_self'>Sign in</a>")
         st.stop()
     return found
+
+
+def _who() -> Actor | None:
+    console = current()
+    return console.access.who(st.context.cookies.get(COOKIE)) if console and console.access else None
 
 
 def sight() -> Sight:
@@ -72,24 +100,77 @@ def watch(business: str, site: str) -> None:
 def account() -> None:
     """Show who is signed in, and the way out."""
     who = actor()
-    roles = ", ".join(dict.fromkeys(ROLE_LABEL[grant.role] for grant in who.grants))
+    held = worded(who.grants)
+    more = f" and {len(held) - 1:,} more" if len(held) > 1 else ""
+    every = "; ".join(held)
     st.html(
-        f"<div class='d-account'>{escape(who.name)}<small>{escape(roles)}</small>"
+        f"<div class='d-account'><b>{escape(who.name)}</b>"
+        f"<small title='{escape(every)}'>{escape((held or ['No role'])[0])}{more}</small>"
         f"<form method='post' action='{SIGN_OUT}'><button type='submit'>Sign out</button></form></div>"
     )
 
 
-def menu(sections: Mapping[str, Sequence[Any]]) -> None:
+def navigation(sections: Menu) -> tuple[Any, dict[str, list[tuple[Entry, Any]]]]:
+    """Make the pages; return the one that the address asks for, and those to list, by section.
+
+    A page that is not for whoever looks has its address all the same, where it says so.
+    """
+    who = _who()
+    grants = who.grants if who is not None else ()
+    every: list[Any] = []
+    listed: dict[str, list[tuple[Entry, Any]]] = {}
+    for section, entries in sections.items():
+        for entry in entries:
+            open_to = entry.open_to(grants)
+            script = entry.script if open_to else partial(not_open, entry.title)
+            page = st.Page(script, title=entry.title, url_path=entry.path or None, default=not entry.path)
+            every.append(page)
+            if open_to:
+                listed.setdefault(section, []).append((entry, page))
+    return st.navigation(every, position="hidden"), listed
+
+
+def not_open(title: str) -> None:
+    """Say that a page is not for whoever looks."""
+    st.html(f"<h1 class='d-title'>{escape(title)}</h1>")
+    st.html(
+        "<div class='d-finding'>This page is not open to your role.</div>"
+        "<div class='d-evidence'>If you need it, ask an admin for a role that has it; the menu lists what is open to "
+        "you.</div>"
+    )
+
+
+def menu(sections: Mapping[str, Sequence[tuple[Entry, Any]]]) -> None:
     """Draw the mark, the choice of site and the pages by section into the sidebar."""
     bars = "".join(f"<b style='width:{width}px'></b>" for width in (16, 11, 6))
     with st.sidebar:
         st.html(f"<div class='d-mark'><i>{bars}</i>Drainboard</div>")
         choose_site()
+        _links(sections)
+        account()
+
+
+def _links(sections: Mapping[str, Sequence[tuple[Entry, Any]]]) -> None:
+    pace = refresh()
+
+    @st.fragment(run_every=None if pace is None else max(pace, COUNTED_EVERY))
+    def links() -> None:
         for section, pages in sections.items():
             st.html(f"<div class='d-section'>{escape(section)}</div>")
-            for page in pages:
-                st.page_link(page)
-        account()
+            for entry, page in pages:
+                count = _in_flight() if entry.counted else None
+                st.page_link(page, label=entry.title if count is None else f"{entry.title} :gray[{count:,}]")
+
+    links()
+
+
+def _in_flight() -> int | None:
+    """Count what is in flight at the chosen site; None where there is none, or nobody to see it any more."""
+    who, console = _who(), current()
+    if who is None or console is None or console.watch is None:
+        return None
+    place = _sites().get(st.session_state.get("site", ""))
+    return sum(sight().listing(*place, size=1).counts.values()) if place is not None else None
 
 
 def choose_site() -> None:

@@ -92,7 +92,7 @@ def _add(business: str, site: str | None, role: str, request: str) -> None:
     )
     name = st.text_input("Name", value=_free_name(role, here, neighbours), max_chars=60, key=f"{request}.name")
     usual = max((s.slots for s in here), default=2)
-    slots = st.number_input("Slots", 1, 1_000, usual, help="tasks at a time", key=f"{request}.slots")
+    slots = st.number_input("Slots: tasks at a time", 1, 1_000, usual, key=f"{request}.slots")
     with st.container(horizontal=True, horizontal_alignment="right"):
         if st.button("Keep as it is", key=f"{request}.keep", width="content"):
             st.rerun()

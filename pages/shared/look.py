@@ -121,6 +121,34 @@ tr:first-child>.d-dot::before{top:12px} tr:first-child>.d-dot::after{top:16px}
 .st-key-bulk{background:var(--d-accentbg);border:1px solid var(--d-accent);border-radius:4px;padding:4px 10px;font-size:13px}
 .st-key-empty{border:1px dashed var(--d-line);border-radius:4px;padding:56px 20px;text-align:center;align-items:center}
 .d-finding{font-size:16px;line-height:23px}
+/* the menu's counts and the account */
+[data-testid=stPageLink-NavLink]>:has(p){flex:1 1 auto;min-width:0} [data-testid=stPageLink-NavLink] :has(>p){width:100%}
+[data-testid=stPageLink-NavLink] p:has(span){display:flex;justify-content:space-between;gap:8px;width:100%} [data-testid=stPageLink-NavLink] p span{font-weight:400;font-size:12px;color:var(--d-ink3)!important}
+.d-account b{display:block;font-weight:600;overflow-wrap:anywhere} .d-account small{overflow-wrap:anywhere}
+
+/* settings and drills */
+.d-h2{font-size:14px;line-height:20px;padding-top:8px} .d-h2 b{font-weight:600} .d-h2 span{color:var(--d-ink2);padding-left:8px}
+[class*=st-key-drill-],[class*=st-key-going-],[class*=st-key-set-]{border-bottom:1px solid var(--d-line2);padding-bottom:8px}
+[class*=st-key-going-],[class*=st-key-set-]{padding-bottom:4px}
+[class*=st-key-row-] [data-testid=stElementContainer]:has(.d-what){flex:1 1 14rem;min-width:0}
+[class*=st-key-going-] [data-testid=stElementContainer]:has(.d-going),[class*=st-key-set-] [data-testid=stElementContainer]:has(.d-set){flex:1 1 0;min-width:0}
+.d-what,.d-going{font-size:13px;line-height:18px} .d-what b,.d-going b{display:block;font-weight:600} .d-what span,.d-going span{color:var(--d-ink2)}
+[class*=st-key-drill-] [data-testid=stWidgetLabel] p,.d-sethead{font-size:12px;color:var(--d-ink2)}
+[data-testid=stNumberInputContainer]{height:30px;min-height:30px} [data-testid=stNumberInputContainer] input{font-size:13px;padding:0 10px} [data-testid=stNumberInputContainer] button{height:28px;min-height:0}
+.d-told{font-size:13px;line-height:18px;border-left:3px solid var(--d-done);background:var(--d-panel);padding:4px 10px;overflow-wrap:anywhere} .d-told.no{border-left-color:var(--d-fail)}
+.d-set{display:grid;grid-template-columns:minmax(0,1fr) 92px 92px 112px 150px;gap:0 12px;align-items:baseline;font-size:13px;line-height:18px}
+.d-set b{font-weight:600;display:block} .d-set small{display:block;font-size:12px;line-height:17px;color:var(--d-ink2)} .d-set :is(.v,.d){text-align:right;overflow-wrap:anywhere} .d-set :is(.d,.s,.c){color:var(--d-ink2);overflow-wrap:anywhere} .d-set i{font-style:normal;color:var(--d-hold);display:block;font-size:12px;line-height:17px}
+.d-set .k{display:none} .d-set>:nth-child(4){padding-left:14px}
+@media (max-width:900px){
+  .d-set>:nth-child(4){padding-left:0}
+  .d-set{display:block} .d-set>:not(.n){display:inline-block;margin-right:14px} .d-set .k{display:inline;color:var(--d-ink2)} .d-set i{display:inline;padding-left:6px}
+  .st-key-set-head{display:none!important}
+}
+@media (max-width:700px){
+  [class*=st-key-row-]{gap:6px 10px!important} [class*=st-key-row-]>:has(.d-what){flex:1 0 100%!important}
+  [class*=st-key-row-] [data-testid=stElementContainer]:has(>:is([data-testid=stSelectbox],[data-testid=stNumberInput])){width:calc(50% - 5px)!important;min-width:0;flex:none!important}
+  [class*=st-key-row-] :is([data-testid=stSelectbox],[data-testid=stNumberInput]){width:100%!important}
+}
 @media (max-width:700px){
   [data-testid=stMainBlockContainer]{padding:2.6rem 12px 1.5rem}
   [data-testid=stHeader]{background:var(--d-bg)} :is(.st-key-card,.st-key-split :has(.st-key-card)){width:100%!important;max-width:none!important}

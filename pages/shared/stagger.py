@@ -1,11 +1,13 @@
 """Staggering schedules that fire in the same minute: how they would move apart, and doing it."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from html import escape
 from uuid import uuid4
 
 import streamlit as st
 
+from engine.clock import MINUTE
 from engine.errors import InvalidSchedule
 from engine.history import Schedule
 from engine.messages import EditSchedule
@@ -30,7 +32,7 @@ def tell() -> None:
 
 @st.dialog("Stagger schedules", width="large")
 def _dialog(business: str, site: str, schedule_ids: tuple[int, ...], request: str) -> None:
-    schedules = [s for s in frame.sight().schedules(business, site) if s.schedule_id in schedule_ids]
+    schedules = _together(frame.sight().schedules(business, site), schedule_ids)
     if len(schedules) < 2:
         st.html("<div class='d-finding'>These schedules are not there any more.</div>")
         return
@@ -61,6 +63,13 @@ def _dialog(business: str, site: str, schedule_ids: tuple[int, ...], request: st
             left = f"; left: {'; '.join(refused)}" if refused else ""
             st.session_state[TOLD] = f"{len(able) - len(refused):,} of {n} moved{left}"
             st.rerun()
+
+
+def _together(schedules: Sequence[Schedule], wanted: Collection[int]) -> list[Schedule]:
+    """Pick those wanted, and what fires next in the same minute as one of them."""
+    minutes = {s.schedule_id: s.spec.rule.next_after(frame.engine().now) // MINUTE for s in schedules}
+    shared = {minutes[s.schedule_id] for s in schedules if s.schedule_id in wanted}
+    return [s for s in schedules if minutes[s.schedule_id] in shared]
 
 
 def _moved(schedule: Schedule, minutes: int) -> Rule | str:

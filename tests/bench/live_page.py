@@ -144,6 +144,7 @@ class Tab:
         self._begun: list[float] = []  #: and those that the present run answers
         self._grid: str | None = None  #: what the grid was given last
         self._drawn = False  #: in the present run
+        self._live = ""  #: the part of the page that the grid is in; what else refreshes itself is paid for with it
         self._link: ClientConnection | None = None
         self._listener: asyncio.Task[None] | None = None
         self._loaded = asyncio.Event()
@@ -197,7 +198,7 @@ class Tab:
             ContextInfo(timezone="Europe/Berlin", timezone_offset=-60, locale="en-US", url=self.url + "/",
                         color_scheme="light")
         )  # fmt: skip
-        if fragment:
+        if fragment and fragment == self._live:
             self.seen.asked += 1
             self._asked.append(time.perf_counter())
         assert self._link is not None
@@ -257,7 +258,7 @@ class Tab:
         elif kind == "bidi_component":
             kind = element.bidi_component.component_name.rpartition(".")[2]
             if kind == GRID:
-                self._grid, self._drawn = element.bidi_component.json, True
+                self._grid, self._drawn, self._live = element.bidi_component.json, True, message.delta.fragment_id
         self.seen.bytes_of[kind] += size
 
     def _start(self, fragment: str, every: float) -> None:
@@ -277,7 +278,7 @@ class Tab:
             self._forget(set(message.metadata.run.fragment_ids))
         if self._grid is not None:  # where the server is slow, a refresh overtakes the page's first run
             self._loaded.set()
-        if ended == ForwardMsg.FINISHED_FRAGMENT_RUN_SUCCESSFULLY:
+        if ended == ForwardMsg.FINISHED_FRAGMENT_RUN_SUCCESSFULLY and self._live in message.metadata.run.fragment_ids:
             assert self._drawn, "A refresh has no grid"
             self.seen.refreshes += 1
             now = time.perf_counter()

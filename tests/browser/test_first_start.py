@@ -1,13 +1,16 @@
 """A stranger's first minutes: the page answers while the history is built, goes live by itself, moves, and stops."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.browser.conftest import PASSWORD, serve
+from tests.browser.conftest import PASSWORD, ROOT, serve
 
 pytestmark = pytest.mark.browser
 
@@ -66,3 +69,23 @@ def test_strangers_are_told_nothing_and_other_origins_get_no_socket(tmp_path: Pa
                 pass
     finally:
         server.stop()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("settings.toml", "silence_s = 1\n", "silence_s = 1 is too small"),
+        ("fleet.toml", "[businesses.acme]\nname = 'Acme'\n", "fleet.toml has"),
+    ],
+)
+def test_a_wrong_file_is_told_in_words_and_nothing_starts(tmp_path: Path, name: str, text: str, told: str) -> None:
+    (tmp_path / name).write_text(text)
+    done = subprocess.run(
+        [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", "0"],
+        cwd=ROOT, env=os.environ | {"DRAINBOARD_DATA": str(tmp_path)}, capture_output=True, text=True, timeout=60,
+        check=False,
+    )  # fmt: skip
+    said = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert told in said
+    assert "Traceback" not in said
