@@ -109,6 +109,12 @@ def spent(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
+def memory(pid: int) -> int:
+    """Return the most memory that a process has had so far, in MB."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return round(int(status.split("VmHWM:")[1].split()[0]) / 1024)
+
+
 # --- a browser's tab
 
 
@@ -370,7 +376,7 @@ def main() -> None:
                 report(
                     "live_page", ms, "CPU ms per session and refresh", TARGET_MS, ms <= TARGET_MS and kept_up,
                     history=rows, live=options.live, sessions=sessions, kept_up=kept_up,
-                    baseline_cores=round(baseline, 3), seconds=options.seconds,
+                    baseline_cores=round(baseline, 3), peak_mb=memory(server.process.pid), seconds=options.seconds,
                     **{name: round(value, 3) for name, value in told.items()},
                 )  # fmt: skip
     if len(options.rows) > 1:
