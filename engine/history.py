@@ -386,7 +386,8 @@ class Usual:
         self._store, self._most, self._every = store, most, every_s * SECOND
         self._lock = threading.Lock()  # one at a time: who asks for the same meanwhile finds it made
         self._bands: OrderedDict[tuple[object, ...], pl.DataFrame] = OrderedDict()
-        self._recent: OrderedDict[tuple[object, ...], Recent] = OrderedDict()
+        self._recent: OrderedDict[tuple[object, ...], tuple[int, Recent]] = OrderedDict()
+        self._busy = threading.Lock()  # one at a time, too, but who has seen a last one goes on with that
 
     def bands(
         self, now: int, business: str, site: str | None = None, *, zone: str = "UTC", system: bool = False
@@ -404,13 +405,18 @@ class Usual:
         self, now: int, business: str, site: str | None = None, *, snapshot: Snapshot | None = None,
         system: bool = False,
     ) -> Recent:
-        """Give `recent`, at most so many seconds old."""
-        key = (now // self._every, business, site, system)
-        with self._lock:
-            if key not in self._recent:
-                self._recent[key] = recent(self._store, now, business, site, snapshot=snapshot, system=system)
-            found: Recent = _kept(self._recent, key, self._most)
-            return found
+        """Give `recent`, so many seconds old, and longer only while somebody makes the next."""
+        key = (business, site, system)
+        known = self._recent.get(key)
+        if known is not None and (now < known[0] + self._every or self._busy.locked()):
+            return known[1]
+        with self._busy:
+            known = self._recent.get(key)
+            if known is None or now >= known[0] + self._every:
+                made = recent(self._store, now, business, site, snapshot=snapshot, system=system)
+                self._recent[key] = known = now, made
+            _kept(self._recent, key, self._most)
+            return known[1]
 
     def now(self, now: int, business: str, site: str | None = None, *, zone: str = "UTC") -> dict[str, float | None]:
         """Give the bands of the present hour of the week: queued_low, queued_high, running_low …"""

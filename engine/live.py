@@ -101,7 +101,7 @@ def listing(
     wanted = (site, search.strip(), frozenset(words), system, sort, descending)
     view = book.view(*wanted)
     page = min(page, max(view.order.len() - 1, 0) // size)
-    rows = book.rows(view.order.slice(page * size, size), zone)
+    rows = book.page(wanted, view, page, size, zone)
     return Listing(rows, view.order.len(), dict(zip(WORDS, view.counts, strict=True)), view.system, page)
 
 
@@ -243,6 +243,7 @@ class _Book:
         self._holds = {hold.hold_id: hold for hold in snapshot.holds}
         self._views: _Kept[_View] = _Kept(1, 64)
         self._lanes: _Kept[pl.Series] = _Kept(1, 64)
+        self._pages: _Kept[pl.DataFrame] = _Kept(1, 64)
 
     def view(self, *wanted: Any) -> _View:
         return self._views.get(None, wanted, lambda: self._view(*wanted))
@@ -277,6 +278,11 @@ class _Book:
             "by", descending=descending, nulls_last=True, maintain_order=True
         )["row"]  # fmt: skip
         return _View(order, tuple(int(counts.get(code, 0)) for code in range(len(WORDS))), n_system)
+
+    def page(self, wanted: tuple[object, ...], view: _View, page: int, size: int, zone: str) -> pl.DataFrame:
+        """Give a view's page; made once for all who look at it."""
+        order = view.order.slice(page * size, size)
+        return self._pages.get(None, (*wanted, page, size, zone), lambda: self.rows(order, zone))
 
     def rows(self, order: pl.Series, zone: str) -> pl.DataFrame:
         page = self._all.select(*_PAGE, "plain", "lane", "turn")[order]

@@ -31,9 +31,9 @@ from .task import PROCESS
 T = TypeVar("T")
 
 LOOK_EVERY = 8  #: seconds that a look at a site serves everybody
-LOOK_SHARE = 0.015  #: of a core that looks at a site may cost: a long one serves for longer
+LOOK_SHARE = 0.01  #: of a core that looks at a site may cost: a long one serves for longer
 LONGEST_LOOK = 18  #: but for no more seconds than this: the verdict must not come late
-RECENT_EVERY = 15  #: seconds for which a site's last hours serve
+RECENT_EVERY = 18  #: seconds for which a site's last hours serve
 MOST_LIVES = 500  #: timelines that are kept
 QUIET_EVERY = 10  #: likewise, what came last and comes next where nothing happens
 A_PROCESSOR = "a processor"  #: what one is called where its name is not to be seen
@@ -63,7 +63,8 @@ class Quiet:
 
 
 class _Shared(Generic[T]):
-    """Things made at most every so often, each by one who asks while others wait for it; the last asked for stay.
+    """Things made at most every so often, each by one who asks, while others go on with the last; only those asked for
+    last stay.
 
     With a `share`, what takes long to make serves the longer, so that no more than that part of a core goes into it.
     """
@@ -79,6 +80,8 @@ class _Shared(Generic[T]):
             self._kept.move_to_end(key)
             if len(self._kept) > self._most:
                 self._kept.popitem(last=False)
+        if made and (now < made[0][0] or lock.locked()):
+            return made[0][1]
         with lock:
             if not made or now >= made[0][0]:
                 spent = stopwatch()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,11 +123,19 @@ def table(
     stale: bool,
 ) -> grid.Answer:
     """Draw a page of the tasks found. While some are selected, those on the screen are told about, too."""
-    held_by = {hold.hold_id: f"hold on {holds.said(hold)}" for hold in sight.holds(business, site)}
     page = found.rows.to_dicts()
     known = {task["task_id"] for task in page}
     others = sight.tasks(business, site, [i for i in map(int, grid.shown(key)) if i not in known])
-    rows = [row(task, now, narrow, held_by) for task in page + others]
+    over = {task["held_by"] for task in page + others}
+    in_force = (hold for hold in sight.holds(business, site) if hold.hold_id in over)
+    held_by = {hold.hold_id: f"hold on {holds.said(hold)}" for hold in in_force}
+    there = times.zone()
+    today = times.day(now, there)
+
+    def start(instant: int) -> str:
+        return times.moment_of(instant, today, there)
+
+    rows = [row(task, now, narrow, held_by, start) for task in page + others]
     if not rows:
         st.html("<div class='d-evidence'>No task matches. Clear the search, or choose All.</div>")
     columns = [{**c, "width": width} for c, width in zip(COLUMNS, NARROW, strict=True)] if narrow else COLUMNS
@@ -153,8 +161,10 @@ def pager(found: Listing) -> None:
                           on_click=lambda to=to: frame.address({"page": str(to) if to > 1 else None}))  # fmt: skip
 
 
-def row(task: dict[str, Any], now: int, narrow: bool, held_by: Mapping[int, str]) -> grid.Row:
-    """Word a task as a row of the grid."""
+def row(
+    task: dict[str, Any], now: int, narrow: bool, held_by: Mapping[int, str], start: Callable[[int], str]
+) -> grid.Row:
+    """Word a task as a row of the grid; `start` words the instant at which it entered the queue."""
     glyph, token = GLYPHS[task["word"]]
     part, queued = progress(task), task["queued_at"]
     processing = task["processing_started_at"] is not None
@@ -163,7 +173,7 @@ def row(task: dict[str, Any], now: int, narrow: bool, held_by: Mapping[int, str]
         "label": task["task"],
         "target": {"t": task["target"] or task["name"], "g": _icon(task)},
         "task": {"t": task["task"], "h": f"?task={task['task_id']}"},
-        "start": {"t": times.moment(queued, now), "s": "" if narrow else times.age(now - queued)},
+        "start": {"t": start(queued), "s": "" if narrow else times.age(now - queued)},
         "scope": task["scope"] or "",
         "initiator": task["initiator"],
         "status": {

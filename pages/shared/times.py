@@ -1,6 +1,6 @@
 """Instants, ages and waits as pages word them, in the viewer's zone, which is always named."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
 import streamlit as st
@@ -11,6 +11,11 @@ from engine.clock import MINUTE, SECOND
 def zone() -> ZoneInfo:
     """Return the viewer's zone: the browser's."""
     return ZoneInfo(st.context.timezone or "UTC")
+
+
+def day(instant: int, there: ZoneInfo) -> date:
+    """Tell on which day an instant lies."""
+    return datetime.fromtimestamp(instant / SECOND, there).date()
 
 
 def clock(instant: int) -> str:
@@ -36,8 +41,14 @@ def wait(microseconds: int) -> str:
 
 def moment(instant: int, now: int) -> str:
     """Word an instant in a table: by the clock today, with the day before that."""
-    there, today = (datetime.fromtimestamp(at / SECOND, UTC).astimezone(zone()) for at in (instant, now))
-    return f"{there:%H:%M:%S}" if there.date() == today.date() else f"{there:%Y-%m-%d %H:%M:%S}"
+    there = zone()
+    return moment_of(instant, day(now, there), there)
+
+
+def moment_of(instant: int, today: date, there: ZoneInfo) -> str:
+    """Word an instant as `moment`, where the day and the zone are known: a table has many."""
+    at = datetime.fromtimestamp(instant / SECOND, there)
+    return f"{at:%H:%M:%S}" if at.date() == today else f"{at:%Y-%m-%d %H:%M:%S}"
 
 
 def age(microseconds: int) -> str:
