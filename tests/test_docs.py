@@ -11,6 +11,13 @@ from tests import docs
 TEXT = docs.README.read_text("utf-8")
 
 
+def test_the_pictures_of_the_readme_are_there() -> None:
+    shown = re.findall(r'(?:src|srcset)="([^"]+)"', TEXT)
+    assert shown
+    for name in shown:
+        assert (docs.README.parent / name).read_bytes().startswith(b"\x89PNG"), name
+
+
 @pytest.mark.parametrize("name", docs.SECTIONS)
 def test_a_generated_section_of_the_readme_is_up_to_date(name: str) -> None:
     """`python -m tests.docs` brings it up to date."""
