@@ -98,16 +98,21 @@ def watch(business: str, site: str) -> None:
 
 
 def account() -> None:
-    """Show who is signed in, and the way out."""
+    """Show who is signed in and where he may what, and behind "Account" all of that and the way out."""
     who = actor()
-    held = worded(who.grants)
+    held = worded(who.grants) or ["No role"]
     more = f" and {len(held) - 1:,} more" if len(held) > 1 else ""
     every = "; ".join(held)
     st.html(
         f"<div class='d-account'><b>{escape(who.name)}</b>"
-        f"<small title='{escape(every)}'>{escape((held or ['No role'])[0])}{more}</small>"
-        f"<form method='post' action='{SIGN_OUT}'><button type='submit'>Sign out</button></form></div>"
+        f"<small title='{escape(every)}'>{escape(held[0])}{more}</small></div>"
     )
+    with st.popover("Account", type="tertiary", key="account"):
+        grants = "".join(f"<li>{escape(grant)}</li>" for grant in held)
+        st.html(
+            f"<div class='d-grants'><b>{escape(who.name)}</b> has these roles:<ul>{grants}</ul>"
+            f"<form method='post' action='{SIGN_OUT}'><button type='submit'>Sign out</button></form></div>"
+        )
 
 
 def navigation(sections: Menu) -> tuple[Any, dict[str, list[tuple[Entry, Any]]]]:

@@ -71,7 +71,9 @@ html,body,.stApp{font-variant-numeric:tabular-nums}
 .d-says{margin:0 0 4px;padding-left:18px;color:var(--d-ink2)}
 .d-account{margin-top:12px;padding:8px;border-top:1px solid var(--d-line)}
 .d-account small{display:block;font-size:12px;color:var(--d-ink2);padding-bottom:6px}
-.d-account button{font:inherit;font-size:12px;color:var(--d-accent);background:none;border:0;padding:0;cursor:pointer}
+.d-grants{font-size:13px;line-height:18px} .d-grants b{font-weight:600} .d-grants li{font-size:13px} .d-grants :is(b,li){overflow-wrap:anywhere} .d-grants ul{margin:4px 0 10px;padding-left:18px}
+.d-grants button{font:inherit;font-size:13px;color:var(--d-accent);background:none;border:0;padding:0;cursor:pointer}
+.st-key-account button{min-height:0;padding:0 8px;color:var(--d-accent)!important} .st-key-account button p{font-size:12px}
 .d-section{font-size:12px;color:var(--d-ink3);padding:10px 8px 3px}
 
 /* the head row */

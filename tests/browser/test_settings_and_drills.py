@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from engine.access import Actor
+from engine.console import Console
+from engine.roles import EVERYTHING, Grant, Role
 from engine.store import Store
 from tests.browser.conftest import ROOT, Server, serve
 from tests.browser.test_a_day_of_an_admin import FLEET, watched
@@ -65,7 +68,7 @@ def test_an_admin_starts_and_ends_a_drill_and_changes_what_the_verdict_goes_by(
     page.goto(server.url)
     active = page.get_by_role("link", name=re.compile(r"^Active tasks \d+$"))
     expect(active).to_be_visible(timeout=60_000)
-    expect(page.locator(".d-account")).to_contain_text("adminPlatform adminSign out")
+    expect(page.locator(".d-account")).to_contain_text("adminPlatform admin")
     expect(page.locator(".st-key-verdict-alarm")).to_have_count(0)
 
     # A drill starts, is seen to go on, is not started a second time, and ends.
@@ -154,3 +157,26 @@ def test_a_site_user_neither_sees_the_page_in_the_menu_nor_gets_there_by_its_add
     page.get_by_role("link", name=re.compile("^Active tasks")).click()
     expect(page.get_by_role("grid", name="Active tasks")).to_be_visible(timeout=30_000)
     context.close()
+
+
+def test_an_account_with_several_grants_finds_them_all_and_the_way_out_in_its_menu(
+    browser: Browser, folder: Path
+) -> None:
+    console = Console(folder).start(wait=True)  # the command line gives but one grant
+    assert console.access is not None
+    grants = [Grant(Role.SITE_USER, "Acme", "Berlin"), Grant(Role.BUSINESS_ADMIN, "Acme")]
+    secret = console.access.invite(Actor("operator", EVERYTHING), "sid", grants)
+    console.close()
+    server = serve(folder, folder / "server.log")
+    try:
+        server.first_link()  # it is live
+        context, page = enter(browser, server, server.sign_in(f"/auth/link/{secret}"))
+        page.goto(server.url)
+        expect(page.locator(".d-account")).to_have_text("sidBusiness admin, Acme and 1 more", timeout=60_000)
+        page.get_by_role("button", name="Account").click()
+        expect(page.locator(".d-grants li")).to_have_text(["Business admin, Acme", "Site user, Berlin, Acme"])
+        page.get_by_role("button", name="Sign out").click()
+        expect(page.get_by_label("Password")).to_be_visible(timeout=30_000)
+        context.close()
+    finally:
+        server.stop()
