@@ -606,7 +606,9 @@ class Core(Machine):
 
     def _note_setting(self, action: m.NoteSetting) -> m.Outcome:
         self._require(Right.SETTINGS, None, None)
-        self._audit("set", "setting", action.setting, None, before=action.before, after=action.after)
+        self._audit(
+            "set", "setting", action.setting, None, before=action.before, after=action.after, reason=action.reason
+        )
         return m.Outcome(changed=[action.setting])
 
     def _keep_users(self, action: m.KeepUsers) -> m.Outcome:

@@ -211,6 +211,7 @@ class NoteSetting:
     setting: str
     before: Detail
     after: Detail
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ import shutil
 import tempfile
 import threading
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from .errors import Invalid, Refused
@@ -60,7 +61,9 @@ class Tuning:
         saved = self._saved()
         return [self._line(setting, saved) for setting in SETTINGS]
 
-    def change(self, name: str, value: Value | None, seen: int, actor: str, grants: Grants) -> str:
+    def change(
+        self, name: str, value: Value | None, seen: int, actor: str, grants: Grants, reason: str | None = None
+    ) -> str:
         """Change a setting for a person who saw it as `seen`, or take it out of the file (None); say what to expect."""
         require(grants, Right.SETTINGS, None, None)
         setting = named(name)
@@ -78,7 +81,8 @@ class Tuning:
             before = saved[name]
             if before == wanted and (value is not None or line.source == "default"):
                 raise Refused(f"{name} is {line.then} already; nothing was changed")
-            self._write(setting, None if value is None else wanted, before, wanted, actor, grants)
+            note = partial(self._note, setting, before, wanted, actor, grants, reason)
+            self._write(setting, None if value is None else wanted, note)
             if setting.counts == AT_ONCE:
                 self._engine.settings.put(name, wanted, None if value is None else str(self._path))
         what = f"{name} is {setting.shown(wanted)}{', its default,' if value is None else ''}"
@@ -99,9 +103,7 @@ class Tuning:
         seen = hash((source, repr(value)))
         return Line(setting, now, setting.shown(value), source, None if setting.secret else value, seen)
 
-    def _write(
-        self, setting: Setting, value: Value | None, before: Value, after: Value, actor: str, grants: Grants
-    ) -> None:
+    def _write(self, setting: Setting, value: Value | None, note: Callable[[], None]) -> None:
         """Have the file's next state on the disk, the change in the audit trail, and then the one in place."""
         place = Path(os.path.realpath(self._path))  # a link stays one
         try:
@@ -120,7 +122,7 @@ class Tuning:
                 shutil.copymode(place, draft)
             else:
                 draft.chmod(0o600)
-            self._note(setting, before, after, actor, grants)
+            note()
             draft.replace(place)
             folder = os.open(place.parent, os.O_RDONLY)
             try:
@@ -132,11 +134,13 @@ class Tuning:
         finally:
             draft.unlink(missing_ok=True)
 
-    def _note(self, setting: Setting, before: Value, after: Value, actor: str, grants: Grants) -> None:
+    def _note(
+        self, setting: Setting, before: Value, after: Value, actor: str, grants: Grants, reason: str | None
+    ) -> None:
         def told(value: Value) -> dict[str, object]:
             return {"value": setting.shown(value) if setting.secret else value}
 
-        action = NoteSetting(setting.name, told(before), told(after))
+        action = NoteSetting(setting.name, told(before), told(after), reason)
         request = f"setting-{os.urandom(16).hex()}"
         outcome = self._engine.do(Command(request, actor, action, grants)).result(NOTED_WITHIN)
         if outcome.refused is not None:

@@ -72,6 +72,13 @@ def test_a_limit_of_the_verdict_counts_at_once_and_stands_in_trail_and_file(
     assert load(console.folder, {}).int("pile_up_tasks") == 7
 
 
+def test_a_reason_that_was_given_stands_beside_the_change(engine: Engine, tuning: Tuning) -> None:
+    tuning.change("undo_s", 300, line(tuning, "undo_s").seen, "ann", EVERYTHING, "people ask within minutes")
+    change(tuning, "undo_s", 900)
+    said = "select reason from audit where object_kind = 'setting' order by audit_id"
+    assert engine.store.read(said).rows() == [("people ask within minutes",), (None,)]
+
+
 def test_what_is_read_at_the_start_counts_after_the_next_one(
     console: Console, engine: Engine, tuning: Tuning
 ) -> None:

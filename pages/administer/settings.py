@@ -182,6 +182,7 @@ def form(tuning: Tuning, line: Line, request: str) -> None:
         # As text: a widget for numbers would cut 30.5 or clip 0 without a word; the engine's own bounds say why not.
         value = _number(st.text_input(f"Value, from {setting.least:,.10g} to {setting.most:,.10g}",
                                       "" if line.value is None else str(line.value), key=request))  # fmt: skip
+    reason = st.text_input("Reason", max_chars=200, placeholder="for the audit trail", key=f"{request}.reason").strip()
     st.html(f"<div class='d-evidence'>A change counts {escape(setting.counts)}. It stands in the audit trail under "
             f"your name and goes into {FILE}, of which all else stays as it is.</div>")  # fmt: skip
     with st.container(horizontal=True, horizontal_alignment="right"):
@@ -189,9 +190,9 @@ def form(tuning: Tuning, line: Line, request: str) -> None:
             st.rerun()
         back = f"Back to {setting.shown(setting.default)}"
         if line.source == FILE and st.button(back, key=f"{request}.back", width="content"):
-            change(tuning, line, None)
+            change(tuning, line, None, reason or None)
         if st.button(f"Change {setting.name}", key=f"{request}.go", type="primary", width="content"):
-            change(tuning, line, value)
+            change(tuning, line, value, reason or None)
 
 
 def _number(text: str) -> Any:
@@ -203,11 +204,11 @@ def _number(text: str) -> Any:
     return int(number) if number.is_integer() else number
 
 
-def change(tuning: Tuning, line: Line, value: Any) -> None:
+def change(tuning: Tuning, line: Line, value: Any, reason: str | None) -> None:
     """Have the engine change it; what it refuses is told in the dialog, what it did on the page."""
     who = frame.actor()
     try:
-        tell("settings", True, tuning.change(line.setting.name, value, line.seen, who.name, who.grants))
+        tell("settings", True, tuning.change(line.setting.name, value, line.seen, who.name, who.grants, reason))
     except (DrainboardError, TimeoutError) as error:
         st.html(f"<div class='d-told no' role='alert'>{escape(str(error) or NO_ANSWER)}</div>")
         return

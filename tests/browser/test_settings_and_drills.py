@@ -54,9 +54,10 @@ def open_form(page: Page, name: str) -> None:
     expect(page.get_by_role("dialog").get_by_label("Value")).to_be_visible()
 
 
-def send_form(page: Page, name: str, value: str) -> None:
+def send_form(page: Page, name: str, value: str, reason: str = "") -> None:
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("Value").fill(value)
+    dialog.get_by_label("Reason").fill(reason)
     dialog.get_by_role("button", name=f"Change {name}").click()
 
 
@@ -91,7 +92,8 @@ def test_an_admin_starts_and_ends_a_drill_and_changes_what_the_verdict_goes_by(
     expect(dialog.get_by_text("silence_s = 30.5 is not a whole number")).to_be_visible()
     dialog.get_by_role("button", name="Keep as it is").click()
     expect(dialog).to_be_hidden()
-    change(page, "silence_s", "45")
+    open_form(page, "silence_s")
+    send_form(page, "silence_s", "45", "slow links")
     expect(page.get_by_text("silence_s is 45 from the next start on; until then 30 counts.")).to_be_visible()
     expect(page.locator(".st-key-set-silence_s").get_by_text("then 45")).to_be_visible()
     change(page, "pile_up_tasks", "5")
@@ -107,14 +109,14 @@ def test_an_admin_starts_and_ends_a_drill_and_changes_what_the_verdict_goes_by(
     assert (folder / "settings.toml").read_text() == WRITTEN.replace("1000000 #", "5 #") + "silence_s = 45\n"
     with Store.open(folder / "store") as store:
         trail = store.read(
-            "select actor, action, object_kind, object_id, after from audit "
+            "select actor, action, object_kind, object_id, after, reason from audit "
             "where object_kind in ('drill', 'setting') order by audit_id"
         ).rows()
     assert [row[:4] for row in trail if row[2] == "drill"] == [
         ("admin", "start", "drill", "host-lost"), ("admin", "end", "drill", "host-lost"),
     ]  # fmt: skip
-    assert [(row[0], row[3], json.loads(row[4])) for row in trail if row[2] == "setting"] == [
-        ("admin", "silence_s", {"value": 45}), ("admin", "pile_up_tasks", {"value": 5}),
+    assert [(row[0], row[3], json.loads(row[4]), row[5]) for row in trail if row[2] == "setting"] == [
+        ("admin", "silence_s", {"value": 45}, "slow links"), ("admin", "pile_up_tasks", {"value": 5}, None),
     ]  # fmt: skip
 
 
