@@ -201,7 +201,7 @@ def _steady(look: Look, limits: Limits, tell: Words, business: str, site: str, p
         headline = f"Steady: the queue was empty {percent} of the last {span}"
     else:
         headline = f"Busy: the queue was empty only {percent} of the last {span}"
-    evidence = [f"Nothing was queued at {empty:,} of the last {minutes:,} minutes."]
+    evidence = [f"Nothing was queued at {empty:,} of the last {_count(minutes, 'minute')}."]
     return Signal("steady", holds, business, site, headline, evidence, facts, "Nothing to do." if holds else "")
 
 
