@@ -133,7 +133,8 @@ class Engine:
         self._down_from = max(found.now, self.core.state.last) if found.batch else None
         self.executors = {executor.name: executor for executor in executors(self.core)}
         self._publisher = Publisher(self.core)
-        self._unseen: set[int] = set()
+        self._unseen: set[int] = set()  # tasks that changed since the last look
+        self._behind = False  # whether anything did: a batch need not touch a task
         self._inbox: queue.SimpleQueue[_Item] = queue.SimpleQueue()
         self._to_write: queue.SimpleQueue[_Sealed | None] = queue.SimpleQueue()
         self._answers: dict[str, list[Future[m.Outcome]]] = {}
@@ -332,7 +333,7 @@ class Engine:
         if batch is not None:
             self._unseen |= batch.touched
         else:
-            if self._unseen and now >= self._look_next:
+            if self._behind and now >= self._look_next:
                 self._publisher.publish(self.store.batch, self.core.state.last, self._look())
             return
         self._sealed_at = now
@@ -346,6 +347,7 @@ class Engine:
 
     def _write_out(self, sealed: _Sealed) -> None:
         self._under_way = sealed
+        self._behind |= sealed.capture is None
         self._to_write.put(sealed)
 
     def _seal_import(self, load: Import) -> None:
@@ -363,7 +365,7 @@ class Engine:
 
     def _look(self) -> Capture:
         start = time.monotonic()
-        touched, self._unseen = self._unseen, set()
+        touched, self._unseen, self._behind = self._unseen, set(), False
         capture = self._publisher.capture(touched)
         self._look_next = start + max(LOOK_EVERY, (time.monotonic() - start) / LOOK_SHARE)
         return capture
