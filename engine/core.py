@@ -205,8 +205,11 @@ class Core(Machine):
         if requested is None:
             return
         service = self.queues.services.get((business, requested))
-        if service is None:
-            raise NotFound.named("service", requested, [n for b, n in self.queues.services if b == business])
+        elsewhere = service is not None and service.site not in (None, site)
+        if service is None or (elsewhere and not self._may(Right.SEE, business, service.site)):
+            known = [other for other in self.queues.services.values() if other.business == business]
+            seen = [other.name for other in known if self._may(Right.SEE, business, other.site)]
+            raise NotFound.named("service", requested, seen)
         if kind not in SYSTEM_KINDS and service.site != site:
             raise Invalid(f"{requested} is not a service of {site}")
         if service.role not in SERVES[lane_of(kind, COLLECT)]:
@@ -541,6 +544,7 @@ class Core(Machine):
         business = self._business(action.business)
         if (action.business, action.name) in self.queues.services:
             raise Refused(f"There is a service “{action.name}” in {action.business} already")
+        _check_name("service", action.name, [name for b, name in self.queues.services if b == action.business])
         if action.role not in ROLES:
             raise NotFound.named("role", action.role, ROLES)
         if (action.role == "processor") != (action.site is None):

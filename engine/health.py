@@ -119,10 +119,10 @@ class Signal:
 
     steady         minutes, empty (of these), queued
     pile_up        queued, since_at, oldest_s, oldest_before_s, arrived, departed, paused, cause, causes (count by
-                   cause), lane, role (of a host to add), wanted (the one host that most of it asks for), away (the
-                   lane's hosts that are not available: name, role, state, suspect, since_at), slow (the processors
-                   that are: name, times, tasks), stacked (the minute most of it came in: n, minute_at, who
-                   [(schedule or user, name, n)], schedule_ids, users; or None)
+                   cause), lane, role (of a host to add), wanted (the one host that most of it asks for), hosts (how
+                   many the lane has), away (those that are not available: name, role, state, suspect, since_at), slow
+                   (the processors that are: name, times, tasks), stacked (the minute most of it came in: n, minute_at,
+                   who [(schedule or user, name, n)], schedule_ids, users; or None)
     stuck          tasks, the longest first: task_id, label, business, site, target, scope, owner, service, stage,
                    since_at, ran_s, usual_s, usual_of, runs, times, stuck
     slow_widgets   widgets that had a slow refresh of late, the slowest first: widget, latency_s, usual_s, times,
@@ -192,10 +192,10 @@ def _steady(look: Look, limits: Limits, tell: Words, business: str, site: str, p
     if many:  # whatever it was like before
         headline = "Not steady: tasks are piling up" if pile_up.holds else f"Busy: {pile_up.headline}"
         return Signal("steady", False, business, site, headline, pile_up.evidence, pile_up.facts | facts, "")
-    if pile_up.facts["away"] and pile_up.facts["queued"]:
-        n = pile_up.facts["queued"]
-        away = pile_up.facts["away"]
-        headline = f"Short of hosts: {_called(away)} {tell.is_state(away)}, and {_count(n, 'task')} {_wait(n)}"
+    n, away, lane = pile_up.facts["queued"], pile_up.facts["away"], pile_up.facts["lane"]
+    if n and (away or (lane and not pile_up.facts["hosts"])):
+        short = f"{_called(away)} {tell.is_state(away)}" if away else f"there is no {_HOSTS[lane]} here"
+        headline = f"Short of hosts: {short}, and {_count(n, 'task')} {_wait(n)}"
         return Signal("steady", False, business, site, headline, pile_up.evidence, pile_up.facts | facts, "")
     if holds:
         headline = f"Steady: the queue was empty {percent} of the last {span}"
@@ -319,7 +319,7 @@ def _pile_up(look: Look, limits: Limits, tell: Words, business: str, site: str |
         "arrived": arrived, "departed": departed, "paused": backlog.paused,
         "causes": dict(backlog.causes.most_common()), "cause": backlog.cause, "lane": backlog.lane,
         "role": _ROLE_TO_ADD[backlog.lane] if backlog.lane else None, "wanted": backlog.wanted,
-        "away": _told(backlog.away), "slow": backlog.slow, "stacked": stacked,
+        "hosts": len(backlog.hosts), "away": _told(backlog.away), "slow": backlog.slow, "stacked": stacked,
     }  # fmt: skip
     evidence = _backlog_evidence(backlog, growth, stacked, (arrived, departed), tell)
     evidence.insert(0, tell.queued(growth, limits, site or f"{business}’s processors"))

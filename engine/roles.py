@@ -27,6 +27,7 @@ class Right(StrEnum):
     """What somebody may do, worded to follow "may not"."""
 
     SEE = "see what happens"
+    REASONS = "see who holds tasks and why"
     OPERATE = "submit, stop or change tasks"
     HOLD = "pause and resume"
     SCHEDULE = "change schedules"
@@ -41,6 +42,7 @@ _ADMINS = frozenset({Role.PLATFORM_ADMIN, Role.BUSINESS_ADMIN})
 
 ROLES_WITH: dict[Right, frozenset[Role]] = {
     Right.SEE: frozenset(Role),
+    Right.REASONS: _ADMINS | {Role.SITE_ADMIN},
     Right.OPERATE: _ADMINS | {Role.SITE_ADMIN},
     Right.HOLD: _ADMINS,
     Right.SCHEDULE: _ADMINS | {Role.SITE_ADMIN},

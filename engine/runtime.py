@@ -356,6 +356,7 @@ class Engine:
 
     def _write_out(self, sealed: _Sealed) -> None:
         self._under_way = sealed
+        self._behind |= sealed.capture is None
         self._to_write.put(sealed)
 
     def _seal_import(self, load: Import) -> None:

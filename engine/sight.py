@@ -2,7 +2,8 @@
 
 A `Sight` is made anew for each run and refresh, of grants that were looked up just then, and refuses what these do not
 cover. What belongs to a business as a whole, its processors, is shown to whoever sees but a site as counts: nowhere
-under its name. The `Watch` behind it keeps what all sessions share, made at most every few seconds, whoever asks.
+under its name. That something is held everybody sees; who holds it and why is for those who keep the place going. The
+`Watch` behind it keeps what all sessions share, made at most every few seconds, whoever asks.
 Instants in rows are integer microseconds.
 """
 
@@ -22,6 +23,7 @@ from .clock import DAY, SECOND, stopwatch
 from .health import Limits, Look, Signal
 from .history import Recent, Schedule
 from .ledger import TaskRow
+from .lifecycle import SYSTEM_KINDS
 from .live import Listing
 from .roles import Grants, Right, may, require
 from .runtime import Engine
@@ -37,6 +39,7 @@ RECENT_EVERY = 18  #: seconds for which a site's last hours serve
 MOST_LIVES = 500  #: timelines that are kept
 QUIET_EVERY = 10  #: likewise, what came last and comes next where nothing happens
 A_PROCESSOR = "a processor"  #: what one is called where its name is not to be seen
+SOMEBODY = "An admin"  #: likewise, who holds something
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,17 +107,18 @@ class Watch:
         self._lock = threading.Lock()
         self._lives: OrderedDict[int, tuple[TaskRow | None, pl.DataFrame]] = OrderedDict()
 
-    def judged(self, business: str, site: str, zone: str, named: bool) -> Judged:
-        """Judge a site in words of the zone, processors by name or as counts."""
+    def judged(self, business: str, site: str, zone: str, named: bool, reasons: bool) -> Judged:
+        """Judge a site in words of the zone, processors by name or as counts, holds with their reasons or without."""
         engine = self.engine
         look = self._looks.get((business, site), engine.now, lambda: _look(self, business, site))
 
         def judge() -> Judged:
             seen = look if named else _unnamed(look)
+            seen = seen if reasons else replace(seen, holds=seen.holds.with_columns(**_UNTOLD))
             found = health.signals(seen, Limits.of(engine.settings), zone)
             return Judged(seen, found, health.verdict([s for s in found if s.site in (site, None)]))
 
-        return self._judged.get((business, site, zone, named), look.now, judge)
+        return self._judged.get((business, site, zone, named, reasons), look.now, judge)
 
     def timeline(self, task_id: int, snapshot: Snapshot) -> pl.DataFrame:
         """Tell a task's life up to a snapshot; read anew only when the task has changed."""
@@ -153,6 +157,7 @@ def _unnamed(look: Look) -> Look:
     return replace(
         look,
         services=look.services.with_columns(name=_masked("name", pl.col("site").is_null())),
+        waiting=look.waiting.with_columns(requested_service=pl.when(~_of_system()).then("requested_service")),
         running=look.running.with_columns(host=_masked("host", _processing())),
         processing=look.processing.with_columns(processor=_masked("processor", every)),
         paces=look.paces.with_columns(processor=_masked("processor", every)),
@@ -165,6 +170,14 @@ def _masked(column: str, where: pl.Expr) -> pl.Expr:
 
 def _processing() -> pl.Expr:
     return pl.col("stage") == PROCESS
+
+
+def _of_system() -> pl.Expr:
+    """Tell what a processor runs as a whole, so that it is one which such a task asks for."""
+    return pl.col("kind").is_in([kind.value for kind in SYSTEM_KINDS])
+
+
+_UNTOLD = {"reason": pl.lit(None, pl.String), "actor": pl.lit(SOMEBODY)}
 
 
 def _quiet(engine: Engine, business: str, site: str) -> Quiet:
@@ -189,6 +202,9 @@ class Sight:
     def _names_processors(self, business: str) -> bool:
         return may(self._grants, Right.SEE, business, None)
 
+    def _reasons(self, business: str, site: str) -> bool:
+        return may(self._grants, Right.REASONS, business, site)
+
     def places(self) -> list[tuple[str, str]]:
         """List the sites that may be seen: business and site."""
         return sorted(place for place in self.snapshot.zones if may(self._grants, Right.SEE, *place))
@@ -197,7 +213,7 @@ class Sight:
         """List a page of a site's queue; `asked` is what `live.listing` takes."""
         self._see(business, site)
         found = live.listing(self.snapshot, business, site, **asked)
-        return replace(found, rows=self._rows(found.rows, business))
+        return replace(found, rows=self._rows(found.rows, business, site))
 
     def tasks(self, business: str, site: str, task_ids: Collection[int]) -> list[dict[str, Any]]:
         """Give those of the tasks that are in the site's queue, as a listing has them."""
@@ -205,7 +221,7 @@ class Sight:
         if not task_ids:
             return []
         rows = live.rows(self.snapshot, business, task_ids).filter(pl.col("site") == site)
-        return self._rows(rows, business).to_dicts()
+        return self._rows(rows, business, site).to_dicts()
 
     def ended(self, business: str, site: str, task_id: int) -> dict[str, Any] | None:
         """Give a task of the site that has ended, as the table task has it; None where there is none."""
@@ -213,7 +229,10 @@ class Sight:
         rows = history.task(self._watch.engine.store, task_id)
         rows = rows.filter(pl.col("business") == business, pl.col("site") == site)
         if not self._names_processors(business):
-            rows = rows.with_columns(processor=_masked("processor", pl.lit(True)))
+            rows = rows.with_columns(
+                processor=_masked("processor", pl.lit(True)),
+                requested_service=_masked("requested_service", _of_system()),
+            )
         return next(iter(_plain(rows).to_dicts()), None)
 
     def timeline(self, business: str, site: str, task_id: int) -> list[dict[str, Any]]:
@@ -221,10 +240,17 @@ class Sight:
         self._see(business, site)
         steps = self._watch.timeline(task_id, self.snapshot)
         steps = steps.filter(pl.col("business") == business, pl.col("site") == site)
-        if not self._names_processors(business):
-            processing = pl.col("from_status").str.starts_with("Processing") | (pl.col("to_status") == "Processing")
+        names = [s.name for s in self.snapshot.services if (s.business, s.site) == (business, None)]
+        if names and not self._names_processors(business):
+            processing = pl.col("service").is_in(names)  # by name: who stops may have been at either stage
             itself = processing & (pl.col("actor") == pl.col("service"))
-            steps = steps.with_columns(service=_masked("service", processing), actor=_masked("actor", itself))
+            asked = pl.col("why").str.contains("requested_service: ", literal=True)
+            alike = pl.col("why").str.replace_many(names, [A_PROCESSOR] * len(names))
+            steps = steps.with_columns(
+                service=_masked("service", processing),
+                actor=_masked("actor", itself),
+                why=pl.when(asked).then(alike).otherwise("why"),
+            )
         return _plain(steps).to_dicts()
 
     def waits(self, business: str, site: str, task_id: int) -> Waits:
@@ -238,7 +264,8 @@ class Sight:
     def judged(self, business: str, site: str, zone: str) -> Judged:
         """Judge a site, and its business's processing, in words of the zone."""
         self._see(business, site)
-        return self._watch.judged(business, site, zone, self._names_processors(business))
+        named, reasons = self._names_processors(business), self._reasons(business, site)
+        return self._watch.judged(business, site, zone, named, reasons)
 
     def numbers(self, business: str, site: str) -> Numbers:
         """Count a site's tasks by where they stand."""
@@ -274,14 +301,22 @@ class Sight:
     def holds(self, business: str, site: str) -> list[HoldLook]:
         """List the holds in force over a site."""
         self._see(business, site)
-        return [
+        over = [
             h for h in self.snapshot.holds if h.in_force and h.business in (None, business) and h.site in (None, site)
         ]
+        return over if self._reasons(business, site) else [replace(h, reason=None, actor=SOMEBODY) for h in over]
 
-    def _rows(self, rows: pl.DataFrame, business: str) -> pl.DataFrame:
+    def _rows(self, rows: pl.DataFrame, business: str, site: str) -> pl.DataFrame:
+        if not self._reasons(business, site):
+            held = pl.col("held_by").is_not_null()
+            rows = rows.with_columns(why=pl.when(held).then(pl.lit("Held")).otherwise("why"))
         if not self._names_processors(business):
             at_work = pl.col("processing_started_at").is_not_null()
-            rows = rows.with_columns(processor=_masked("processor", pl.lit(True)), host=_masked("host", at_work))
+            rows = rows.with_columns(
+                processor=_masked("processor", pl.lit(True)),
+                host=_masked("host", at_work),
+                requested_service=_masked("requested_service", _of_system()),
+            )
         return _plain(rows)
 
 

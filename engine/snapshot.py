@@ -18,7 +18,7 @@ import polars as pl
 from .core import Core
 from .dispatch import CAUSES, HELD, Joined, Marks, waited
 from .ledger import TaskRow
-from .lifecycle import Cause
+from .lifecycle import SYSTEM_KINDS, Cause
 from .task import COLLECT
 
 _ALWAYS = ("task_id", "status", "queue")
@@ -69,6 +69,7 @@ class Numbers:
     paused: int = 0  #: waiting under a hold, for collecting or processing
     process_queued: int = 0  #: waiting for a processor, not held
     running: int = 0  #: on a service, Stopping included
+    system_running: int = 0  #: of these, system tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,8 +350,9 @@ class Publisher:
                     at.process_queued += n
         for service in self._core.queues.services.values():
             for task in service.running.values():
-                numbers[task.business, task.site].running += 1
-                numbers[task.business, None].running += 1
+                for at in (numbers[task.business, task.site], numbers[task.business, None]):
+                    at.running += 1
+                    at.system_running += task.kind in SYSTEM_KINDS
         return numbers
 
     def _waiting(self) -> tuple[QueueLook, ...]:

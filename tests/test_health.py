@@ -124,6 +124,16 @@ def test_nothing_is_steady_while_tasks_wait_and_a_host_for_them_is_away(life: Li
     assert first == signal
 
 
+def test_nothing_is_steady_while_tasks_wait_and_there_is_no_host_for_them(life: Life) -> None:
+    life.submit_every(600, 120)
+    life.submit(3, Kind.IMPORT)
+    life.live(30)
+    signal = judged(life, "steady")
+    assert not signal.holds
+    assert signal.headline == "Short of hosts: there is no hosted zone here, and 3 tasks wait"
+    assert signal.facts["role"] == "hosted_zone"
+
+
 def test_a_queue_that_is_seldom_empty_is_busy_but_no_alarm(life: Life) -> None:
     life.length = collecting(300.0)
     life.submit(20)

@@ -209,6 +209,27 @@ def test_what_somebody_may_not_touch_is_to_him_as_if_it_were_not_there() -> None
     assert refusals[0] == refusals[1].replace("nowhere", "globex")
 
 
+def test_a_service_elsewhere_that_a_task_asks_for_is_as_if_it_were_not_there() -> None:
+    made = world()
+    grants = [Grant(Role.SITE_ADMIN, *OWN)]
+
+    def told(name: str) -> str:
+        outcome, _ = made.ask(m.Submit([task(OWN)._replace(requested_service=name)]), grants)
+        return str(outcome.refused)
+
+    assert told("explorer-oslo") == "There is no service “explorer-oslo”; did you mean “explorer-berlin”?"
+    assert told("processors") == "There is no service “processors”"
+    assert "explorer-oslo" in str(made.ask(m.Submit([task(OWN)._replace(requested_service="explorer-osl")]))[0].refused)
+
+
+@pytest.mark.parametrize("name", ["", " padded", "line\nbreak", "un\u200bseen", "x" * 101, "EXPLORER-berlin"])
+def test_a_host_gets_no_name_that_people_could_not_tell_from_another(name: str) -> None:
+    made = world()
+    outcome, step = made.ask(m.AddService(*OWN, name, "explorer", 1))
+    assert outcome.refused is not None
+    assert not step.rows.service_event
+
+
 def test_one_command_over_many_tasks_stops_those_that_are_ones_own() -> None:
     here = world()
     outcome, _ = here.ask(m.Stop(list(here.waiting.values())), [GRANT[Role.SITE_ADMIN]])

@@ -101,6 +101,21 @@ def test_what_changes_right_after_a_look_is_shown_soon_also_where_no_task_change
         time.sleep(0.05)
 
 
+def test_a_snapshot_tells_of_hosts_and_holds_soon_where_no_task_changes(engine: Engine) -> None:
+    def soon(seen: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 20
+        while not seen():
+            assert time.monotonic() < deadline, "No snapshot tells of it"
+            time.sleep(0.02)
+
+    soon(lambda: len(engine.snapshot.services) == 1 and bool(engine.snapshot.zones))
+    for n, state in enumerate(("offline", "draining") * 3):  # the second comes right after a snapshot was taken
+        engine.do(m.Command(f"set-{n}", "ann", m.SetService("Acme", "audit-1", state))).result(30)
+    soon(lambda: engine.snapshot.services[0].state == "draining")
+    engine.do(m.Command("hold", "ann", m.PlaceHolds("Acme", [m.HoldTarget("user", "bob")], ""))).result(30)
+    soon(lambda: len(engine.snapshot.holds) == 1)
+
+
 def test_a_chore_is_done_again_and_again_also_by_a_scheduler_that_takes_a_dead_ones_place(engine: Engine) -> None:
     done = threading.Semaphore(0)
     engine.every(0.05, "count", done.release)

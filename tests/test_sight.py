@@ -18,6 +18,7 @@ from engine.errors import NotAllowed
 from engine.lifecycle import Kind
 from engine.roles import EVERYTHING, Grant, Grants, Role
 from engine.sight import A_PROCESSOR, Sight
+from pages.shared import figures, queue
 
 T = TypeVar("T")
 
@@ -217,3 +218,105 @@ def test_a_quiet_site_says_what_ended_last(console: Console, see: Callable[[Gran
     assert quiet.last["kind"] == "audit"
     assert 0 <= console.engine.now - quiet.last["finished_at"] < 60 * SECOND
     assert quiet.next_at is None
+
+
+def do(console: Console, action: m.Action) -> m.Outcome:
+    assert console.engine is not None
+    outcome = console.engine.do(m.Command(f"{uuid4()}", "ann", action)).result(20)
+    assert outcome.refused is None
+    return outcome
+
+
+def test_a_task_that_was_stopped_while_it_was_processed_does_not_name_its_processor(
+    console: Console, see: Callable[[Grants], Sight]
+) -> None:
+    _, row = processed(see, ADMIN)
+    task_id = int(str(row["task_id"]))
+    do(console, m.Stop([task_id], "enough"))
+    soon(lambda: see(ADMIN).timeline("Acme", "Berlin", task_id)[-1]["to_status"] in ("Stopped", "Canceled"))
+    assert see(ADMIN).timeline("Acme", "Berlin", task_id)[-1]["service"] == "proc-1"
+    assert "proc-1" not in repr(see(USER).timeline("Acme", "Berlin", task_id))
+
+
+def test_a_processor_that_a_report_asks_for_is_not_named_to_whoever_sees_but_a_site(
+    console: Console, see: Callable[[Grants], Sight], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    do(console, m.SetService("Acme", "proc-1", "offline"))
+    try:
+        report = m.NewTask("Acme", "Berlin", Kind.REPORT, "Report", "ann", "ann", requested_service="proc-1")
+        ids = [int(i) for i in do(console, m.Submit([report] * 30)).changed]
+        soon(lambda: len(see(USER).tasks("Acme", "Berlin", ids)) == 30)
+        asked = {row["requested_service"] for row in see(USER).tasks("Acme", "Berlin", ids)}
+        assert asked == {A_PROCESSOR}
+        assert {row["requested_service"] for row in see(ADMIN).tasks("Acme", "Berlin", ids)} == {"proc-1"}
+        monkeypatch.setattr(module, "LOOK_EVERY", 0)
+        assert console.engine is not None
+        watch = module.Watch(console.engine)
+        judged = Sight(watch, USER).judged("Acme", "Berlin", "UTC")
+        assert "proc-1" not in repr(judged)
+        pile_up = next(s for s in judged.signals if (s.name, s.site) == ("pile_up", "Berlin"))
+        assert [host["name"] for host in pile_up.facts["away"]] == [A_PROCESSOR]
+        do(console, m.Stop(ids))
+        soon(lambda: see(USER).ended("Acme", "Berlin", ids[0]))
+        assert "proc-1" not in repr(see(USER).ended("Acme", "Berlin", ids[0]))
+    finally:
+        do(console, m.SetService("Acme", "proc-1", "online"))
+
+
+def test_why_something_is_held_and_by_whom_is_not_told_to_a_site_user(
+    console: Console, see: Callable[[Grants], Sight], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (hold_id,) = do(console, m.PlaceHolds("Acme", [m.HoldTarget("kind", "audit")], "ben is under suspicion")).changed
+    try:
+        monkeypatch.setattr(module, "LOOK_EVERY", 0)
+        assert console.engine is not None
+        monkeypatch.setitem(console.engine.settings._values, "old_hold_s", 0)
+
+        def told(grants: Grants) -> str:
+            assert console.engine is not None
+            sight = Sight(module.Watch(console.engine), grants)
+            listing = sight.listing("Acme", "Berlin", words=["Paused"]).rows.to_dicts()
+            return repr((sight.holds("Acme", "Berlin"), listing, sight.judged("Acme", "Berlin", "UTC")))
+
+        soon(lambda: "Held for" in told(ADMIN) and "Paused" in told(ADMIN))
+        assert "under suspicion" in told(ADMIN)
+        assert "under suspicion" in told([Grant(Role.SITE_ADMIN, "Acme", "Berlin")])
+        assert "Held for" in told(USER)
+        assert "under suspicion" not in told(USER)
+        assert "'ann'" not in repr(see(USER).holds("Acme", "Berlin"))
+        assert "ann holds" not in told(USER)
+    finally:
+        do(console, m.LiftHolds([int(hold_id)]))
+
+
+def test_what_is_at_work_counts_system_tasks_apart(console: Console, see: Callable[[Grants], Sight]) -> None:
+    report = m.NewTask("Acme", "Berlin", Kind.REPORT, "Report", "ann", "ann", priority=9)
+    ids = [int(i) for i in do(console, m.Submit([report] * 3)).changed]
+
+    def at_work() -> tuple[Sight, list[dict[str, object]]] | None:
+        sight = see(USER)
+        rows = [row for row in sight.tasks("Acme", "Berlin", ids) if row["status"] == "Processing"]
+        return (sight, rows) if rows else None
+
+    sight, rows = soon(at_work)
+    numbers = sight.numbers("Acme", "Berlin")
+    assert numbers.system_running == len(rows)
+    _, strip = figures.figures(sight, "Acme", "Berlin", sight.snapshot.now)
+    own = sight.listing("Acme", "Berlin", size=200).rows.to_dicts()
+    assert strip[1].value == f"{sum(queue.has_slot(row) for row in own):,}"
+    do(console, m.Stop(ids))
+
+
+def test_a_processor_that_a_report_was_made_to_ask_for_is_not_named_either(
+    console: Console, see: Callable[[Grants], Sight]
+) -> None:
+    do(console, m.SetService("Acme", "proc-1", "offline"))
+    try:
+        report = m.NewTask("Acme", "Berlin", Kind.REPORT, "Report", "ann", "ann")
+        (task_id,) = (int(i) for i in do(console, m.Submit([report])).changed)
+        do(console, m.Edit(task_id, 1, {"requested_service": "proc-1"}))
+        soon(lambda: "proc-1" in repr(see(ADMIN).timeline("Acme", "Berlin", task_id)))
+        assert "proc-1" not in repr(see(USER).timeline("Acme", "Berlin", task_id))
+        do(console, m.Stop([task_id]))
+    finally:
+        do(console, m.SetService("Acme", "proc-1", "online"))

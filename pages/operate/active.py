@@ -43,7 +43,7 @@ def live() -> None:
     if not ACTIONS:
         st.html("<div class='d-readonly'>You read this page; cancelling needs the role of a site admin.</div>")
     if holds.strip(sight.holds(business, site), sight.numbers(business, site).paused):
-        frame.address({"status": PAUSED, "page": None})
+        frame.address({"status": PAUSED, "system": "shown", "page": None})  # all that the strip has counted
     judge(judged, well, now)
     kpi.strip(strip, key="kpis", stale=not well)
     tasks(sight, now, well)
@@ -67,7 +67,7 @@ def tasks(sight: Sight, now: int, well: bool) -> None:
     query, found = queue.search(sight, business, site)
     grid.follow(GRID, st.query_params)
     selected, opened = grid.state(GRID)
-    if not (found.total or selected or opened or query.text or found.system):
+    if not (sum(found.counts.values()) or selected or opened or query.text or found.system):
         quiet.nothing(sight, business, site, now)
         return
     with st.container(horizontal=True, wrap=False, key="split"):

@@ -7,6 +7,7 @@ import streamlit as st
 from engine.messages import Stop
 
 from . import frame, grid
+from .plain import plain
 
 TOLD = "cancel.told"
 
@@ -19,7 +20,7 @@ def ask(ids: tuple[int, ...], key: str) -> None:
 def tell() -> None:
     """Say once what came of the last request."""
     if told := st.session_state.pop(TOLD, None):
-        st.toast(told)
+        st.toast(plain(told))
 
 
 @st.dialog("Cancel tasks")

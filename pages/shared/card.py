@@ -120,11 +120,16 @@ def _facts(opened: Opened, now: int, attempts: int) -> None:
         "Processor": task["processor"],
         "Asked for": task["requested_service"],
         "Priority": str(task["priority"]) if task["priority"] != 5 else None,
-        "Attempt": f"{task['attempt'] + 1:,} of {attempts:,}" if opened.live else f"{task['attempt'] + 1:,}",
+        "Attempt": f"{task['attempt'] + 1:,} of {attempts:,}" if opened.live else f"{_attempts(task):,}",
         "Waited": _waited(opened),
     }
     rows = "".join(f"<tr><th>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in facts.items() if v)
     st.html(f"<table class='d-facts'>{rows}</table>")
+
+
+def _attempts(task: Mapping[str, Any]) -> int:
+    """Count the attempts of a task that has ended; lost services are counted, the last one's too if it ended so."""
+    return int(task["attempt"]) + (task["reason"] != "worker_lost")
 
 
 def _ended_why(task: Mapping[str, Any]) -> str:

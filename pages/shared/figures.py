@@ -42,7 +42,8 @@ def _at_work(sight: Sight, business: str, site: str, recent: Recent, bands: dict
         note = f"{lost:,} slots lost with {away[0].name if len(away) == 1 else f'{len(away):,} hosts'}"
     else:
         note = f"{used:,} of {slots:,} slots here, {used / slots * 100:.0f}\u202f% busy" if slots else "no host online"
-    running = sight.numbers(business, site).running
+    numbers = sight.numbers(business, site)
+    running = numbers.running - numbers.system_running  # as its line and band, and as all that is counted here
     return Kpi("At work", f"{running:,}", "", note, recent.series["running"].to_list(), _band(bands, "running"))
 
 

@@ -10,12 +10,14 @@ from engine.messages import AddService, Outcome, SetService
 from engine.roles import Right
 from engine.snapshot import ServiceLook
 
-from . import frame, times
+from . import frame, queue, times
+from .plain import plain
 
 ROLE_WORD = {
     "explorer": "explorer", "audit_service": "audit host", "hosted_zone": "hosted zone", "processor": "processor",
 }  # fmt: skip
 TOLD = "hosts.told"
+MOST_SLOTS = 1_000  #: of a host that is added here
 _WANT = {"Bring online": "online", "Drain": "draining", "Take offline": "offline"}
 _WORD = {
     "online": "Online: it takes work.",
@@ -37,7 +39,7 @@ def add(business: str, site: str | None, role: str) -> None:
 def tell() -> None:
     """Say once what came of the last request."""
     if told := st.session_state.pop(TOLD, None):
-        st.toast(told)
+        st.toast(plain(told))
 
 
 @st.dialog("Host")
@@ -49,13 +51,16 @@ def _host(business: str, site: str, name: str, request: str) -> None:
         return
     now = frame.engine().now
     running = sight.listing(business, site, words=["Running", "Stopping"], size=200).rows.to_dicts()
-    at_work = [task for task in running if task["host"] == name]
+    at_work = [task for task in running if task["host"] == name and queue.has_slot(task)]
+    named = [f"{task['task']} ({task['target'] or task['name']})" for task in at_work]
+    if host.used > len(named):  # of very many, a page of the list has not all
+        named.append(f"{host.used - len(named):,} more")
     facts = {
         "Host": f"{host.name}, {ROLE_WORD[host.role]}",
         "State": f"{host.state}{', suspect' if host.suspect else ''} since {times.moment(host.since, now)}"
         f" ({times.age(now - host.since)})",
         "Slots": f"{host.used:,} of {host.slots:,} in use",
-        "At work": ", ".join(f"{task['task']} ({task['target'] or task['name']})" for task in at_work) or "nothing",
+        "At work": ", ".join(named) or "nothing",
     }
     rows = "".join(f"<tr><th>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in facts.items())
     st.html(f"<table class='d-facts'>{rows}</table>")
@@ -92,13 +97,14 @@ def _add(business: str, site: str | None, role: str, request: str) -> None:
     )
     name = st.text_input("Name", value=_free_name(role, here, neighbours), max_chars=60, key=f"{request}.name")
     usual = max((s.slots for s in here), default=2)
-    slots = st.number_input("Slots: tasks at a time", 1, 1_000, usual, key=f"{request}.slots")
+    slots = st.number_input("Slots: tasks at a time", 1, MOST_SLOTS, min(usual, MOST_SLOTS), key=f"{request}.slots")
     with st.container(horizontal=True, horizontal_alignment="right"):
         if st.button("Keep as it is", key=f"{request}.keep", width="content"):
             st.rerun()
-        if st.button(f"Add {name.strip() or 'it'}", key=f"{request}.go", type="primary", width="content",
+        if st.button(f"Add {plain(name.strip()) or 'it'}", key=f"{request}.go", type="primary", width="content",
                      disabled=not name.strip()):  # fmt: skip
-            _done(frame.do(AddService(business, site, name.strip(), role, int(slots)), request),
+            # Another name is another request: the same one would get the same answer again.
+            _done(frame.do(AddService(business, site, name.strip(), role, int(slots)), f"{request}-{name.strip()}"),
                   f"{name.strip()} is added to {where}")  # fmt: skip
 
 
@@ -111,7 +117,7 @@ def _free_name(role: str, here: Iterable[ServiceLook], neighbours: Iterable[Serv
 
 def _done(outcome: Outcome, said: str) -> None:
     if outcome.refused:
-        st.error(outcome.refused)
+        st.error(plain(outcome.refused))
         return
     left = "; ".join(why for _, why in outcome.skipped)
     st.session_state[TOLD] = f"Left as it was: {left}" if left else said

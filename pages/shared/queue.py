@@ -137,7 +137,9 @@ def table(
 
     rows = [row(task, now, narrow, held_by, start) for task in page + others]
     if not rows:
-        st.html("<div class='d-evidence'>No task matches. Clear the search, or choose All.</div>")
+        narrowed = query.text or query.chip != "All"
+        said = "No task matches. Clear the search, or choose All." if narrowed else "There are but system tasks."
+        st.html(f"<div class='d-evidence'>{said}</div>")
     columns = [{**c, "width": width} for c, width in zip(COLUMNS, NARROW, strict=True)] if narrow else COLUMNS
     return grid.grid(
         rows, columns, key=key, label="Active tasks", sort={"id": query.column, "desc": query.desc},

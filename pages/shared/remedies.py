@@ -74,7 +74,7 @@ def _slow_widgets(_: dict[str, Any], business: str, __: str, ___: str) -> Iterat
 
 
 def _old_hold(_: dict[str, Any], __: str, ___: str, ____: str) -> Iterator[Remedy]:
-    yield Remedy("Show paused tasks", _show(status=PAUSED))
+    yield Remedy("Show paused tasks", _show(status=PAUSED, system="shown"))
 
 
 def _home(role: str, site: str) -> str | None:

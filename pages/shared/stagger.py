@@ -14,6 +14,7 @@ from engine.messages import EditSchedule
 from engine.recurrence import Rule
 
 from . import frame
+from .plain import plain
 
 TOLD = "stagger.told"
 APART = 5  #: minutes
@@ -27,7 +28,7 @@ def ask(business: str, site: str, schedule_ids: tuple[int, ...]) -> None:
 def tell() -> None:
     """Say once what came of the last request."""
     if told := st.session_state.pop(TOLD, None):
-        st.toast(told)
+        st.toast(plain(told))
 
 
 @st.dialog("Stagger schedules", width="large")

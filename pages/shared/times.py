@@ -1,7 +1,7 @@
 """Instants, ages and waits as pages word them, in the viewer's zone, which is always named."""
 
 from datetime import UTC, date, datetime
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
 
@@ -9,8 +9,11 @@ from engine.clock import MINUTE, SECOND
 
 
 def zone() -> ZoneInfo:
-    """Return the viewer's zone: the browser's."""
-    return ZoneInfo(st.context.timezone or "UTC")
+    """Return the viewer's zone: the browser's; UTC where it names none that is known here."""
+    try:
+        return ZoneInfo(st.context.timezone or "UTC")
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return ZoneInfo("UTC")
 
 
 def day(instant: int, there: ZoneInfo) -> date:

@@ -6,6 +6,8 @@ from typing import Literal
 
 import streamlit as st
 
+from .plain import plain
+
 Level = Literal["steady", "busy", "alarm", "unknown", "stale"]
 
 
@@ -17,6 +19,6 @@ def verdict(level: Level, headline: str, evidence: str, actions: Sequence[str] =
     with st.container(horizontal=True, vertical_alignment="center", key=f"verdict-{level}"):
         st.html(f"<div class='d-verdict' role='status'>{said}</div><div class='d-evidence'>{escape(evidence)}</div>")
         for n, label in enumerate(actions):
-            if st.button(label, key=f"offer.{label}", type="secondary" if n else "primary", width="content"):
+            if st.button(plain(label), key=f"offer.{label}", type="secondary" if n else "primary", width="content"):
                 pressed = n
     return pressed

@@ -1,0 +1,234 @@
+"""Parts of pages without a browser: what they say of odd data, and what they ask the engine for."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from engine import console as console_module
+from engine.access import Actor
+from engine.console import Console
+from engine.lifecycle import Kind
+from engine.messages import Action, AddService, Command, NewTask, Outcome, SetService, Stop, Submit
+from engine.roles import EVERYTHING
+from engine.snapshot import ServiceLook
+from pages.shared import card, frame, times
+from pages.shared.plain import plain
+
+ROOT = Path(__file__).resolve().parent.parent
+EVIL = "![x](https://elsewhere.example/x.png) :red[a] $b$ *c* <script>d</script> [e](javascript:f)"
+
+
+def test_plain_leaves_no_mark_unescaped_and_letters_alone() -> None:
+    assert re.sub(r"\\(.)", r"\1", plain(EVIL)) == EVIL
+    assert not re.search(r"(?<!\\)[!\[\]()*$:<>_`~#]", plain(EVIL).replace("\\\\", ""))
+    assert plain("Scan 12 größer") == "Scan 12 größer"
+
+
+def test_a_name_in_a_verdicts_button_and_in_what_is_told_is_no_markup() -> None:
+    def page() -> None:
+        import streamlit as st
+
+        from pages.shared import cancel, hosts, stagger
+        from pages.shared.verdict import verdict
+
+        evil = "![x](https://elsewhere.example/x.png)"
+        verdict("alarm", "Backing up: x", "", [f"Open {evil}"])
+        for part in (cancel, hosts, stagger):
+            st.session_state[part.TOLD] = evil
+            part.tell()
+
+    done = AppTest.from_function(page).run()
+    assert not done.exception
+    assert [button.label for button in done.button] == [f"Open {plain('![x](https://elsewhere.example/x.png)')}"]
+    assert [toast.value for toast in done.toast] == [plain("![x](https://elsewhere.example/x.png)")] * 3
+
+
+@pytest.mark.parametrize("told", ["Etc/Unknown", "../../etc/passwd", "", None, "Europe", "a\0b", "x" * 5_000])
+def test_a_zone_that_is_not_known_here_counts_as_utc(told: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(times, "st", SimpleNamespace(context=SimpleNamespace(timezone=told)))
+    assert times.zone().key == "UTC"
+
+
+@pytest.mark.parametrize(
+    ("attempt", "reason", "attempts"), [(0, None, 1), (2, None, 3), (3, "worker_lost", 3), (1, "by_user", 2)]
+)
+def test_a_task_that_has_ended_had_as_many_attempts_as_were_made(
+    attempt: int, reason: str | None, attempts: int
+) -> None:
+    assert card._attempts({"attempt": attempt, "reason": reason}) == attempts
+
+
+# --- hosts
+
+
+@dataclass
+class Seen:
+    """A sight, as far as the dialogs of hosts look, and what they have the engine do."""
+
+    looks: list[ServiceLook]
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    asked: list[tuple[Any, str]] = field(default_factory=list)
+
+    def services(self, *_: object) -> list[ServiceLook]:
+        return self.looks
+
+    def listing(self, *_: object, **__: object) -> Any:
+        return SimpleNamespace(rows=SimpleNamespace(to_dicts=lambda: self.rows))
+
+    def do(self, action: AddService, request: str) -> Outcome:
+        self.asked.append((action, request))
+        return Outcome(refused=f"There is a service “{action.name}” in Acme already")
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
+    one = Seen([ServiceLook("Acme", "Berlin", "audit-1", "audit_service", "online", False, 2_000, 2, 0)])
+    monkeypatch.setattr(frame, "sight", lambda: one)
+    monkeypatch.setattr(frame, "do", one.do)
+    monkeypatch.setattr(frame, "engine", lambda: SimpleNamespace(now=0))
+    monkeypatch.setattr(frame, "allowed", lambda *_: False)
+    return one
+
+
+def test_a_host_that_was_refused_is_asked_for_anew_under_another_name(seen: Seen) -> None:
+    def page() -> None:
+        from pages.shared import hosts
+
+        hosts._add.__wrapped__("Acme", "Berlin", "audit_service", "r")  # type: ignore[attr-defined]
+
+    dialog = AppTest.from_function(page).run()
+    assert not dialog.exception  # though the neighbour has more slots than one may ask for here
+    dialog.button(key="r.go").click().run()
+    assert "already" in dialog.error[0].value
+    dialog.text_input(key="r.name").set_value("audit-*3*").run()
+    assert dialog.button(key="r.go").label == plain("Add audit-*3*")
+    dialog.button(key="r.go").click().run()
+    assert [action.name for action, _ in seen.asked] == ["audit-2", "audit-*3*"]
+    assert len({request for _, request in seen.asked}) == 2
+
+
+def test_a_host_is_at_work_on_what_has_a_slot_there_only(seen: Seen) -> None:
+    def page() -> None:
+        from pages.shared import hosts
+
+        hosts._host.__wrapped__("Acme", "Berlin", "audit-1", "r")  # type: ignore[attr-defined]
+
+    def task(number: int, status: str) -> dict[str, Any]:
+        return {"task": f"Audit #{number}", "target": "db", "name": "", "host": "audit-1", "status": status}
+
+    seen.rows = [task(1, "Active"), task(2, "Scanned"), task(3, "Processing, queued")]
+    dialog = AppTest.from_function(page).run()
+    assert not dialog.exception
+    facts = next(part.proto.body for part in dialog.get("html") if "At work" in part.proto.body)
+    assert "Audit #1 (db), 1 more" in facts
+    assert "#2" not in facts
+    assert "#3" not in facts
+
+
+# --- the whole page
+
+FLEET = """
+[businesses.acme]
+name = "Acme"
+processors = [{ name = "proc-1", slots = 1 }]
+users = [{ name = "ann", role = "business_admin" }]
+
+[businesses.acme.sites.berlin]
+name = "Berlin"
+zone = "Europe/Berlin"
+services = [{ name = "audit-1", role = "audit_service", slots = 3 }]
+targets = [{ name = "srv", kind = "device", count = 5 }]
+"""
+
+
+@pytest.fixture(scope="module")
+def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
+    folder = tmp_path_factory.mktemp("pages")
+    (folder / "settings.toml").write_text("seed_days = 0\n")
+    (folder / "fleet.toml").write_text(FLEET)
+    one = Console(folder).start(wait=True)
+    assert one.engine is not None
+    deadline = time.monotonic() + 20
+    while not one.engine.snapshot.zones:
+        assert time.monotonic() < deadline, "Pages did not see the site in time"
+        time.sleep(0.02)
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def look(console: Console, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Tell what the page shows under an address."""
+    monkeypatch.setattr(console_module, "_current", console)
+    monkeypatch.setattr(frame, "_who", lambda: Actor("ann", EVERYTHING))
+
+    def told(**address: str) -> str:
+        page = AppTest.from_file(ROOT / "pages" / "router.py", default_timeout=30)
+        for name, value in address.items():
+            page.query_params[name] = value
+        page.run()
+        assert not page.exception
+        return "\n".join(part.proto.body for part in page.get("html"))
+
+    return told
+
+
+def do(console: Console, action: Action) -> list[int]:
+    """Have something done, and wait until pages see it."""
+    engine = console.engine
+    assert engine is not None
+    outcome = engine.do(Command(f"{uuid4()}", "ann", action)).result(20)
+    assert outcome.refused is None
+    ids = [changed for changed in outcome.changed if isinstance(changed, int)]
+    deadline = time.monotonic() + 20
+    while any((engine.snapshot.live(task_id) is None) is isinstance(action, Submit) for task_id in ids):
+        assert time.monotonic() < deadline, "Pages did not see it in time"
+        time.sleep(0.02)
+    return ids
+
+
+def test_a_page_narrowed_down_to_nothing_does_not_say_that_nothing_is_there(
+    console: Console, look: Callable[..., str]
+) -> None:
+    assert "No task is queued or running at Berlin" in look()
+    do(console, SetService("Acme", "audit-1", "offline"))
+    ids = do(console, Submit([NewTask("Acme", "Berlin", Kind.AUDIT, "Audit", "ann", "ann", "srv-1", "device")] * 3))
+    told = look(status="Paused")
+    assert "3 in flight at Berlin" in told
+    assert "No task is queued or running" not in told
+    assert "No task matches" in told
+    do(console, Stop(ids))
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        {"sort": "garbage", "page": "99999999", "status": "<b>"}, {"page": "²", "q": "(["}, {"q": "x" * 5_000},
+        {"task": "9" * 18}, {"task": "9" * 400}, {"task": "x'<script>"}, {"site": "Nowhere"}, {"q": "\0", "system": ""},
+    ],
+)  # fmt: skip
+def test_an_address_of_garbage_shows_the_page_all_the_same(
+    look: Callable[..., str], address: dict[str, str]
+) -> None:
+    told = look(**address)
+    assert "in flight at Berlin" in told
+    assert "<script>" not in told
+
+
+def test_where_there_are_but_system_tasks_the_page_says_so(console: Console, look: Callable[..., str]) -> None:
+    do(console, SetService("Acme", "proc-1", "offline"))
+    ids = do(console, Submit([NewTask("Acme", "Berlin", Kind.REPORT, "Report", "ann", "ann")] * 2))
+    told = look()
+    assert "There are but system tasks" in told
+    assert "No task matches" not in told
+    do(console, Stop(ids))
