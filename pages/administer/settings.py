@@ -117,8 +117,9 @@ def ask(drills: Drills, drill: Drill, parameter: Parameter, before: Values) -> A
     whole = parameter.type is int
     kind: type[int] | type[float] = int if whole else float
     default = kind(parameter.default) if parameter.default is not None else None
+    # Without bounds here: a browser would keep a number beyond them back, and the last good one would count.
     return st.number_input(
-        label, kind(parameter.least), kind(parameter.most), default, step=kind(1), key=key, width=120,
+        label, None, None, default, step=kind(1), key=key, width=120,
         format="%d" if whole else "%g", placeholder="never" if default is None else None,
     )  # fmt: skip
 

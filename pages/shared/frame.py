@@ -22,6 +22,7 @@ from . import times
 
 ANSWERED_WITHIN = 15.0  #: seconds
 COUNTED_EVERY = 10  #: seconds between two looks at what the menu counts, at least
+SLOW = 30  #: seconds between two refreshes from which on a page is not called live
 REFRESH = {"1 s": 1, "5 s": 5, "30 s": 30, "5 min": 300, "Off": None}
 
 
@@ -229,7 +230,14 @@ def head(title: str, shown: str, running: Engine) -> None:
         st.html(f"<h1 class='d-title'>{escape(title)}</h1>", width="content")
         st.html(f"<div class='d-shown'>{escape(shown)}</div>")
         if pulse.well:
-            st.html(f"<div class='d-live'>Live, {times.clock(running.now)}</div>", width="content")
+            pace, clock = refresh(), times.clock(running.now)
+            if pace is None:
+                st.html(f"<div class='d-asof'>Standing still since {clock}</div>", width="content")
+            elif pace >= SLOW:
+                every = times.age(pace * SECOND)
+                st.html(f"<div class='d-asof'>As of {clock}, every {every}</div>", width="content")
+            else:
+                st.html(f"<div class='d-live'>Live, {clock}</div>", width="content")
         else:
             said = f"Stale: {times.age(silence(running))} old, engine not answering"
             st.html(f"<div class='d-stale' role='status'>{said}</div>", width="content")

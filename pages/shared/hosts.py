@@ -17,10 +17,9 @@ ROLE_WORD = {
     "explorer": "explorer", "audit_service": "audit host", "hosted_zone": "hosted zone", "processor": "processor",
 }  # fmt: skip
 TOLD = "hosts.told"
-MOST_SLOTS = 1_000  #: of a host that is added here
 _WANT = {"Bring online": "online", "Drain": "draining", "Take offline": "offline"}
 _WORD = {
-    "online": "Online: it takes work.",
+    "online": "Online: it takes work as soon as its machine reports.",
     "draining": "Draining: it ends what it runs and takes nothing new.",
     "offline": "Offline: it takes nothing.",
 }
@@ -97,14 +96,15 @@ def _add(business: str, site: str | None, role: str, request: str) -> None:
     )
     name = st.text_input("Name", value=_free_name(role, here, neighbours), max_chars=60, key=f"{request}.name")
     usual = max((s.slots for s in here), default=2)
-    slots = st.number_input("Slots: tasks at a time", 1, MOST_SLOTS, min(usual, MOST_SLOTS), key=f"{request}.slots")
+    # Without bounds here: a browser would keep a number beyond them back, and the last good one would count.
+    slots = st.number_input("Slots: tasks at a time", None, None, usual, step=1, key=f"{request}.slots")
     with st.container(horizontal=True, horizontal_alignment="right"):
         if st.button("Keep as it is", key=f"{request}.keep", width="content"):
             st.rerun()
         if st.button(f"Add {plain(name.strip()) or 'it'}", key=f"{request}.go", type="primary", width="content",
-                     disabled=not name.strip()):  # fmt: skip
+                     disabled=not name.strip() or slots is None):  # fmt: skip
             # Another name is another request: the same one would get the same answer again.
-            _done(frame.do(AddService(business, site, name.strip(), role, int(slots)), f"{request}-{name.strip()}"),
+            _done(frame.do(AddService(business, site, name.strip(), role, int(slots)), f"{request}-{slots}-{name.strip()}"),
                   f"{name.strip()} is added to {where}")  # fmt: skip
 
 

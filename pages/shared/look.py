@@ -83,6 +83,7 @@ html,body,.stApp{font-variant-numeric:tabular-nums}
 .d-shown{color:var(--d-ink2);white-space:nowrap;overflow:hidden;text-overflow:ellipsis}
 .d-live{font-size:12px;color:var(--d-ink2);white-space:nowrap}
 .d-live::before{content:"";display:inline-block;width:7px;height:7px;border-radius:50%;background:var(--d-done);margin-right:7px}
+.d-asof{font-size:12px;color:var(--d-ink2);white-space:nowrap}
 .d-stale{font-size:12px;font-weight:600;white-space:nowrap;color:var(--d-hold);background:var(--d-hold-tint);padding:3px 8px;border-radius:3px}
 .d-stale::before{content:"◆";color:var(--d-hold-mark);margin-right:6px}
 .d-readonly{font-size:12px;line-height:17px;color:var(--d-ink2)}
