@@ -104,8 +104,8 @@ def _add(business: str, site: str | None, role: str, request: str) -> None:
         if st.button(f"Add {plain(name.strip()) or 'it'}", key=f"{request}.go", type="primary", width="content",
                      disabled=not name.strip() or slots is None):  # fmt: skip
             # Another name is another request: the same one would get the same answer again.
-            _done(frame.do(AddService(business, site, name.strip(), role, int(slots)), f"{request}-{slots}-{name.strip()}"),
-                  f"{name.strip()} is added to {where}")  # fmt: skip
+            wanted = AddService(business, site, name.strip(), role, int(slots))
+            _done(frame.do(wanted, f"{request}-{slots}-{wanted.name}"), f"{wanted.name} is added to {where}")
 
 
 def _free_name(role: str, here: Iterable[ServiceLook], neighbours: Iterable[ServiceLook]) -> str:
