@@ -137,7 +137,7 @@ class Engine:
         self._publisher = Publisher(self.core)
         self.tally = Tally()
         self._unseen: set[int] = set()  #: tasks that changed since the last look
-        self._behind = False  #: a batch has left since, maybe of holds or services only
+        self._behind = False  #: a batch has left since, if only of holds or services
         self._inbox: queue.SimpleQueue[_Item] = queue.SimpleQueue()
         self._to_write: queue.SimpleQueue[_Sealed | None] = queue.SimpleQueue()
         self._answers: dict[str, list[Future[m.Outcome]]] = {}
@@ -338,13 +338,11 @@ class Engine:
             self._seal_import(self._imports.pop(0))
             return
         batch = self.outbox.seal()
-        if batch is not None:
-            self._unseen |= batch.touched
-            self._behind = True
-        else:
-            if (self._unseen or self._behind) and now >= self._look_next:
+        if batch is None:
+            if self._behind and now >= self._look_next:
                 self._publisher.publish(self.store.batch, self.core.state.last, self._look())
             return
+        self._unseen |= batch.touched
         self._sealed_at = now
         sealed = _Sealed(batch, None, None)
         if now >= self._look_next:

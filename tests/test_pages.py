@@ -36,21 +36,19 @@ def test_plain_leaves_no_mark_unescaped_and_letters_alone() -> None:
 
 def test_a_name_in_a_verdicts_button_and_in_what_is_told_is_no_markup() -> None:
     def page() -> None:
-        import streamlit as st
 
-        from pages.shared import cancel, hosts, stagger
+        from pages.shared import notice
         from pages.shared.verdict import verdict
 
         evil = "![x](https://elsewhere.example/x.png)"
         verdict("alarm", "Backing up: x", "", [f"Open {evil}"])
-        for part in (cancel, hosts, stagger):
-            st.session_state[part.TOLD] = evil
-            part.tell()
+        notice.keep(evil)
+        notice.tell()
 
     done = AppTest.from_function(page).run()
     assert not done.exception
     assert [button.label for button in done.button] == [f"Open {plain('![x](https://elsewhere.example/x.png)')}"]
-    assert [toast.value for toast in done.toast] == [plain("![x](https://elsewhere.example/x.png)")] * 3
+    assert [toast.value for toast in done.toast] == [plain("![x](https://elsewhere.example/x.png)")]
 
 
 @pytest.mark.parametrize("told", ["Etc/Unknown", "../../etc/passwd", "", None, "Europe", "a\0b", "x" * 5_000])

@@ -13,12 +13,11 @@ from pages.shared import (
     frame,
     grid,
     holds,
-    hosts,
     kpi,
+    notice,
     queue,
     quiet,
     remedies,
-    stagger,
     times,
 )
 from pages.shared.bulk import Wish
@@ -94,6 +93,5 @@ def carry_out(wish: Wish) -> None:
     cancel.ask(wish.ids, GRID)
 
 
-for part in (cancel, hosts, stagger):
-    part.tell()
+notice.tell()
 live()

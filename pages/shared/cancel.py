@@ -6,21 +6,12 @@ import streamlit as st
 
 from engine.messages import Stop
 
-from . import frame, grid
-from .plain import plain
-
-TOLD = "cancel.told"
+from . import frame, grid, notice
 
 
 def ask(ids: tuple[int, ...], key: str) -> None:
     """Open the dialog over tasks of a grid; one opening is one request, however often its button is pressed."""
     _dialog(ids, key, f"cancel-{uuid4()}")
-
-
-def tell() -> None:
-    """Say once what came of the last request."""
-    if told := st.session_state.pop(TOLD, None):
-        st.toast(plain(told))
 
 
 @st.dialog("Cancel tasks")
@@ -40,6 +31,6 @@ def _dialog(ids: tuple[int, ...], key: str, request: str) -> None:
             outcome = frame.do(Stop(ids, reason or None), request)
             left = ", ".join(sorted({why for _, why in outcome.skipped}))
             said = f"{len(outcome.changed):,} of {n} cancelled or asked to stop{f'; left: {left}' if left else ''}"
-            st.session_state[TOLD] = outcome.refused or said
+            notice.keep(outcome.refused or said)
             grid.put(key)
             st.rerun()

@@ -10,13 +10,12 @@ from engine.messages import AddService, Outcome, SetService
 from engine.roles import Right
 from engine.snapshot import ServiceLook
 
-from . import frame, queue, times
+from . import frame, notice, queue, times
 from .plain import plain
 
 ROLE_WORD = {
     "explorer": "explorer", "audit_service": "audit host", "hosted_zone": "hosted zone", "processor": "processor",
 }  # fmt: skip
-TOLD = "hosts.told"
 _WANT = {"Bring online": "online", "Drain": "draining", "Take offline": "offline"}
 _WORD = {
     "online": "Online: it takes work as soon as its machine reports.",
@@ -33,12 +32,6 @@ def show(business: str, site: str, name: str) -> None:
 def add(business: str, site: str | None, role: str) -> None:
     """Open the dialog that adds a host of a role to a site, or to the business (no site)."""
     _add(business, site, role, f"add-host-{uuid4()}")
-
-
-def tell() -> None:
-    """Say once what came of the last request."""
-    if told := st.session_state.pop(TOLD, None):
-        st.toast(plain(told))
 
 
 @st.dialog("Host")
@@ -120,5 +113,5 @@ def _done(outcome: Outcome, said: str) -> None:
         st.error(plain(outcome.refused))
         return
     left = "; ".join(why for _, why in outcome.skipped)
-    st.session_state[TOLD] = f"Left as it was: {left}" if left else said
+    notice.keep(f"Left as it was: {left}" if left else said)
     st.rerun()

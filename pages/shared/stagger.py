@@ -13,22 +13,14 @@ from engine.history import Schedule
 from engine.messages import EditSchedule
 from engine.recurrence import Rule
 
-from . import frame
-from .plain import plain
+from . import frame, notice
 
-TOLD = "stagger.told"
 APART = 5  #: minutes
 
 
 def ask(business: str, site: str, schedule_ids: tuple[int, ...]) -> None:
     """Open the dialog over some schedules of a site."""
     _dialog(business, site, schedule_ids, f"stagger-{uuid4()}")
-
-
-def tell() -> None:
-    """Say once what came of the last request."""
-    if told := st.session_state.pop(TOLD, None):
-        st.toast(plain(told))
 
 
 @st.dialog("Stagger schedules", width="large")
@@ -62,7 +54,7 @@ def _dialog(business: str, site: str, schedule_ids: tuple[int, ...], request: st
                 ).refused)
             ]  # fmt: skip
             left = f"; left: {'; '.join(refused)}" if refused else ""
-            st.session_state[TOLD] = f"{len(able) - len(refused):,} of {n} moved{left}"
+            notice.keep(f"{len(able) - len(refused):,} of {n} moved{left}")
             st.rerun()
 
 
