@@ -15,6 +15,7 @@ from pathlib import Path
 from engine import rollups
 from engine.clock import DAY
 from engine.fleet import load_file
+from engine.ledger import Rows
 from engine.seeding import seed
 from engine.store import Store
 
@@ -81,3 +82,5 @@ def multiply(folder: Path, wanted: int) -> None:
             cursor.execute(f"update rollup_state set rolled_batch = {batches * times}").fetchall()
     with Store.open(folder, rebase=True) as store:
         store.publish_live(live, store.batch)
+        # The copies bear the links of their originals; an engine that starts wants a newest batch chained with the key.
+        store.commit(store.batch + 1, last, Rows())
