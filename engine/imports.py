@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -443,24 +444,24 @@ class Limits:
 _CHECKOUT = Path(__file__).resolve().parents[1]
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "PYTHONTZPATH", "TMPDIR")  #: no secrets of ours
 _REFUSED = 3
+_WATCHED_EVERY_S = 0.05
+_AMISS = 256 << 20  #: what the child may map beyond its limit before its own process refuses, in bytes
 
 
 def _read_in_child(path: Path, request: Mapping[str, object], limits: Limits) -> None:
     limited = {**request, "memory_bytes": limits.memory_bytes, "cpu_s": limits.cpu_s}
-    try:
-        child = subprocess.run(
-            [sys.executable, "-m", "engine.imports", json.dumps(limited)],
-            cwd=_CHECKOUT,
-            env={name: os.environ[name] for name in _PASSED_ON if name in os.environ},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            timeout=limits.wall_s,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise InvalidImport(f"Reading {path.name} took longer than {limits.wall_s} s and was ended") from None
-    said = child.stderr.decode(errors="replace").strip()
+    with subprocess.Popen(
+        [sys.executable, "-m", "engine.imports", json.dumps(limited)],
+        cwd=_CHECKOUT,
+        env={name: os.environ[name] for name in _PASSED_ON if name in os.environ},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    ) as child:
+        try:
+            said = _words_of(child, path, limits)
+        finally:
+            child.kill()
     if child.returncode == _REFUSED:
         raise InvalidImport(said)
     if child.returncode < 0:
@@ -471,6 +472,38 @@ def _read_in_child(path: Path, request: Mapping[str, object], limits: Limits) ->
         )
     if child.returncode:
         raise InvalidImport(f"Reading {path.name} broke off: {said.splitlines()[-1] if said else 'no word why'}")
+
+
+def _words_of(child: subprocess.Popen[bytes], path: Path, limits: Limits) -> str:
+    """Wait for the child and return what it said; refuse what takes more time or memory than it may.
+
+    Memory is watched from here, because a Python that runs out of it while it handles an exception may never return.
+    """
+    until = time.monotonic() + limits.wall_s
+    while True:
+        try:
+            return child.communicate(timeout=_WATCHED_EVERY_S)[1].decode(errors="replace").strip()
+        except subprocess.TimeoutExpired:
+            if time.monotonic() > until:
+                raise InvalidImport(f"Reading {path.name} took longer than {limits.wall_s} s and was ended") from None
+            if _pages_of(child.pid).resident > limits.memory_bytes:
+                raise InvalidImport(_too_much_memory(path, limits.memory_bytes)) from None
+
+
+def _too_much_memory(path: Path, may_use: int) -> str:
+    return f"Reading {path.name} needs more than {may_use >> 20:,} MB of memory, so nothing was imported"
+
+
+class _Pages(NamedTuple):
+    """What a process has mapped and what of it is in memory, both in bytes."""
+
+    mapped: int
+    resident: int
+
+
+def _pages_of(pid: int | str) -> _Pages:
+    mapped, resident, *_ = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()
+    return _Pages(int(mapped) * resource.getpagesize(), int(resident) * resource.getpagesize())
 
 
 def _stage(parsed: Parsed, rows: LogRows | None, folder: Path) -> None:
@@ -508,7 +541,8 @@ def _main() -> int:
     request = json.loads(sys.argv[1])
     memory, cpu = request["memory_bytes"], request["cpu_s"]
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    most = _pages_of("self").mapped + memory + _AMISS
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + 1))
     path = Path(request["path"])
     try:
@@ -521,7 +555,7 @@ def _main() -> int:
         print(refusal, file=sys.stderr)
         return _REFUSED
     except MemoryError:
-        print(f"Reading {path.name} needs more than {memory >> 20:,} MB of memory", file=sys.stderr)
+        print(_too_much_memory(path, memory), file=sys.stderr)
         return _REFUSED
     return 0
 
