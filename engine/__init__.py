@@ -42,7 +42,9 @@ Then the world:
     seeding       history at full speed, on a virtual clock
     health        frames in, the four signals out. Pure
     usual         what is usual at this hour of the week, and when a queue will be empty. Pure
-    history       every read: frames out
+    standing      what stands: unfinished tasks, services, sites, schedules, holds, as frames
+    history       what was: queues over time, what is usual, a task's life, an imported log's facts
+    looks         what the health checks go by, gathered
     live          what Active tasks shows of a site: filtered, sorted, counted, and why each task waits
     joblogs       what swf, sacct and csv files say, as jobs
     imports       jobs into the ledger

@@ -65,7 +65,7 @@ WAITS_FOR = {
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """All that the checks go by, of one moment; `history.look` makes it. Instants are Datetime("us") in its frames."""
+    """All that the checks go by, of one moment; `looks.look` makes it. Instants are Datetime("us") in its frames."""
 
     now: int
     sites: pl.DataFrame  #: business, site, zone, archive, added_at

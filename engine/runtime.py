@@ -79,6 +79,12 @@ class Pulse:
     def well(self) -> bool:
         return self.tick_age < LATE and self.scheduler_age < LATE and self.trouble is None
 
+    @property
+    def silence(self) -> float:
+        """How long ago what is shown was last sure, in seconds: what can't be committed is no news."""
+        uncommitted = self.commit_age if self.trouble is not None else None
+        return max(self.tick_age, self.scheduler_age, uncommitted or 0.0)
+
 
 @dataclass(slots=True)
 class Import:

@@ -18,16 +18,17 @@ from typing import Any, Generic, TypeVar
 import polars as pl
 import polars.selectors as cs
 
-from . import health, history, live
+from . import health, history, live, looks, standing
 from .clock import DAY, SECOND, stopwatch
 from .health import Limits, Look, Signal
-from .history import Recent, Schedule
+from .history import Recent
 from .ledger import TaskRow
 from .lifecycle import SYSTEM_KINDS
 from .live import Listing
 from .roles import Grants, Right, may, require
 from .runtime import Engine
 from .snapshot import HoldLook, Numbers, ServiceLook, Snapshot, Waits
+from .standing import Schedule
 from .task import PROCESS
 
 T = TypeVar("T")
@@ -100,7 +101,7 @@ class Watch:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.usual = history.Usual(engine.store, every_s=RECENT_EVERY)
-        self.slowly = history.Slowly(engine.store)
+        self.slowly = looks.Slowly(engine.store)
         self._looks: _Shared[Look] = _Shared(LOOK_EVERY, LOOK_SHARE, LONGEST_LOOK)
         self._judged: _Shared[Judged] = _Shared(1)  # by the look's clock: anew with each look, never a second late
         self._quiet: _Shared[Quiet] = _Shared(QUIET_EVERY)
@@ -145,7 +146,7 @@ class Watch:
 
 def _look(watch: Watch, business: str, site: str) -> Look:
     engine, settings = watch.engine, watch.engine.settings
-    return history.look(
+    return looks.look(
         engine.store, engine.snapshot, engine.now, business=business, site=site,
         enough=settings.int("pile_up_tasks"), long_s=settings.int("stuck_s"), slowly=watch.slowly,
     )  # fmt: skip
@@ -182,7 +183,7 @@ _UNTOLD = {"reason": pl.lit(None, pl.String), "actor": pl.lit(SOMEBODY)}
 
 def _quiet(engine: Engine, business: str, site: str) -> Quiet:
     last = history.last_finished(engine.store, business, site, engine.now - DAY)
-    schedules = history.schedules(engine.store, business, site)
+    schedules = standing.schedules(engine.store, business, site)
     times = [(schedule.spec.rule.next_after(engine.now), schedule) for schedule in schedules]
     next_at = min((at for at, _ in times), default=None)
     return Quiet(last, next_at, [schedule for at, schedule in times if at == next_at])
@@ -296,7 +297,7 @@ class Sight:
     def schedules(self, business: str, site: str) -> list[Schedule]:
         """List a site's schedules as they stand."""
         self._see(business, site)
-        return history.schedules(self._watch.engine.store, business, site)
+        return standing.schedules(self._watch.engine.store, business, site)
 
     def holds(self, business: str, site: str) -> list[HoldLook]:
         """List the holds in force over a site."""

@@ -150,7 +150,7 @@ class Store:
             os.close(lock)
             if isinstance(error, duckdb.Error):
                 raise StoreDamaged(
-                    f"{folder / DATABASE} can't be opened: {error}. "
+                    f"{folder / DATABASE} can't be opened: {str(error).rstrip('.!')}. "
                     "Keep the file and its .wal, and put the last backup back with `restore`."
                 ) from error
             raise

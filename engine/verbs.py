@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from . import health, history, imports, messages, rollups, verify
+from . import health, imports, looks, messages, rollups, verify
 from .access import LINK, Access, Actor
 from .batch import Bulk
 from .clock import Reading
@@ -67,7 +67,7 @@ def tell_health(context: Context) -> Reply:
     snapshot = context.engine.snapshot if context.engine else None
     limits = health.Limits.of(context.settings)
     now = context.engine.now if context.engine else None
-    signals = health.signals(history.look(context.store, snapshot, now, enough=limits.pile_up_tasks), limits)
+    signals = health.signals(looks.look(context.store, snapshot, now, enough=limits.pile_up_tasks), limits)
     lines = []
     for signal in signals:
         mark = "!" if signal.holds and signal.name in health.ALARMS else "·"

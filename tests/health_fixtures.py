@@ -11,9 +11,9 @@ from engine import rollups
 from engine.clock import MINUTE, SECOND, Reading
 from engine.core import Core, Input
 from engine.health import Look
-from engine.history import look
 from engine.ledger import Rows
 from engine.lifecycle import Kind
+from engine.looks import look
 from engine.machine import Policy, Step
 from engine.runtime import rebuild
 from engine.snapshot import Publisher, Snapshot

@@ -11,8 +11,8 @@ from engine import health
 from engine import messages as m
 from engine.clock import DAY, HOUR, MINUTE, SECOND
 from engine.health import Limits, Signal, signals, verdict
-from engine.history import look
 from engine.lifecycle import Kind
+from engine.looks import look
 from engine.recurrence import Rule
 from engine.settings import Settings
 

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from engine import history, imports, joblogs, rollups
+from engine import history, imports, joblogs, looks, rollups, standing
 from engine import messages as m
 from engine.clock import DAY, HOUR, MINUTE, SECOND
 from engine.ledger import Rows
@@ -75,22 +75,22 @@ def test_services_holds_and_tasks_read_the_same_from_a_snapshot_and_from_the_led
     snapshot = life.snapshot()
     store = life.rest()
     by_name = {"check_row_order": False}
-    assert_frame_equal(history.services(store, snapshot), history.services(store), **by_name)
-    assert_frame_equal(history.holds(store, snapshot), history.holds(store), **by_name)
-    live, left = history.live_tasks(store, snapshot), history.live_tasks(store)
+    assert_frame_equal(standing.services(store, snapshot), standing.services(store), **by_name)
+    assert_frame_equal(standing.holds(store, snapshot), standing.holds(store), **by_name)
+    live, left = standing.live_tasks(store, snapshot), standing.live_tasks(store)
     assert_frame_equal(live, left, **by_name)
-    assert_frame_equal(history.running_tasks(store, live), history.running_tasks(store, left), **by_name)
-    states = dict(history.services(store).select("name", "state").rows())
+    assert_frame_equal(standing.running_tasks(store, live), standing.running_tasks(store, left), **by_name)
+    states = dict(standing.services(store).select("name", "state").rows())
     assert states["audit-1"] == "offline"
     assert states["audit-3"] == "draining"
-    assert history.holds(store).select("target", "in_force").rows() == [("import", False), ("bob", True)]
+    assert standing.holds(store).select("target", "in_force").rows() == [("import", False), ("bob", True)]
     assert set(live["waits_for"]) == {"collect", "process", None}
 
 
 def test_a_look_at_a_store_at_rest_is_the_look_at_the_console_that_left_it(life: Life) -> None:
     eventful(life)
     live = life.look()
-    at_rest = history.look(life.rest(), now=life.now)
+    at_rest = looks.look(life.rest(), now=life.now)
     for name in live.__slots__:
         of_life, of_rest = getattr(live, name), getattr(at_rest, name)
         if isinstance(of_life, pl.DataFrame):
@@ -105,7 +105,7 @@ def test_a_look_at_one_site_shows_nothing_of_another_but_the_common_processing(l
     life.do(m.Submit([m.NewTask("Acme", "Paris", Kind.AUDIT, "Audit", "ann", "ann", "db-9")] * 3))
     life.submit(15)
     life.live(10)
-    seen = history.look(life.store, life.snapshot(), life.now, business="Acme", site="Berlin")
+    seen = looks.look(life.store, life.snapshot(), life.now, business="Acme", site="Berlin")
     assert seen.sites["site"].to_list() == ["Berlin"]
     assert "audit-9" not in seen.services["name"]
     assert "processor-1" in seen.services["name"]
@@ -117,11 +117,11 @@ def test_a_look_at_one_site_shows_nothing_of_another_but_the_common_processing(l
 def test_an_empty_store_gives_empty_frames(tmp_path: Path) -> None:
     with Store.open(tmp_path / "data") as store:
         rollups.prepare(store)
-        assert history.last_instant(store) is None
-        seen = history.look(store)
+        assert standing.last_instant(store) is None
+        seen = looks.look(store)
         frames = [getattr(seen, name) for name in seen.__slots__ if name != "now"]
         assert all(frame.is_empty() for frame in frames)
-        assert history.status_counts(store).is_empty()
+        assert standing.status_counts(store).is_empty()
 
 
 # --- queues over time
@@ -214,7 +214,7 @@ def test_the_oldest_wait_is_that_of_whoever_stood_longest_at_each_instant(life: 
     snapshot = life.snapshot()
     store = life.rest() if rest else life.store
     instants = [*range(NOON - NOON % MINUTE, life.now, MINUTE), life.now]
-    tasks = history.live_tasks(store, None if rest else snapshot)
+    tasks = standing.live_tasks(store, None if rest else snapshot)
     ages = history.oldest_wait(store, instants, business="Acme", site="Berlin", tasks=tasks)
     waits = store.read(
         """select queued_at, coalesce(started_at, finished_at) as left_at from task_done
@@ -235,7 +235,7 @@ def test_the_oldest_wait_for_processing_is_told_apart(life: Life) -> None:
     life.length = lambda order: 60.0 if order.stage == "collect" else None
     life.submit(5)
     life.live(600)
-    tasks = history.live_tasks(life.store, life.snapshot())
+    tasks = standing.live_tasks(life.store, life.snapshot())
     told = {
         stage: history.oldest_wait(life.store, [life.now], business="Acme", stage=stage, tasks=tasks)
         for stage in ("collect", "process")
@@ -258,8 +258,8 @@ def test_usual_durations_are_nearest_rank_percentiles_of_finished_runs(life: Lif
     life.do(m.Stop([task.id for task in life.core.state.tasks.values()]))  # never confirmed: no finished run
     life.live(120)
     life.submit(target="db-1")
-    tasks = history.live_tasks(life.store, life.snapshot())
-    usual = history.usual_durations(life.store, life.now, history.running_tasks(life.store, tasks))
+    tasks = standing.live_tasks(life.store, life.snapshot())
+    usual = looks.usual_durations(life.store, life.now, standing.running_tasks(life.store, tasks))
     found = {row["target"]: row for row in usual.to_dicts()}
     done = life.store.read("select target, run_s::double as run_s from task_done where status = 'Processed'")
 
@@ -285,7 +285,7 @@ def test_an_imported_log_does_not_tell_what_is_usual(life: Life) -> None:
     ]
     commit_log(life, joblogs.Parsed(jobs), "audit")
     wanted = pl.DataFrame({"business": ["Acme"], "kind": ["audit"], "target": ["db-7"]})
-    usual = history.usual_durations(life.store, life.now, wanted)
+    usual = looks.usual_durations(life.store, life.now, wanted)
     assert usual["runs"].to_list() == [1, 1]
     assert usual["run_s"].max() == pytest.approx(60)
 
@@ -296,7 +296,7 @@ def test_widgets_are_compared_with_their_own_past(life: Life) -> None:
     life.length = lambda order: 10.0 if order.target == "Assets" else 4.0
     life.refresh_every(60, 15, ("Open ports", "Assets"))
     life.snapshot()
-    found = history.widget_latencies(life.store, life.now, business="Acme", site="Berlin")
+    found = looks.widget_latencies(life.store, life.now, business="Acme", site="Berlin")
     told = {row["widget"]: (row["latency_s"], row["usual_s"]) for row in found.to_dicts()}
     assert told["Assets"] == (pytest.approx(10, abs=0.1), pytest.approx(4, abs=0.1))
     assert told["Open ports"] == (pytest.approx(4, abs=0.1), pytest.approx(4, abs=0.1))
@@ -306,7 +306,7 @@ def test_widgets_are_compared_with_their_own_past(life: Life) -> None:
 def test_statuses_are_counted_with_live_tasks_as_they_were_published(life: Life) -> None:
     life.submit(20)
     life.live(70)
-    counts = dict(history.status_counts(life.rest(), business="Acme").rows())
+    counts = dict(standing.status_counts(life.rest(), business="Acme").rows())
     assert sum(counts.values()) == 20
     assert counts["Active"] == 8
 

@@ -11,7 +11,7 @@ from random import Random
 import polars as pl
 import pytest
 
-from engine import history, rollups, usual
+from engine import history, rollups, standing, usual
 from engine import messages as m
 from engine.clock import HOUR, MINUTE, SECOND
 from engine.lifecycle import Kind
@@ -162,7 +162,7 @@ def test_the_last_hours_end_with_what_stands_now(life: Life) -> None:
     life.live(7)
     shown = life.snapshot()
     found = history.recent(life.store, life.now, "Acme", "Berlin", snapshot=shown)
-    tasks = history.live_tasks(life.store, shown).filter(pl.col("waits_for") == "collect", pl.col("held_by").is_null())
+    tasks = standing.live_tasks(life.store, shown).filter(pl.col("waits_for") == "collect", pl.col("held_by").is_null())
     last = found.series.row(-1, named=True)
     assert last["at"].replace(tzinfo=UTC).timestamp() * SECOND == pytest.approx(life.now, abs=1)
     assert last["queued"] == tasks.height
@@ -172,7 +172,7 @@ def test_the_last_hours_end_with_what_stands_now(life: Life) -> None:
     assert found.series["at"].is_sorted()
     assert 70 <= found.series.height <= 74
     waits = life.store.read("select wait_s::double as s from task_done").to_series().to_list()
-    started = history.live_tasks(life.store, shown).filter(pl.col("started_at").is_not_null())
+    started = standing.live_tasks(life.store, shown).filter(pl.col("started_at").is_not_null())
     waits += ((started["started_at"] - started["queued_at"]).dt.total_microseconds() / SECOND).to_list()
     assert last["wait_s"] == sorted(waits)[ceil(0.95 * len(waits)) - 1]
     assert found.drain.word == "does not"

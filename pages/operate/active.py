@@ -35,7 +35,7 @@ def live() -> None:
     frame.watch(business, site)
     sight = frame.sight()
     well = sight.pulse.well
-    now = engine.now if well else engine.now - frame.silence(engine)
+    now = frame.known_at(engine)
     judged = sight.judged(business, site, times.zone().key)
     in_flight, strip = (0, figures.unknown()) if judged.archive else figures.figures(sight, business, site, now)
     frame.head("Active tasks", f"{in_flight:,} in flight at {site}", engine)
@@ -51,7 +51,7 @@ def live() -> None:
 def judge(judged: Judged, well: bool, now: int) -> None:
     """Say how the queue is, and offer what can be done about it."""
     if not well:
-        said = f"No news for {times.age(frame.silence(engine))}: this is how it was at {times.clock(now)}"
+        said = f"No news for {frame.silence(engine)}: this is how it was at {times.clock(now)}"
         why = engine.pulse.trouble or "The engine does not answer."
         verdict("stale", said, f"{why} Running tasks go on by themselves; actions are off until it answers.")
         return

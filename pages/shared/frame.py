@@ -217,9 +217,15 @@ def refresh() -> int | None:
     return REFRESH[st.session_state.get("refresh") or "1 s"]
 
 
-def silence(running: Engine) -> int:
-    """Tell for how long the engine has not been heard of, in microseconds."""
-    return int(max(running.pulse.tick_age, running.pulse.scheduler_age) * SECOND)
+def known_at(running: Engine) -> int:
+    """Tell up to when the engine has been heard of: its clock, which stands still where it does not tick."""
+    pulse = running.pulse
+    return running.now if pulse.well else running.now - int((pulse.silence - pulse.tick_age) * SECOND)
+
+
+def silence(running: Engine) -> str:
+    """Tell for how long the engine has not been heard of."""
+    return times.age(int(running.pulse.silence * SECOND))
 
 
 def head(title: str, shown: str, running: Engine) -> None:
@@ -239,7 +245,7 @@ def head(title: str, shown: str, running: Engine) -> None:
             else:
                 st.html(f"<div class='d-live'>Live, {clock}</div>", width="content")
         else:
-            said = f"Stale: {times.age(silence(running))} old, engine not answering"
+            said = f"Stale: {silence(running)} old<span>, engine not answering</span>"
             st.html(f"<div class='d-stale' role='status'>{said}</div>", width="content")
         st.selectbox("Refresh every", list(REFRESH), key="refresh", label_visibility="collapsed", width=84)
     if refresh() != before:
@@ -253,11 +259,12 @@ def waiting_room(_: Stage | None) -> None:
     stage = console.stage if console else Stage("starting")
     if console is not None and console.engine is not None:
         st.rerun(scope="app")
-    st.title("Drainboard")
-    if stage.name == "failed":
-        st.error(stage.text)
-        st.caption("Nothing was lost. The log of the server says more; mend what it names and start again.")
-    else:
-        st.progress(min(max(stage.fraction, 0.0), 1.0), text=stage.text or "Starting")
-        if stage.name == "seeding":
-            st.caption("First start: the demo fleet works through its history, then it goes live.")
+    with st.container(width=640):
+        st.title("Drainboard")
+        if stage.name == "failed":
+            st.error(stage.text)
+            st.caption("Nothing was changed. The log of the server says more; mend what it names and start again.")
+        else:
+            st.progress(min(max(stage.fraction, 0.0), 1.0), text=stage.text or "Starting")
+            if stage.name == "seeding":
+                st.caption("First start: the demo fleet works through its history, then it goes live.")

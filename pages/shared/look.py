@@ -158,7 +158,7 @@ tr:first-child>.d-dot::before{top:12px} tr:first-child>.d-dot::after{top:16px}
   .st-key-split{flex-direction:column!important}
   .st-key-split>*{width:100%!important;flex:none!important;max-width:none!important}
   .st-key-split>:has(.st-key-card),.st-key-split>.st-key-card{order:-1}
-  .st-key-head{flex-wrap:nowrap!important} .d-shown{visibility:hidden}
+  .st-key-head{flex-wrap:nowrap!important} .d-shown{visibility:hidden} .d-stale span{display:none}
   .st-key-head [data-testid=stElementContainer]:has(.d-shown){flex:1 1 0}
 }
 """

@@ -5,9 +5,9 @@ from html import escape
 
 import streamlit as st
 
-from engine.history import Schedule
 from engine.lifecycle import task_label
 from engine.sight import Sight
+from engine.standing import Schedule
 
 from . import times
 

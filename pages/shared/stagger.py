@@ -9,9 +9,9 @@ import streamlit as st
 
 from engine.clock import MINUTE
 from engine.errors import InvalidSchedule
-from engine.history import Schedule
 from engine.messages import EditSchedule
 from engine.recurrence import Rule
+from engine.standing import Schedule
 
 from . import frame, notice
 

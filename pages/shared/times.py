@@ -57,7 +57,7 @@ def moment_of(instant: int, today: date, there: ZoneInfo) -> str:
 def age(microseconds: int) -> str:
     """Word an age coarsely: 32 s, 5 min, 3 h 12, 4 days."""
     seconds = max(0, microseconds) // SECOND
-    if seconds < 90:
+    if seconds < 60:
         return f"{seconds} s"
     if seconds < 3600:
         return f"{seconds // 60} min"

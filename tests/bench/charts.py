@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from engine import history, rollups
+from engine import history, looks, rollups, standing
 from engine.clock import DAY, HOUR, MINUTE
 from engine.store import Store
 from tests.bench.common import report
@@ -22,13 +22,13 @@ RANGES = {"hour": HOUR, "day": DAY, "week": 7 * DAY, "month": 30 * DAY, "half a 
 
 def reads(store: Store) -> dict[str, Callable[[], object]]:
     """Name every read, with what it asks for the busiest site, its business, and everything."""
-    now = history.last_instant(store) or 0
+    now = standing.last_instant(store) or 0
     busiest = "select business, site from task_done group by all order by count(*) desc limit 1"
     business, site = store.read(busiest).row(0)
     first = store.read("select epoch_us(min(occurred_at)) from task_event").item()
     kind = store.read(f"select kind from task_done where site = '{site}' group by 1 order by count(*) desc").row(0)[0]
-    tasks = history.live_tasks(store)
-    running = history.running_tasks(store, tasks)
+    tasks = standing.live_tasks(store)
+    running = standing.running_tasks(store, tasks)
     minutes = list(range(now - DAY - now % MINUTE, now, MINUTE))
     found: dict[str, Callable[[], object]] = {}
     for name, span in RANGES.items():
@@ -48,20 +48,20 @@ def reads(store: Store) -> dict[str, Callable[[], object]]:
         "oldest wait, processing": lambda: history.oldest_wait(
             store, minutes, business=business, stage="process", tasks=tasks
         ),
-        "usual durations": lambda: history.usual_durations(store, now, running),
-        "widget latencies": lambda: history.widget_latencies(store, now),
-        "latest refreshes": lambda: history.latest_refreshes(store, now),
-        "paces of processors": lambda: history.paces(store, now, running),
-        "live tasks": lambda: history.live_tasks(store),
-        "running tasks": lambda: history.running_tasks(store, tasks),
-        "sites": lambda: history.sites(store),
-        "services": lambda: history.services(store, tasks=tasks),
-        "holds": lambda: history.holds(store),
-        "status counts, everything": lambda: history.status_counts(store),
-        "status counts, site": lambda: history.status_counts(store, **here),
+        "usual durations": lambda: looks.usual_durations(store, now, running),
+        "widget latencies": lambda: looks.widget_latencies(store, now),
+        "latest refreshes": lambda: looks.latest_refreshes(store, now),
+        "paces of processors": lambda: looks.paces(store, now, running),
+        "live tasks": lambda: standing.live_tasks(store),
+        "running tasks": lambda: standing.running_tasks(store, tasks),
+        "sites": lambda: standing.sites(store),
+        "services": lambda: standing.services(store, tasks=tasks),
+        "holds": lambda: standing.holds(store),
+        "status counts, everything": lambda: standing.status_counts(store),
+        "status counts, site": lambda: standing.status_counts(store, **here),
         "trace facts, site": lambda: history.trace_facts(store, business, site),
-        "look, everything": lambda: history.look(store, now=now),
-        "look, site": lambda: history.look(store, now=now, **here),
+        "look, everything": lambda: looks.look(store, now=now),
+        "look, site": lambda: looks.look(store, now=now, **here),
     }
 
 
