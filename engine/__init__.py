@@ -42,9 +42,13 @@ Then the world:
     seeding       history at full speed, on a virtual clock
     health        frames in, the four signals out. Pure
     usual         what is usual at this hour of the week, and when a queue will be empty. Pure
+    conditions    what a filter comes down to: conditions on columns, as SQL and for Polars. Pure
+    ranges        instants, durations and numbers as somebody writes them. Pure
+    filters       the filter language: one line that says which tasks are meant. Pure
     standing      what stands: unfinished tasks, services, sites, schedules, holds, as frames
     history       what was: queues over time, what is usual, a task's life, an imported log's facts
     looks         what the health checks go by, gathered
+    catalogue     every task of a place, live and ended: by tab, filter and sort, page by page, counted
     live          what Active tasks shows of a site: filtered, sorted, counted, and why each task waits
     joblogs       what swf, sacct and csv files say, as jobs
     imports       jobs into the ledger

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -19,11 +19,12 @@ import polars as pl
 import polars.selectors as cs
 
 from . import health, history, live, looks, standing
+from .catalogue import LIVE_TABS, Asked, Catalogue, Counts, Page, Place
 from .clock import DAY, SECOND, stopwatch
 from .health import Limits, Look, Signal
 from .history import Recent
 from .ledger import TaskRow
-from .lifecycle import SYSTEM_KINDS
+from .lifecycle import SYSTEM_KINDS, Tab, task_label
 from .live import Listing
 from .roles import Grants, Right, may, require
 from .runtime import Engine
@@ -38,6 +39,7 @@ LOOK_SHARE = 0.01  #: of a core that looks at a site may cost: a long one serves
 LONGEST_LOOK = 18  #: but for no more seconds than this: the verdict must not come late
 RECENT_EVERY = 18  #: seconds for which a site's last hours serve
 MOST_LIVES = 500  #: timelines that are kept
+NAMES_EVERY = 300  #: seconds for which the words that complete a filter serve
 QUIET_EVERY = 10  #: likewise, what came last and comes next where nothing happens
 A_PROCESSOR = "a processor"  #: what one is called where its name is not to be seen
 SOMEBODY = "An admin"  #: likewise, who holds something
@@ -102,9 +104,11 @@ class Watch:
         self.engine = engine
         self.usual = history.Usual(engine.store, every_s=RECENT_EVERY)
         self.slowly = looks.Slowly(engine.store)
+        self.catalogue = Catalogue(engine.store)
         self._looks: _Shared[Look] = _Shared(LOOK_EVERY, LOOK_SHARE, LONGEST_LOOK)
         self._judged: _Shared[Judged] = _Shared(1)  # by the look's clock: anew with each look, never a second late
         self._quiet: _Shared[Quiet] = _Shared(QUIET_EVERY)
+        self._names: _Shared[Mapping[str, list[str]]] = _Shared(NAMES_EVERY, longest_s=NAMES_EVERY)
         self._lock = threading.Lock()
         self._lives: OrderedDict[int, tuple[TaskRow | None, pl.DataFrame]] = OrderedDict()
 
@@ -137,6 +141,10 @@ class Watch:
             if len(self._lives) > MOST_LIVES:
                 self._lives.popitem(last=False)
         return steps
+
+    def names(self, place: Place) -> Mapping[str, list[str]]:
+        """List the words that complete a filter."""
+        return self._names.get(place, self.engine.now, lambda: self.catalogue.names(place))
 
     def quiet(self, business: str, site: str) -> Quiet:
         """Tell what happened last at a site and what comes next."""
@@ -216,6 +224,64 @@ class Sight:
         found = live.listing(self.snapshot, business, site, **asked)
         return replace(found, rows=self._rows(found.rows, business, site))
 
+    def place(self, business: str, site: str | None = None) -> Place:
+        """Tell where to look for tasks: at a site, or at all of a business's sites that may be seen."""
+        sites: tuple[str, ...] = () if site is None else (site,)
+        if site is None and not self._names_processors(business):
+            sites = tuple(place[1] for place in self.places() if place[0] == business)
+        for each in sites or (None,):
+            self._see(business, each)
+        return Place(business, sites, None if self._names_processors(business) else A_PROCESSOR)
+
+    def counts(self, place: Place, asked: Asked) -> Counts:
+        """Count the tasks asked for, tab by tab; `place` is one that `place` gave."""
+        return self._watch.catalogue.counts(self.snapshot, self._seen(place), asked, self._now)
+
+    def page(self, place: Place, asked: Asked, at: Tab, **cut: Any) -> Page:
+        """Give a page of a tab; `cut` is what `Catalogue.page` takes.
+
+        Live rows have besides: host, of the present stage, and for who waits place, of and why.
+        """
+        page = self._watch.catalogue.page(self.snapshot, self._seen(place), asked, self._now, at, **cut)
+        rows = page.rows
+        if at in LIVE_TABS and rows.height:
+            told = live.rows(self.snapshot, place.business, rows["task_id"].to_list())
+            reasons = all(self._reasons(place.business, site) for site in rows["site"].unique())
+            told = self._told(told, place.business, reasons).select("task_id", "host", "place", "of", "why")
+            rows = rows.join(told, on="task_id", how="left", maintain_order="left")
+        return replace(page, rows=_plain(rows))
+
+    def matching(self, place: Place, asked: Asked, tabs: Collection[Tab]) -> pl.DataFrame:
+        """List all tasks asked for in some tabs, for an action on them; see `Catalogue.matching`."""
+        return self._watch.catalogue.matching(self.snapshot, self._seen(place), asked, self._now, tabs)
+
+    def names(self, place: Place) -> Mapping[str, list[str]]:
+        """List the words that complete a filter at a place, by key."""
+        place = self._seen(place)
+        sites = [site for business, site in self.places() if business == place.business]
+        return {**self._watch.names(place), "site": sites}
+
+    def where(self, task_id: int) -> tuple[str, str] | None:
+        """Tell at which business and site a task is, if it may be seen; None as if there were none."""
+        living = self.snapshot.live(task_id)
+        if living is not None:
+            found = living[0].business, living[0].site
+        else:
+            rows = history.task(self._watch.engine.store, task_id).select("business", "site").rows()
+            found = rows[0] if rows else (None, None)
+        business, site = found
+        return (business, site) if business and site and may(self._grants, Right.SEE, business, site) else None
+
+    @property
+    def _now(self) -> int:
+        return max(self._watch.engine.now, self.snapshot.now)
+
+    def _seen(self, place: Place) -> Place:
+        """Check a place anew, whoever made it."""
+        for site in place.sites or (None,):
+            self._see(place.business, site)
+        return replace(place, processors=None if self._names_processors(place.business) else A_PROCESSOR)
+
     def tasks(self, business: str, site: str, task_ids: Collection[int]) -> list[dict[str, Any]]:
         """Give those of the tasks that are in the site's queue, as a listing has them."""
         self._see(business, site)
@@ -223,6 +289,20 @@ class Sight:
             return []
         rows = live.rows(self.snapshot, business, task_ids).filter(pl.col("site") == site)
         return self._rows(rows, business, site).to_dicts()
+
+    def task(self, business: str, site: str, task_id: int) -> dict[str, Any] | None:
+        """Give an unfinished task of the site, due or not: the columns of the table task and those of a listing."""
+        self._see(business, site)
+        found = self.snapshot.live(task_id)
+        if found is None or (found[0].business, found[0].site) != (business, site):
+            return None
+        row, told = found[0]._asdict(), self.tasks(business, site, [task_id])
+        if told:
+            return row | told[0]
+        if not self._names_processors(business) and row["kind"] in SYSTEM_KINDS and row["requested_service"]:
+            row["requested_service"] = A_PROCESSOR
+        not_yet = dict.fromkeys(("collecting", "processing", "host", "place", "of", "why"))
+        return row | not_yet | {"task": task_label(row["kind"], row["number"]), "word": "Scheduled"}
 
     def ended(self, business: str, site: str, task_id: int) -> dict[str, Any] | None:
         """Give a task of the site that has ended, as the table task has it; None where there is none."""
@@ -308,7 +388,10 @@ class Sight:
         return over if self._reasons(business, site) else [replace(h, reason=None, actor=SOMEBODY) for h in over]
 
     def _rows(self, rows: pl.DataFrame, business: str, site: str) -> pl.DataFrame:
-        if not self._reasons(business, site):
+        return _plain(self._told(rows, business, self._reasons(business, site)))
+
+    def _told(self, rows: pl.DataFrame, business: str, reasons: bool) -> pl.DataFrame:
+        if not reasons:
             held = pl.col("held_by").is_not_null()
             rows = rows.with_columns(why=pl.when(held).then(pl.lit("Held")).otherwise("why"))
         if not self._names_processors(business):
@@ -318,7 +401,7 @@ class Sight:
                 host=_masked("host", at_work),
                 requested_service=_masked("requested_service", _of_system()),
             )
-        return _plain(rows)
+        return rows
 
 
 def _plain(rows: pl.DataFrame) -> pl.DataFrame:

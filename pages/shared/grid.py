@@ -6,6 +6,7 @@ link, status, number and act. `card` is a column's place in a narrow view's two-
 one it is left out there. A row is `{"id", column: cell}`; a cell is a text, a number, None ("–"), or
 
     text, two, link   {"t": text, "s": second text, "g": glyph, "h": address within the app}
+    number            {"t": number or text, "s": what a pointer is told}
     status            {"t": word, "g": glyph, "k": token, "p": progress 0–1, "s": why}
     act               [{"act": name, "t": label, "off": why not}]
 
@@ -82,7 +83,11 @@ JS = (
 const draw = {
   text(cell, v) { parts(cell, v, 'span') },
   two(cell, v) { parts(cell, v, 'span') },
-  number(cell, v) { cell.textContent = v === null || v === undefined ? '–' : typeof v === 'number' ? v.toLocaleString('en') : v },
+  number(cell, v) {
+    const one = v !== null && typeof v === 'object' ? v : {t: v}
+    cell.textContent = one.t === null || one.t === undefined ? '–' : typeof one.t === 'number' ? one.t.toLocaleString('en') : one.t
+    cell.title = one.s || ''
+  },
   link(cell, v, grid, id) {
     parts(cell, v, 'a')
     const a = cell.querySelector('a')
@@ -229,7 +234,10 @@ class Grid {
     this.all.checked = n > 0 && n === ids.length; this.all.indeterminate = n > 0 && n < ids.length
   }
   picked() { this.reconcile(); this.mark(); this.say() }
-  opened(id) { this.open = this.open === id ? null : id; this.mark(); this.say() }
+  opened(id) {
+    this.open = this.open === id ? null : id; this.mark(); this.say()
+    if (this.data.lifts && this.open) document.querySelector('[data-testid=stMain]')?.scrollTo({top: 0})
+  }
   say() { this.tell.setStateValue('chosen', {selected: [...this.selected], open: this.open, shown: this.order(), reset: this.reset}) }
   arrow(e) {
     const step = {ArrowDown: 'nextElementSibling', ArrowUp: 'previousElementSibling'}[e.key]
@@ -264,16 +272,17 @@ def grid(
     picks: bool = True,
     stale: bool = False,
     cards: bool = True,
+    lifts: bool = False,
 ) -> Answer:
     """Draw a table of rows. Rows beyond `size` are told only in case that they are on the screen already.
 
-    `view` names what is looked at: when it changes, the rows are those of the new view whatever is selected.
+    With `lifts`, a row that is opened brings the page's top into sight, where it is shown. `view` names what is looked at: when it changes, the rows are those of the new view whatever is selected.
     """
     answer = _GRID(
         data={
             "rows": rows, "columns": columns, "label": label, "sort": sort, "view": view,
             "size": len(rows) if size is None else size,
-            "picks": picks, "stale": stale, "cards": cards, **_put(key),
+            "picks": picks, "stale": stale, "cards": cards, "lifts": lifts, **_put(key),
         },
         key=key,
         on_chosen_change=_nothing,

@@ -123,6 +123,12 @@ tr:first-child>.d-dot::before{top:12px} tr:first-child>.d-dot::after{top:16px}
 :has(>.st-key-bulk){position:sticky;bottom:0;z-index:3}
 .st-key-bulk{background:var(--d-accentbg);border:1px solid var(--d-accent);border-radius:4px;padding:4px 10px;font-size:13px}
 .st-key-empty{border:1px dashed var(--d-line);border-radius:4px;padding:56px 20px;text-align:center;align-items:center}
+/* the card on top */
+.st-key-topcard{border:1px solid var(--d-line);border-radius:4px;padding:10px 12px}
+.st-key-topcard-head [data-testid=stElementContainer]:has(.d-cardhead){flex:1 1 0;min-width:0} .st-key-topcard-parts{gap:24px} .st-key-topcard-actions{border-top:1px solid var(--d-line2);padding-top:8px}
+.st-key-topcard-parts>*{flex:1 1 200px;min-width:0} .st-key-topcard-parts>:first-child{flex:0 0 224px} .st-key-topcard-parts .d-facts tr:first-child :is(th,td),.st-key-topcard-parts .d-way tr:first-child :is(th,td){padding-top:0} .st-key-topcard-parts :is(.d-facts,.d-way){border-top:0}
+.st-key-topcard-parts .d-way{display:block;max-height:220px;overflow-y:auto} .st-key-topcard-parts tr:first-child>.d-dot::before{top:5px} .st-key-topcard-parts tr:first-child>.d-dot::after{top:9px}
+.d-changes caption{caption-side:top;text-align:left;font-size:12px;color:var(--d-ink2);padding:6px 0 2px}
 .d-finding{font-size:16px;line-height:23px}
 /* the menu's counts and the account */
 [data-testid=stPageLink-NavLink]>:has(p){flex:1 1 auto;min-width:0} [data-testid=stPageLink-NavLink] :has(>p){width:100%}
