@@ -46,6 +46,7 @@ Then the world:
     history       what was: queues over time, what is usual, a task's life, an imported log's facts
     looks         what the health checks go by, gathered
     live          what Active tasks shows of a site: filtered, sorted, counted, and why each task waits
+    hosts         hosts that drain the queue: how they stand, what waits because of one, a day's use, what befell it
     joblogs       what swf, sacct and csv files say, as jobs
     imports       jobs into the ledger
     tally         what a running engine counts since it started

@@ -90,7 +90,7 @@ class Seen:
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
-    one = Seen([ServiceLook("Acme", "Berlin", "audit-1", "audit_service", "online", False, 2_000, 2, 0)])
+    one = Seen([ServiceLook("Acme", "Berlin", "audit-1", "audit_service", "online", False, 2_000, 2, 0, "online")])
     monkeypatch.setattr(frame, "sight", lambda: one)
     monkeypatch.setattr(frame, "do", one.do)
     monkeypatch.setattr(frame, "engine", lambda: SimpleNamespace(now=0))
