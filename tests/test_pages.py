@@ -19,8 +19,19 @@ from engine.access import Actor
 from engine.console import Console
 from engine.hosts import Day, Host
 from engine.lifecycle import Kind
-from engine.messages import Action, AddService, Command, NewTask, Outcome, SetService, Stop, Submit
-from engine.roles import EVERYTHING
+from engine.messages import (
+    Action,
+    AddBusiness,
+    AddService,
+    AddSite,
+    Command,
+    NewTask,
+    Outcome,
+    SetService,
+    Stop,
+    Submit,
+)
+from engine.roles import EVERYTHING, Grant, Role
 from engine.sight import Hosts
 from engine.snapshot import ServiceLook
 from pages.shared import card, frame, times
@@ -232,3 +243,31 @@ def test_where_there_are_but_system_tasks_the_page_says_so(console: Console, loo
     assert "There are but system tasks" in told
     assert "No task matches" not in told
     do(console, Stop(ids))
+
+
+def test_services_say_what_to_do_where_there_is_no_host_and_that_an_archive_has_none(
+    console: Console, look: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    do(console, AddBusiness("Globex"))
+    do(console, AddSite("Globex", "Paris"))
+    do(console, AddSite("Globex", "Old log", archive=True))
+    engine = console.engine
+    assert engine is not None
+    deadline = time.monotonic() + 20
+    while ("Globex", "Old log") not in engine.snapshot.zones:
+        assert time.monotonic() < deadline, "Pages did not see the site in time"
+        time.sleep(0.02)
+
+    def services(site: str) -> str:
+        page = AppTest.from_file(ROOT / "pages" / "router.py", default_timeout=30)
+        page.query_params["site"] = site
+        page.run()
+        page.switch_page("operate/services.py").run()
+        assert not page.exception
+        return "\n".join(part.proto.body for part in page.get("html"))
+
+    assert "Paris has no host yet" in services("Paris")
+    assert "scans need an explorer" in services("Paris")
+    assert "An archive has no services" in services("Old log")
+    monkeypatch.setattr(frame, "_who", lambda: Actor("sid", [Grant(Role.SITE_USER, "Globex", "Paris")]))
+    assert "A site admin can add one here" in services("Paris")
