@@ -50,6 +50,7 @@ Then the world:
     looks         what the health checks go by, gathered
     catalogue     every task of a place, live and ended: by tab, filter and sort, page by page, counted
     live          what Active tasks shows of a site: filtered, sorted, counted, and why each task waits
+    hosts         hosts that drain the queue: how they stand, what waits because of one, a day's use, what befell it
     joblogs       what swf, sacct and csv files say, as jobs
     imports       jobs into the ledger
     tally         what a running engine counts since it started

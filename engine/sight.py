@@ -18,11 +18,12 @@ from typing import Any, Generic, TypeVar
 import polars as pl
 import polars.selectors as cs
 
-from . import health, history, live, looks, standing
+from . import health, history, hosts, live, looks, standing
 from .catalogue import LIVE_TABS, Asked, Catalogue, Counts, Page, Place
 from .clock import DAY, SECOND, stopwatch
 from .health import Limits, Look, Signal
 from .history import Recent
+from .hosts import Day, Host
 from .ledger import TaskRow
 from .lifecycle import SYSTEM_KINDS, Tab, task_label
 from .live import Listing
@@ -41,6 +42,8 @@ RECENT_EVERY = 18  #: seconds for which a site's last hours serve
 MOST_LIVES = 500  #: timelines that are kept
 NAMES_EVERY = 300  #: seconds for which the words that complete a filter serve
 QUIET_EVERY = 10  #: likewise, what came last and comes next where nothing happens
+USE_EVERY = 20  #: likewise, how much each host of a business was used over a day
+USE_SHARE = 0.01  #: of a core that this may cost
 A_PROCESSOR = "a processor"  #: what one is called where its name is not to be seen
 SOMEBODY = "An admin"  #: likewise, who holds something
 
@@ -66,6 +69,26 @@ class Quiet:
     last: dict[str, Any] | None  #: kind, number, target, finished_at (µs) of the task that ended last
     next_at: int | None
     due: Sequence[Schedule]  #: that occur then
+
+
+@dataclass(frozen=True, slots=True)
+class Hosts:
+    """A site's hosts and its business's processors, the latter all of one name where theirs are not to be seen."""
+
+    own: Sequence[Host]
+    processors: Sequence[Host]
+    processing: Day  #: the day of all processors together
+    named: bool  #: whether processors go under their names
+    archive: bool  #: whether the site is one of imported history: nothing can run there
+
+
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """How the hosts of a business were used, each and the processors together; and which sites are archives."""
+
+    days: dict[str, Day]
+    processing: Day
+    archives: frozenset[str]
 
 
 class _Shared(Generic[T]):
@@ -109,6 +132,8 @@ class Watch:
         self._judged: _Shared[Judged] = _Shared(1)  # by the look's clock: anew with each look, never a second late
         self._quiet: _Shared[Quiet] = _Shared(QUIET_EVERY)
         self._names: _Shared[Mapping[str, list[str]]] = _Shared(NAMES_EVERY, longest_s=NAMES_EVERY)
+        self._use: _Shared[_Use] = _Shared(USE_EVERY, USE_SHARE)
+        self._changes: _Shared[list[dict[str, Any]]] = _Shared(QUIET_EVERY)
         self._lock = threading.Lock()
         self._lives: OrderedDict[int, tuple[TaskRow | None, pl.DataFrame]] = OrderedDict()
 
@@ -150,6 +175,19 @@ class Watch:
         """Tell what happened last at a site and what comes next."""
         engine = self.engine
         return self._quiet.get((business, site), engine.now, lambda: _quiet(engine, business, site))
+
+    def use(self, business: str) -> _Use:
+        """Tell how the hosts of a business were used in the last 24 hours."""
+        engine = self.engine
+        return self._use.get(business, engine.now, lambda: _used(engine, business))
+
+    def changes(self, look: ServiceLook) -> list[dict[str, Any]]:
+        """Tell what befell a host; read anew as soon as it stands otherwise."""
+        engine = self.engine
+        return self._changes.get(
+            replace(look, used=0), engine.now,
+            lambda: _plain(hosts.changes(engine.store, look.business, look.name)).to_dicts(),
+        )  # fmt: skip
 
 
 def _look(watch: Watch, business: str, site: str) -> Look:
@@ -195,6 +233,14 @@ def _quiet(engine: Engine, business: str, site: str) -> Quiet:
     times = [(schedule.spec.rule.next_after(engine.now), schedule) for schedule in schedules]
     next_at = min((at for at, _ in times), default=None)
     return Quiet(last, next_at, [schedule for at, schedule in times if at == next_at])
+
+
+def _used(engine: Engine, business: str) -> _Use:
+    snapshot = engine.snapshot
+    used = hosts.use(engine.store, snapshot, engine.now, business)
+    processors = [look.name for look in snapshot.services if (look.business, look.site) == (business, None)]
+    archives = standing.sites(engine.store, business=business).filter("archive")["site"]
+    return _Use(hosts.days(used), hosts.together(used, processors), frozenset(archives))
 
 
 class Sight:
@@ -373,6 +419,40 @@ class Sight:
         """List a site's own services, or a business's processors (no site)."""
         self._see(business, site)
         return [s for s in self.snapshot.services if (s.business, s.site) == (business, site)]
+
+    def hosts(self, business: str, site: str) -> Hosts:
+        """Tell how a site's hosts and its business's processors stand, and how they did over the last 24 hours."""
+        self._see(business, site)
+        use, named, heard = self._watch.use(business), self._names_processors(business), self._watch.engine.heard
+        own = hosts.standing(self.snapshot, heard, use.days, business, site)
+        processors = hosts.standing(self.snapshot, heard, use.days, business, None)
+        if not named:
+            processors = [replace(host, look=replace(host.look, name=A_PROCESSOR)) for host in processors]
+        return Hosts(own, processors, use.processing, named, site in use.archives)
+
+    def at_work(self, business: str, site: str) -> dict[str, list[dict[str, Any]]]:
+        """List by host what a site's hosts are at work on, and its business's processors where they go by name.
+
+        A task is as `live.at_work` has it. Whoever sees processors by name sees every site that they work for.
+        """
+        self._see(business, site)
+        named = self._names_processors(business)
+        homes = (site, None) if named else (site,)
+        found: dict[str, list[dict[str, Any]]] = {
+            s.name: [] for s in self.snapshot.services if s.business == business and s.site in homes
+        }
+        for task in live.at_work(self.snapshot, business).to_dicts():
+            if task["host"] in found:
+                found[task["host"]].append(task)
+        return found
+
+    def changes(self, business: str, site: str, name: str) -> list[dict[str, Any]]:
+        """Tell what befell a host of the site, or a processor that goes by name; see `hosts.changes`. Else nothing."""
+        self._see(business, site)
+        homes = (site, None) if self._names_processors(business) else (site,)
+        here = (s for s in self.snapshot.services if (s.business, s.name) == (business, name) and s.site in homes)
+        look = next(here, None)
+        return self._watch.changes(look) if look is not None else []
 
     def schedules(self, business: str, site: str) -> list[Schedule]:
         """List a site's schedules as they stand."""

@@ -147,6 +147,7 @@ def sites(store: Store, *, business: str | None = None, site: str | None = None)
 _SERVICE_SCHEMA = pl.Schema({
     "business": pl.String(), "site": pl.String(), "name": pl.String(), "role": pl.String(), "state": pl.String(),
     "suspect": pl.Boolean(), "slots": pl.Int64(), "used": pl.Int64(), "since_at": pl.Datetime("us"),
+    "wanted": pl.String(),
 })  # fmt: skip
 
 
@@ -161,7 +162,7 @@ def services(
     """List the services of a site and the processors of its business, as of the snapshot, else of the ledger.
 
     Columns: business, site (empty for processors), name, role, state (online, draining, offline), suspect, slots, used,
-    since_at (the last change of state).
+    since_at (the last change of state), wanted (the state that people want).
     """
     if snapshot is not None:
         looks = [
@@ -174,9 +175,10 @@ def services(
         """
         select business, any_value(site) as site, service as name,
                any_value(detail->>'$.role') filter (event = 'service_added') as role,
-               arg_max(event, event_id) filter (event in ('online', 'draining', 'offline')) as wanted,
+               coalesce(arg_max(event, event_id) filter (event in ('online', 'draining', 'offline')), 'online')
+                   as wanted,
                arg_max(event, event_id) filter (event in ('lost', 'returned')) as heard,
-               if(heard = 'lost', 'offline', coalesce(wanted, 'online')) as state,
+               if(heard = 'lost', 'offline', wanted) as state,
                coalesce(arg_max(event, event_id) filter (event in ('suspect', 'cleared')) = 'suspect', false)
                    as suspect,
                arg_max((detail->>'$.slots')::bigint, event_id) filter (event in ('service_added', 'slots')) as slots,

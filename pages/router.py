@@ -14,6 +14,7 @@ MENU = {
     "Operate": [
         Entry("Active tasks", "operate/active.py", counted=True),
         Entry("Tasks", "operate/tasks.py", "tasks"),
+        Entry("Services", "operate/services.py", "services"),
     ],
     "Administer": [
         Entry("Settings and drills", "administer/settings.py", "settings", rights=(Right.SETTINGS, Right.DRILL)),

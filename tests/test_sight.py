@@ -124,6 +124,9 @@ def test_somebody_sees_the_sites_that_his_grants_cover(see: Callable[[Grants], S
         lambda sight, *place: sight.services(*place),
         lambda sight, *place: sight.schedules(*place),
         lambda sight, *place: sight.holds(*place),
+        lambda sight, *place: sight.hosts(*place),
+        lambda sight, *place: sight.at_work(*place),
+        lambda sight, *place: sight.changes(*place, "audit-1"),
     ],
 )
 def test_every_read_of_another_site_is_refused_whether_it_exists_or_not(
@@ -320,3 +323,77 @@ def test_a_processor_that_a_report_was_made_to_ask_for_is_not_named_either(
         do(console, m.Stop([task_id]))
     finally:
         do(console, m.SetService("Acme", "proc-1", "online"))
+
+
+# --- hosts
+
+
+def test_hosts_are_shown_with_what_they_do_and_processors_by_name_to_whoever_sees_the_business(
+    console: Console, see: Callable[[Grants], Sight]
+) -> None:
+    sight, row = processed(see, ADMIN)
+    found = sight.hosts("Acme", "Berlin")
+    assert [host.look.name for host in found.own] == ["audit-1"]
+    assert [host.look.name for host in found.processors] == ["proc-1"]
+    assert found.named
+    assert not found.archive
+    assert row["task_id"] in [task["task_id"] for task in sight.at_work("Acme", "Berlin")["proc-1"]]
+    changes = sight.changes("Acme", "Berlin", "proc-1")
+    assert changes[-1]["event"] == "service_added"
+
+
+def test_a_site_user_reads_of_processors_only_how_many_there_are_and_how_they_do(
+    console: Console, see: Callable[[Grants], Sight]
+) -> None:
+    processed(see, ADMIN)
+    sight = see(USER)
+    found = sight.hosts("Acme", "Berlin")
+    assert [host.look.name for host in found.processors] == [A_PROCESSOR]
+    assert not found.named
+    assert sum(host.look.slots for host in found.processors) == 2
+    assert list(sight.at_work("Acme", "Berlin")) == ["audit-1"]
+    assert sight.changes("Acme", "Berlin", "proc-1") == []
+    assert sight.changes("Acme", "Berlin", "audit-2") == []  # it is another site's
+    assert "proc-1" not in repr([found, sight.at_work("Acme", "Berlin")])
+
+
+def test_only_what_has_a_slot_is_at_work_and_as_many_of_it_as_the_hosts_use(see: Callable[[Grants], Sight]) -> None:
+    def agrees() -> bool:
+        sight = see(ADMIN)
+        looks = {look.name: look.used for look in sight.snapshot.services if look.business == "Acme"}
+        at_work = sight.at_work("Acme", "Berlin")
+        assert {name: looks[name] for name in at_work} == {name: len(tasks) for name, tasks in at_work.items()}
+        return looks["audit-1"] > 0 and looks["proc-1"] > 0
+
+    soon(agrees)
+
+
+def test_a_change_of_a_host_is_told_at_once_with_who_and_why(
+    console: Console, see: Callable[[Grants], Sight]
+) -> None:
+    see(USER).changes("Acme", "Berlin", "audit-1")  # from now on it is kept for some seconds
+    do(console, m.SetService("Acme", "audit-1", "draining", reason="being moved"))
+    try:
+        soon(lambda: see(USER).hosts("Acme", "Berlin").own[0].word == "draining")
+        last = see(USER).changes("Acme", "Berlin", "audit-1")[0]
+        assert (last["event"], last["actor"], last["reason"]) == ("draining", "ann", "being moved")
+    finally:
+        do(console, m.SetService("Acme", "audit-1", "online"))
+
+
+def test_a_host_is_heard_of_while_nothing_is_published(console: Console, see: Callable[[Grants], Sight]) -> None:
+    """Oslo has nothing to do: its host's heartbeats make no batch, and are told all the same."""
+    engine = console.engine
+    assert engine is not None
+
+    def heard() -> int:
+        return see(ADMIN).hosts("Acme", "Oslo").own[0].heard_at or 0
+
+    first = soon(heard)
+    soon(lambda: heard() > first + SECOND)
+    assert engine.now - heard() < 10 * SECOND
+    before = engine.snapshot.services
+    soon(lambda: heard() > first + 3 * SECOND)
+    assert [look for look in before if look.site == "Oslo"] == [
+        look for look in engine.snapshot.services if look.site == "Oslo"
+    ]

@@ -2,11 +2,15 @@
 """The one grid for all tables: rows and cells are known by id, only what changed is drawn, and nothing in data is markup.
 
 Columns are data: `{"id", "label", "type", "width", "sort", "card"}`; types are text, two (with a second, paler text),
-link, status, number and act. `card` is a column's place in a narrow view's two-line rows: lead, end or line; without
-one it is left out there. A row is `{"id", column: cell}`; a cell is a text, a number, None ("–"), or
+link, links, status, slots, spark, number and act. `card` is a column's place in a narrow view's two-line rows: lead,
+end or line; without one it is left out there. A row is `{"id", column: cell}`, with the heading of those that it is the
+first of under "group"; a cell is a text, a number, None ("–"), or
 
-    text, two, link   {"t": text, "s": second text, "g": glyph, "h": address within the app}
+    text, two, link   {"t": text, "s": second text, "g": glyph, "h": address within the app}; a link opens its row
     number            {"t": number or text, "s": what a pointer is told}
+    links             {"links": [{"t": text, "h": address}], "s": second text}; they lead elsewhere
+    slots             {"used", "slots", "free"}
+    spark             {"line": [whole per cent, or None], "t": text}
     status            {"t": word, "g": glyph, "k": token, "p": progress 0–1, "s": why}
     act               [{"act": name, "t": label, "off": why not}]
 
@@ -50,6 +54,11 @@ CSS = """
 .c span,.c a{overflow:hidden;text-overflow:ellipsis}
 .c .glyph{flex:none;color:var(--d-ink2)}
 .c .s{color:var(--d-ink2);font-size:12px;flex:0 10 auto}
+.links a{flex:0 1 auto} .links .s{flex:none} .spark svg{flex:1 1 auto;min-width:0;max-width:110px;height:18px;overflow:visible} .spark path{fill:none;stroke:var(--d-ink2);stroke-width:1.2;vector-effect:non-scaling-stroke}
+.spark .full{fill:var(--d-band)} .spark .t{flex:none;width:40px;text-align:right}
+.cells{flex:0 0 auto;display:flex;gap:2px;width:48px} .cells i{flex:1 1 0;height:8px;border-radius:1px;background:var(--d-line)} .cells i.on{background:var(--d-run)}
+.group{grid-column:1/-1;padding:10px 8px 4px;font-size:12px;line-height:17px;color:var(--d-ink2)} .group b{font-weight:600;color:var(--d-ink);margin-right:8px}
+.row.grouped .group{background:var(--d-bg);margin:0 -1px;border-bottom:1px solid var(--d-line2)} .row.grouped .c{min-height:28px}
 .number{justify-content:flex-end} .pale{color:var(--d-ink2)}
 .head .c{font-size:12px;color:var(--d-ink2)}
 .head button{font:inherit;color:inherit;background:none;border:0;padding:0;cursor:pointer;white-space:nowrap}
@@ -72,7 +81,9 @@ a{color:var(--d-accent);text-decoration:none} a:hover{text-decoration:underline}
   .cards:not(.picks) .row.body{grid-template:"lead end" 24px "line line" 24px / 1fr auto}
   .cards .row.body .c{display:none} .cards .row .check{grid-area:check;align-self:start;padding-top:5px}
   .cards .row.body .lead{display:flex;grid-area:lead;font-weight:600} .cards .row.body .end{display:flex;grid-area:end} .cards .row.body .line{display:flex;grid-area:line}
+  .cards:not(.picks) .row.body.grouped{grid-template:"group group" auto "lead end" 24px "line line" 24px / 1fr auto} .cards .group{grid-area:group} .cards .row.grouped .c{min-height:0}
   .cards .head .c{display:none} .cards .head .c.sorted{display:flex}
+  .cards:not(.picks) .row.head:not(:has(.sorted)){display:none}
   .cards .row.head{grid-template:"check sorted" 26px / 30px 1fr} .cards .row.head .check{padding:0;align-self:center} .cards .head .sorted{grid-area:sorted}
 }
 """
@@ -89,10 +100,35 @@ const draw = {
     cell.title = one.s || ''
   },
   link(cell, v, grid, id) {
+    if (!v || !v.h) { parts(cell, v, 'span'); return }
     parts(cell, v, 'a')
     const a = cell.querySelector('a')
-    if (/^([?]|[/](?![/\\\\]))/.test(v.h || '')) a.setAttribute('href', v.h); else a.setAttribute('href', '#')
+    lead(a, v.h)
     a.onclick = e => { if (e.ctrlKey || e.metaKey || e.shiftKey) return; e.preventDefault(); grid.opened(id) }
+  },
+  links(cell, v) {
+    const links = (v && v.links || []).map(one => { const a = make('a', '', one.t); lead(a, one.h); a.target = '_self'; return a })
+    cell.replaceChildren(...links, ...(v && v.s || !links.length ? [make('span', 's', v && v.s || '–')] : []))
+  },
+  slots(cell, v) {
+    const cells = make('span', 'cells'), n = Math.min(Math.max(v.slots, 1), 12), on = v.slots ? Math.ceil(n * Math.min(v.used / v.slots, 1) - 1e-9) : 0
+    for (let i = 0; i < n; i++) cells.append(make('i', i < on ? 'on' : ''))
+    cell.replaceChildren(cells, make('span', '', `${v.used.toLocaleString('en')} of ${v.slots.toLocaleString('en')}`))
+    if (v.free > 0) cell.append(make('span', 's', `${v.free.toLocaleString('en')} free`))
+  },
+  spark(cell, v) {
+    if (!v) { cell.textContent = '–'; return }
+    const svg = document.createElementNS(SVG, 'svg'), top = Math.max(100, ...v.line.map(y => y || 0)), last = v.line.length - 1
+    const put = (tag, all) => { const m = document.createElementNS(SVG, tag); for (const [k, x] of Object.entries(all)) m.setAttribute(k, x); svg.append(m) }
+    for (const [k, x] of Object.entries({viewBox: '0 0 100 18', preserveAspectRatio: 'none', 'aria-hidden': 'true'})) svg.setAttribute(k, x)
+    put('rect', {x: 0, y: 17.5 - 17 * 100 / top, width: 100, height: 17 * 100 / top, class: 'full'})
+    let d = '', pen = 'M'
+    v.line.forEach((y, i) => {
+      if (y === null) { pen = 'M'; return }
+      d += `${pen}${(100 * i / last).toFixed(1)} ${(17.5 - 17 * y / top).toFixed(1)} `; pen = 'L'
+    })
+    put('path', {d})
+    cell.replaceChildren(svg, make('span', 't', v.t))
   },
   status(cell, v) {
     if (!cell._tag) {
@@ -126,6 +162,7 @@ const draw = {
     }))
   },
 }
+function lead(a, to) { a.setAttribute('href', /^([?]|[/](?![/\\\\]))/.test(to || '') ? to : '#') }
 function parts(cell, v, tag) {
   const one = v !== null && typeof v === 'object' ? v : {t: v}
   const main = make(tag, '', one.t === null || one.t === undefined || one.t === '' ? '–' : one.t)
@@ -219,6 +256,15 @@ class Grid {
   fill(row, told) {
     const label = 'Select ' + (told.label || told.id)
     if (row._label !== label) { row._label = label; row._box.setAttribute('aria-label', label) }
+    const group = JSON.stringify(told.group || null)
+    if ((row._group || 'null') !== group) {
+      row._group = group
+      row.classList.toggle('grouped', Boolean(told.group)); row.querySelector('.group')?.remove()
+      if (told.group) {
+        const head = make('div', 'group'); head.append(make('b', '', told.group.t), make('span', '', told.group.s || ''))
+        head.setAttribute('role', 'rowheader'); row.prepend(head)
+      }
+    }
     for (const c of this.data.columns) {
       const cell = row._cells[c.id], value = told[c.id] === undefined ? null : told[c.id], seen = JSON.stringify(value)
       if (cell._seen !== seen) { cell._seen = seen; draw[c.type](cell, value, this, told.id) }
@@ -321,18 +367,18 @@ def _chosen(key: str) -> Row:
     return told if told and told["reset"] == put_last["reset"] else put_last
 
 
-def follow(key: str, address: MutableMapping[str, str]) -> None:
-    """Keep the open row and the address's `task` the same, whichever of them changed; call it above the grid."""
+def follow(key: str, address: MutableMapping[str, str], name: str = "task") -> None:
+    """Keep the open row and a parameter of the address the same, whichever changed; call it above the grid."""
     selected, opened = state(key)
-    wanted = address.get("task")
+    wanted = address.get(name)
     if wanted != st.session_state.get(f"{key}.followed"):
         put(key, selected=selected, opened=wanted)
         opened = wanted
     elif opened != wanted:
         if opened is None:
-            del address["task"]
+            del address[name]
         else:
-            address["task"] = opened
+            address[name] = opened
     st.session_state[f"{key}.followed"] = opened
 
 

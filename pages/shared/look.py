@@ -135,6 +135,13 @@ tr:first-child>.d-dot::before{top:12px} tr:first-child>.d-dot::after{top:16px}
 [data-testid=stPageLink-NavLink] p:has(span){display:flex;justify-content:space-between;gap:8px;width:100%} [data-testid=stPageLink-NavLink] p span{font-weight:400;font-size:12px;color:var(--d-ink3)!important}
 .d-account b{display:block;font-weight:600;overflow-wrap:anywhere} .d-account small{overflow-wrap:anywhere}
 
+/* hosts */
+.d-carded{font-size:12px;line-height:17px;color:var(--d-ink2);border-top:1px solid var(--d-line2);padding-top:7px} .d-carded b{font-weight:600;color:var(--d-ink)}
+.d-tasks{width:100%;border-collapse:collapse;font-size:12px;line-height:17px;margin:3px 0 0} .d-tasks td{border:0;padding:1px 0;vertical-align:top} .d-tasks td:not(:first-child){text-align:right;white-space:nowrap;color:var(--d-ink2);padding-left:8px}
+.d-tasks a{color:var(--d-accent);text-decoration:none} .d-tasks a:hover{text-decoration:underline} .d-tasks small{font-size:12px;color:var(--d-ink2);padding-left:6px;overflow-wrap:anywhere}
+.d-tasks u{display:inline-block;vertical-align:middle;width:36px;height:4px;border-radius:2px;background:var(--d-band);margin-right:6px;overflow:hidden} .d-tasks u i{display:block;height:100%;background:var(--d-run)}
+.d-befell{border-top:0;margin-top:3px} .d-way.d-befell td:first-child{width:112px;white-space:nowrap} .d-way.d-befell td:last-child{text-align:left;color:var(--d-ink);white-space:normal} .d-befell tr:first-child td{padding-top:2px} .d-befell tr:first-child>.d-dot::before{top:7px} .d-befell tr:first-child>.d-dot::after{top:12px}
+
 /* settings and drills */
 .d-h2{font-size:14px;line-height:20px;padding-top:8px} .d-h2 b{font-weight:600} .d-h2 span{color:var(--d-ink2);padding-left:8px}
 [class*=st-key-drill-],[class*=st-key-going-],[class*=st-key-set-]{border-bottom:1px solid var(--d-line2);padding-bottom:8px}
