@@ -96,6 +96,10 @@ class Counts(NamedTuple):
     system: Mapping[Tab, int]
     hidden: Mapping[Tab, int]
 
+    @property
+    def ended(self) -> list[int]:
+        return [self.tabs[at] for at in ENDED_TABS]
+
 
 class Key(NamedTuple):
     """Where a page is cut: by a row's value in the column of the sort (µs, text, number or nothing) and its id."""
@@ -158,7 +162,7 @@ class Catalogue:
         place: Place,
         asked: Asked,
         now: int,
-        at: Tab,
+        at: Tab | None,
         *,
         sort: str | None = None,
         descending: bool | None = None,
@@ -168,13 +172,16 @@ class Catalogue:
     ) -> Page:
         """Give the page of a tab that begins after a key, or ends before one; the first one without either.
 
-        Empty values come last in either direction. Raises Invalid for a sort that the tab does not list.
+        No tab means whatever has ended. Empty values come last in either direction. Raises Invalid for a sort that the
+        tab does not list.
         """
-        column, down = FIRST[at]
+        like = Tab.COMPLETED if at is None else at
+        column, down = FIRST[like]
         if sort is not None:
             column, down = sort, descending if descending is not None else sort == column and down
-        if column not in SORTS[at]:
-            raise Invalid(f"{at} tasks can't be sorted by “{column}”; they can by {', '.join(SORTS[at])}", sort=column)
+        if column not in SORTS[like]:
+            sorts = ", ".join(SORTS[like])
+            raise Invalid(f"{at or 'Ended'} tasks can't be sorted by “{column}”; they can by {sorts}", sort=column)
         if not 1 <= size <= MOST_ROWS:
             raise Invalid(f"A page has 1 to {MOST_ROWS} rows", size=size)
         wanted = _Cut(column, down, after, before, size)
@@ -203,6 +210,13 @@ class Catalogue:
         if found.height > MOST_MATCHING:
             raise Invalid(f"More than {MOST_MATCHING:,} tasks match; narrow the filter down to act on them")
         return found.sort("task_id", descending=True)
+
+    def ended(self, snapshot: Snapshot, place: Place, asked: Asked, now: int, most: int) -> pl.DataFrame:
+        """Give all ended tasks asked for, with all columns, the latest end first, for an export; so many at most."""
+        sql, params = self._where(snapshot, place, asked, _as_of(asked.filter, now), _ENDED_TAB)
+        return self._store.read(
+            f"select {', '.join(ROW)} from {sql} order by finished_at desc, task_id desc limit {int(most)}", params
+        )
 
     def names(self, place: Place) -> Mapping[str, list[str]]:
         """List the words that a place's ended tasks have, for completing a filter: by key, most used first."""
@@ -268,9 +282,10 @@ class Catalogue:
         return f"{_source(place)} where {' and '.join(parts)}", params
 
     def _ended_page(
-        self, snapshot: Snapshot, place: Place, asked: Asked, as_of: int, at: Tab, cut: _Cut
+        self, snapshot: Snapshot, place: Place, asked: Asked, as_of: int, at: Tab | None, cut: _Cut
     ) -> Page:
-        sql, params = self._where(snapshot, place, asked, as_of, _STATUSES[at])
+        statuses = tuple(_ENDED_TAB) if at is None else _STATUSES[at]
+        sql, params = self._where(snapshot, place, asked, as_of, statuses)
         key, backwards = (cut.after, False) if cut.after else (cut.before, True) if cut.before else (None, False)
         beyond = f" and {cut.beyond(key, backwards)}" if key else ""
         keyed = {"key_value": key.value, "key_id": key.task_id} if key else {}

@@ -16,7 +16,7 @@ longer or deeper than anybody would write is refused.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -248,12 +248,21 @@ class Filter:
         """Write it for a Polars frame of the table's columns: instants Datetime("us"), durations Float64 seconds."""
         return self.condition(now).expr()
 
-    def shown_sql(self, now: int, business: str | None = None) -> str:
+    def shown_sql(self, now: int, business: str | None = None, sites: Sequence[str] = ()) -> str:
         """Write it as a query that could be run as it stands."""
         to = c.Literals()
-        where = self.condition(now).sql(to)
-        scope = f"business = {to.text(business)} and " if business is not None else ""
-        return f"select *\nfrom task\nwhere {scope}{where}\norder by created_at desc"
+        parts = [f"business = {to.text(business)}"] if business is not None else []
+        parts += [f"site in ({', '.join(map(to.text, sites))})"] if sites else []
+        parts += [self.condition(now).sql(to)] if self.tree is not None else []
+        where = "\n  and ".join(parts) or "true"
+        return f"select *\nfrom task\nwhere {where}\norder by created_at desc"
+
+
+def both(one: Filter, other: Filter) -> Filter:
+    """Make the filter that finds what two of one zone find both; what is left of an empty one is the other."""
+    if one.tree is None or other.tree is None:
+        return Filter(one.tree or other.tree, other.zone)
+    return Filter(Both((one.tree, other.tree)), other.zone)
 
 
 def _terms(node: Node | None) -> Iterable[Term]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -352,6 +352,20 @@ def last_finished(store: Store, business: str, site: str, since_at: int) -> dict
         {"business": business, "site": site, "since_at": since_at},
     )
     return next(found.iter_rows(named=True), None)
+
+
+def stopped_by(store: Store, ended: Mapping[int, int]) -> dict[int, str]:
+    """Tell who asked for tasks to be stopped: by id, of those whose end (µs) is given."""
+    found = store.read(
+        """
+        select task_id, arg_max(actor, event_id) as actor from task_event
+        where event in ('stop', 'request_stop') and task_id in (select unnest($ids::bigint[]))
+          and occurred_at >= make_timestamp($start_at) and occurred_at <= make_timestamp($end_at)
+        group by task_id
+        """,
+        {"ids": list(ended), "start_at": min(ended.values()) - HOUR, "end_at": max(ended.values())},
+    )
+    return dict(found.rows())
 
 
 def timeline(store: Store, task_id: int, created_at: int | None = None) -> pl.DataFrame:

@@ -25,7 +25,7 @@ from .health import Limits, Look, Signal
 from .history import Recent
 from .hosts import Day, Host
 from .ledger import TaskRow
-from .lifecycle import SYSTEM_KINDS, Tab, task_label
+from .lifecycle import SYSTEM_KINDS, Outcome, Tab, task_label
 from .live import Listing
 from .roles import Grants, Right, may, require
 from .runtime import Engine
@@ -283,8 +283,8 @@ class Sight:
         """Count the tasks asked for, tab by tab; `place` is one that `place` gave."""
         return self._watch.catalogue.counts(self.snapshot, self._seen(place), asked, self._now)
 
-    def page(self, place: Place, asked: Asked, at: Tab, **cut: Any) -> Page:
-        """Give a page of a tab; `cut` is what `Catalogue.page` takes.
+    def page(self, place: Place, asked: Asked, at: Tab | None, **cut: Any) -> Page:
+        """Give a page of a tab, or (None) of whatever has ended; `cut` is what `Catalogue.page` takes.
 
         Live rows have besides: host, of the present stage, and for who waits place, of and why.
         """
@@ -306,6 +306,16 @@ class Sight:
         place = self._seen(place)
         sites = [site for business, site in self.places() if business == place.business]
         return {**self._watch.names(place), "site": sites}
+
+    def ended_tasks(self, place: Place, asked: Asked, most: int) -> pl.DataFrame:
+        """Give all ended tasks asked for, so many at most; see `Catalogue.ended`."""
+        return self._watch.catalogue.ended(self.snapshot, self._seen(place), asked, self._now, most)
+
+    def stopped_by(self, place: Place, rows: Sequence[Mapping[str, Any]]) -> Mapping[int, str]:
+        """Tell who stopped those of the rows, of a page, that somebody stopped."""
+        self._seen(place)
+        stopped = {row["task_id"]: row["finished_at"] for row in rows if row["outcome"] == Outcome.STOPPED}
+        return history.stopped_by(self._watch.engine.store, stopped) if stopped else {}
 
     def where(self, task_id: int) -> tuple[str, str] | None:
         """Tell at which business and site a task is, if it may be seen; None as if there were none."""

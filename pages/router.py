@@ -15,6 +15,7 @@ MENU = {
         Entry("Active tasks", "operate/active.py", counted=True),
         Entry("Tasks", "operate/tasks.py", "tasks"),
         Entry("Services", "operate/services.py", "services"),
+        Entry("Logs", "operate/logs.py", "logs"),
     ],
     "Administer": [
         Entry("Settings and drills", "administer/settings.py", "settings", rights=(Right.SETTINGS, Right.DRILL)),

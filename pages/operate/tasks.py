@@ -24,9 +24,13 @@ def live() -> None:
     place = sight.place(business, None if query.everywhere else site)
     frame.head("Tasks", f"{business}, all sites" if query.everywhere else site, engine)
     tabs = st.container()
-    wanted = finding.search(sight, place, query)
-    asked = Asked(wanted, query.system, query.hidden)
-    counts = sight.counts(place, asked)
+    with st.container(horizontal=True, vertical_alignment="top", key="find"):
+        with st.container():
+            wanted = finding.search(sight, place, query)
+        asked = Asked(wanted, query.system, query.hidden)
+        counts = sight.counts(place, asked)
+        finding.switches(sight, business, query, counts)
+        finding.sql(wanted, now, place)
     with tabs:
         shown = {name: counts.tabs.get(name, 0) for name in tasklist.TABS if name is not Tab.RECURRING}
         pressed = chips.chips(shown, query.tab, key="tabs", label="Tabs", tabs=True)
@@ -41,7 +45,7 @@ def live() -> None:
     page = sight.page(place, asked, query.tab, sort=query.sort, descending=query.down, after=query.after,
                       before=query.before, size=tasklist.ROWS)  # fmt: skip
     table(sight, query, wanted, page, now, well)
-    tasklist.pager(page, counts.tabs[query.tab], query)
+    tasklist.pager(page, counts.tabs[query.tab])
 
 
 def table(sight: Sight, query: Query, wanted: Filter, page: Page, now: int, well: bool) -> None:

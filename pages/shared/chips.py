@@ -1,7 +1,7 @@
 # ruff: noqa: E501 (style sheets and scripts read better unwrapped)
 """Chips over a grid: one of several that show how many there are, and switches beside them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
@@ -36,8 +36,10 @@ export default function ({data, parentElement, setTriggerValue}) {
   root.className = 'chips' + (data.tabs ? ' tabs' : '')
   root._one.setAttribute('aria-label', data.label)
   for (const [name, text] of data.chips) draw(name, text, name === data.chosen, root._one, '', name)
-  if (data.switch) draw('switch', data.switch, data.on, root, 'switch', 'switch')
-  else if (root._buttons.has('switch')) { root._buttons.get('switch').remove(); root._buttons.delete('switch') }
+  const there = new Set(data.switches.map(([name]) => 'switch ' + name))
+  for (const [name, text, on] of data.switches) draw('switch ' + name, text, on, root, 'switch', name)
+  for (const [name, b] of root._buttons) if (name.startsWith('switch ') && !there.has(name)) { b.remove(); root._buttons.delete(name) }
+  root._one.hidden = !data.chips.length; root._one.style.display = data.chips.length ? '' : 'none'
 }
 """
 )
@@ -51,13 +53,15 @@ def chips(
     *,
     key: str,
     label: str,
-    switch: str = "",
-    on: bool = False,
+    switches: Sequence[tuple[str, str, bool]] = (),
     tabs: bool = False,
 ) -> str:
-    """Draw them, or as tabs over the whole width; return what was just pressed: a name, "switch", or nothing."""
+    """Draw them, or as tabs over the whole width; return what was just pressed: a name, or nothing.
+
+    A switch is its name, what it says, and whether it is on.
+    """
     shown = [[name, f"{name} {count:,}"] for name, count in counts.items()]
-    data = {"chips": shown, "chosen": chosen, "label": label, "switch": switch, "on": on, "tabs": tabs}
+    data = {"chips": shown, "chosen": chosen, "label": label, "switches": [list(s) for s in switches], "tabs": tabs}
     width = "stretch" if tabs else "content"
     return _CHIPS(data=data, key=key, on_pressed_change=_nothing, width=width).pressed or ""
 

@@ -123,6 +123,8 @@ tr:first-child>.d-dot::before{top:12px} tr:first-child>.d-dot::after{top:16px}
 :has(>.st-key-bulk){position:sticky;bottom:0;z-index:3}
 .st-key-bulk{background:var(--d-accentbg);border:1px solid var(--d-accent);border-radius:4px;padding:4px 10px;font-size:13px}
 .st-key-empty{border:1px dashed var(--d-line);border-radius:4px;padding:56px 20px;text-align:center;align-items:center}
+/* finding tasks */
+.st-key-sql button{min-height:30px;height:30px} .st-key-find{flex-wrap:wrap} .st-key-find>:has([data-testid=stVerticalBlock]),.st-key-find>:first-child{flex:1 1 20rem}
 /* the card on top */
 .st-key-topcard{border:1px solid var(--d-line);border-radius:4px;padding:10px 12px}
 .st-key-topcard-head [data-testid=stElementContainer]:has(.d-cardhead){flex:1 1 0;min-width:0} .st-key-topcard-parts{gap:24px} .st-key-topcard-actions{border-top:1px solid var(--d-line2);padding-top:8px}

@@ -197,7 +197,7 @@ def changed(task: Mapping[str, Any]) -> list[str]:
     return [f"{n:,} {word}" for n, word in counts if n]
 
 
-def pager(page: Page, total: int, query: Query) -> None:
+def pager(page: Page, total: int) -> None:
     """Say what is shown of how many, and offer to turn the page."""
     with st.container(horizontal=True, vertical_alignment="center", key="pager"):
         n = page.rows.height
