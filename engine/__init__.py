@@ -11,6 +11,7 @@ Words and rules first, all of them pure:
     roles         who may do what, and where: the one table of rights
     recurrence    when a schedule occurs, and how to say it
     messages      commands, reports, orders, outcomes
+    views         saved views: who sees one, who may change it, what becomes of one
     fleet         businesses, sites, services, users, mixes; loads and validates fleet.toml
     task          one live task
     dispatch      sub-queues, clocks of waiting, who may start next, and why not
@@ -48,6 +49,8 @@ Then the world:
     live          what Active tasks shows of a site: filtered, sorted, counted, and why each task waits
     joblogs       what swf, sacct and csv files say, as jobs
     imports       jobs into the ledger
+    bulk          actions over many tasks: what one would touch, frozen, and how it is carried out
+    undo          taking a request back: what it changed, put the other way round
     tally         what a running engine counts since it started
     runtime       engine thread, inbox, snapshots, background scheduler: the only wiring
     sight         what one person sees, by his grants: the one door for reads
