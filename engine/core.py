@@ -137,7 +137,10 @@ class Core(Machine):
         return outcome
 
     def remember(self, answers: Mapping[str, tuple[int, m.Outcome]]) -> None:
-        """Take over outcomes that were read back from the audit trail after a restart."""
+        """Take over outcomes that were read back from the audit trail after a restart.
+
+        What was refused as a whole changed nothing and left no row: asked once more, it is decided anew.
+        """
         for request_id, (at, outcome) in sorted(answers.items(), key=lambda item: item[1][0]):
             self._answered[request_id] = outcome
             self._answered_at.append((at, request_id))

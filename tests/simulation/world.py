@@ -226,9 +226,10 @@ class World:
             _, since = self.notes.acknowledged_in.setdefault(request, (batch.number, at))
             if known is not None:
                 self.notes.hazards["double click"] += 1
-                if batch.number >= self.reborn_in > self.notes.acknowledged_in[request][0]:
-                    self.notes.hazards["double click across a restart"] += 1
-                if at - since >= self.policy.remember:  # forgotten by now, so decided anew
+                reborn = batch.number >= self.reborn_in > self.notes.acknowledged_in[request][0]
+                self.notes.hazards["double click across a restart"] += reborn
+                # Forgotten by now, so decided anew; so is what was refused as a whole, which left no row to read back.
+                if at - since >= self.policy.remember or (reborn and known.refused is not None):
                     self.notes.acknowledged_in[request] = (batch.number, at)
                 elif _ids(known) != _ids(outcome):
                     self._broken("same_request_same_outcome", f"{request}: {known} and then {outcome}")
