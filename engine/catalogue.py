@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from . import bulk
 from .clock import SECOND
 from .errors import Invalid
 from .filters import Filter
@@ -56,8 +57,7 @@ ROW = tuple(TYPES["task_done"])
 _ENDED_TAB = {status.value: tab(status, True) for status in TERMINAL}
 _STATUSES = {t: tuple(s for s, there in _ENDED_TAB.items() if there is t) for t in ENDED_TABS}
 _SYSTEM = tuple(sorted(kind.value for kind in SYSTEM_KINDS))
-_OF_BULK = ("task_id", "number", "kind", "name", "owner", "business", "site", "status", "queued_at", "version",
-            "hidden", "schedule_id")  # fmt: skip
+_OF_BULK = bulk.COLUMNS
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,10 +202,7 @@ class Catalogue:
         parts.append(live.filter(pl.col("tab").is_in([t.value for t in chosen])).select(columns))
         if ended := [t for t in ENDED_TABS if t in chosen]:
             sql, params = self._where(snapshot, place, asked, as_of, [s for t in ended for s in _STATUSES[t]])
-            parts.append(
-                self._store.read(f"select {', '.join(columns)} from {sql} limit {MOST_MATCHING + 1}", params)
-                .cast({"queued_at": pl.Datetime("us")})
-            )
+            parts.append(self._store.read(f"select {', '.join(columns)} from {sql} limit {MOST_MATCHING + 1}", params))
         found = pl.concat(parts)
         if found.height > MOST_MATCHING:
             raise Invalid(f"More than {MOST_MATCHING:,} tasks match; narrow the filter down to act on them")

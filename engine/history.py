@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ import polars as pl
 
 from . import rollups, usual
 from .clock import DAY, HOUR, MINUTE, SECOND
-from .ledger import NUMBER_BITS, business_of
+from .ledger import NUMBER_BITS, TaskRow, business_of
 from .lifecycle import REASON_WORDS, SYSTEM_KINDS, TERMINAL, Kind
 from .rollups import QUARTER
 from .snapshot import Snapshot
@@ -339,6 +339,16 @@ def _waits_p95(
 def task(store: Store, task_id: int) -> pl.DataFrame:
     """Give the newest row of a task that has ended, as the table task has it; none of one that lives or is unknown."""
     return store.read("select * from task_finished where task_id = $task_id", {"task_id": task_id})
+
+
+def finished(store: Store, task_ids: Collection[int]) -> dict[int, TaskRow]:
+    """Give the newest rows of those of the tasks that have ended, as the ledger has them; thousands at a time."""
+    if not task_ids:
+        return {}
+    # By the rows' places, so that DuckDB reads but one column of all rows, and the many others only where they lie.
+    newest = "select rowid from task_done where superseded_by is null and task_id in (select unnest(?::bigint[]))"
+    rows = store.rows("task_done", f"rowid in ({newest})", [list(task_ids)], order="task_id")
+    return {row.task_id: row for row in rows}
 
 
 def last_finished(store: Store, business: str, site: str, since_at: int) -> dict[str, Any] | None:

@@ -612,4 +612,5 @@ def rebuild(found: Recovered, policy: Policy) -> Core:
     state.advance_sequences(found.last_event_id, found.last_task_id, found.last_audit_id)
     core = Core(state, policy)
     core.remember(answers_from(found.audits))
+    core.recall(found.saved_views)
     return core

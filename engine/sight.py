@@ -18,20 +18,23 @@ from typing import Any, Generic, TypeVar
 import polars as pl
 import polars.selectors as cs
 
-from . import health, history, hosts, live, looks, standing
+from . import bulk, health, history, hosts, live, looks, standing, undo
+from .bulk import Preview, Verb
 from .catalogue import LIVE_TABS, Asked, Catalogue, Counts, Page, Place
 from .clock import DAY, SECOND, stopwatch
+from .errors import NotFound
 from .health import Limits, Look, Signal
 from .history import Recent
 from .hosts import Day, Host
 from .ledger import TaskRow
 from .lifecycle import SYSTEM_KINDS, Outcome, Tab, task_label
 from .live import Listing
-from .roles import Grants, Right, may, require
+from .roles import Grants, Right, may, may_somewhere, require
 from .runtime import Engine
 from .snapshot import HoldLook, Numbers, ServiceLook, Snapshot, Waits
-from .standing import Schedule
+from .standing import Schedule, View
 from .task import PROCESS
+from .undo import Undo
 
 T = TypeVar("T")
 
@@ -244,10 +247,10 @@ def _used(engine: Engine, business: str) -> _Use:
 
 
 class Sight:
-    """What somebody with these grants sees of the snapshot that was current when this was made."""
+    """What somebody of this name with these grants sees of the snapshot that was current when this was made."""
 
-    def __init__(self, watch: Watch, grants: Grants) -> None:
-        self._watch, self._grants = watch, grants
+    def __init__(self, watch: Watch, grants: Grants, name: str = "") -> None:
+        self._watch, self._grants, self._name = watch, grants, name
         self.snapshot = watch.engine.snapshot
         self.pulse = watch.engine.pulse
 
@@ -476,6 +479,35 @@ class Sight:
             h for h in self.snapshot.holds if h.in_force and h.business in (None, business) and h.site in (None, site)
         ]
         return over if self._reasons(business, site) else [replace(h, reason=None, actor=SOMEBODY) for h in over]
+
+    def views(self, business: str) -> list[View]:
+        """List the views kept for a business by name: one's own and those shared with it."""
+        if not may_somewhere(self._grants, Right.SEE, business):
+            self._see(business, None)
+        return standing.views(self._watch.engine.store, self._name, self._grants, business)
+
+    def view(self, view_id: str) -> View:
+        """Give the view of a link; raise NotFound, in the same words, for one that is not there or not shared."""
+        found = standing.view(self._watch.engine.store, self._name, self._grants, view_id)
+        if found is None:
+            raise NotFound("There is no such view, or it is not shared with you")
+        return found
+
+    def preview(self, verb: Verb, tasks: pl.DataFrame) -> Preview:
+        """Freeze what an action over tasks that were listed here would touch; see `bulk.preview`."""
+        return bulk.preview(verb, tasks, self._operates)
+
+    def finished(self, task_ids: Collection[int]) -> dict[int, TaskRow]:
+        """Give the rows of those of the tasks that have ended, for a command; none of those that one may not change."""
+        rows = history.finished(self._watch.engine.store, task_ids)
+        return {task_id: row for task_id, row in rows.items() if self._operates(row.business, row.site or "")}
+
+    def undo(self, request: str) -> Undo:
+        """Make what takes a request back, as far as one may change what it changed; see `undo.undo`."""
+        return undo.undo(self._watch.engine.store, request, self._operates)
+
+    def _operates(self, business: str, site: str) -> bool:
+        return may(self._grants, Right.OPERATE, business, site)
 
     def _rows(self, rows: pl.DataFrame, business: str, site: str) -> pl.DataFrame:
         return _plain(self._told(rows, business, self._reasons(business, site)))

@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 from uuid import uuid4
 
+import polars as pl
 import pytest
 
 from engine import messages as m
 from engine import sight as module
+from engine.bulk import Verb
 from engine.clock import SECOND
 from engine.console import Console
-from engine.errors import NotAllowed
+from engine.errors import NotAllowed, NotFound
 from engine.lifecycle import Kind
 from engine.roles import EVERYTHING, Grant, Grants, Role
 from engine.sight import A_PROCESSOR, Sight
@@ -290,6 +292,29 @@ def test_why_something_is_held_and_by_whom_is_not_told_to_a_site_user(
         assert "ann holds" not in told(USER)
     finally:
         do(console, m.LiftHolds([int(hold_id)]))
+
+
+def test_an_action_over_many_tasks_and_its_undo_reach_no_further_than_ones_rights(
+    console: Console, see: Callable[[Grants], Sight]
+) -> None:
+    new = [m.NewTask("Acme", site, Kind.SCAN, "Scan", "ann", "ann") for site in ("Berlin", "Oslo")]
+    berlin, oslo = (int(i) for i in do(console, m.Submit(new)).changed)
+    soon(lambda: see(ADMIN).tasks("Acme", "Oslo", [oslo]))
+    tasks = see(ADMIN).snapshot.tasks().filter(pl.col("task_id").is_in([berlin, oslo]))
+    site_admin = [Grant(Role.SITE_ADMIN, "Acme", "Oslo")]
+    for grants, touched in ((ADMIN, {berlin, oslo}), (site_admin, {oslo}), (USER, set())):
+        assert set(see(grants).preview(Verb.STOP, tasks).ids) == touched
+    command = m.Command(f"{uuid4()}", "ann", m.Delete([berlin, oslo]))
+    assert console.engine is not None
+    assert len(console.engine.do(command).result(20).changed) == 2
+    assert (see(ADMIN).undo(command.request_id).count, see(site_admin).undo(command.request_id).count) == (2, 1)
+    assert (see(ADMIN).finished([berlin, oslo]).keys(), see(site_admin).finished([berlin, oslo]).keys()) == (
+        {berlin, oslo}, {oslo},
+    )  # fmt: skip
+    assert see(USER).finished([berlin, oslo]) == {}
+    for request in (command.request_id, "never"):
+        with pytest.raises(NotFound, match="no such request, or it changed no task that you may change"):
+            see(USER).undo(request)
 
 
 def test_what_is_at_work_counts_system_tasks_apart(console: Console, see: Callable[[Grants], Sight]) -> None:

@@ -76,7 +76,8 @@ def sight() -> Sight:
     console = current()
     if console is None or console.watch is None:
         st.rerun()
-    return Sight(console.watch, actor().grants)
+    who = actor()
+    return Sight(console.watch, who.grants, who.name)
 
 
 def do(action: Action, request: str) -> Outcome:
