@@ -12,6 +12,7 @@ Words and rules first, all of them pure:
     recurrence    when a schedule occurs, and how to say it
     messages      commands, reports, orders, outcomes
     fleet         businesses, sites, services, users, mixes; loads and validates fleet.toml
+    reports       what reports and the outlier calculation make of assets
     task          one live task
     dispatch      sub-queues, clocks of waiting, who may start next, and why not
     state         what the rows make of the world: apply
@@ -44,6 +45,7 @@ Then the world:
     usual         what is usual at this hour of the week, and when a queue will be empty. Pure
     standing      what stands: unfinished tasks, services, sites, schedules, holds, as frames
     history       what was: queues over time, what is usual, a task's life, an imported log's facts
+    inventory     assets as they stand, what reports found, and what one that ends now finds
     looks         what the health checks go by, gathered
     live          what Active tasks shows of a site: filtered, sorted, counted, and why each task waits
     joblogs       what swf, sacct and csv files say, as jobs

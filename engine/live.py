@@ -112,6 +112,12 @@ def rows(snapshot: Snapshot, business: str, task_ids: Collection[int], zone: str
     return book.rows(book.order.filter(pl.col("task_id").is_in(wanted.implode()))["row"], zone)
 
 
+def system_tasks(snapshot: Snapshot, business: str, kinds: Collection[str], zone: str = "UTC") -> pl.DataFrame:
+    """Give a business's system tasks of some kinds, as a listing has them, the newest first."""
+    book = _book(snapshot, business)
+    return book.rows(book.system_tasks(kinds), zone)
+
+
 # --- what is kept
 
 
@@ -278,6 +284,11 @@ class _Book:
             "by", descending=descending, nulls_last=True, maintain_order=True
         )["row"]  # fmt: skip
         return _View(order, tuple(int(counts.get(code, 0)) for code in range(len(WORDS))), n_system)
+
+    def system_tasks(self, kinds: Collection[str]) -> pl.Series:
+        """Pick the system tasks of some kinds, newest first."""
+        order = self.order.filter("system")["row"]
+        return order.filter(self._all["kind"].gather(order).is_in(list(kinds)))
 
     def page(self, wanted: tuple[object, ...], view: _View, page: int, size: int, zone: str) -> pl.DataFrame:
         """Give a view's page; made once for all who look at it."""

@@ -18,12 +18,13 @@ from typing import Any, Generic, TypeVar
 import polars as pl
 import polars.selectors as cs
 
-from . import health, history, live, looks, standing
+from . import health, history, inventory, live, looks, standing
 from .clock import DAY, SECOND, stopwatch
 from .health import Limits, Look, Signal
 from .history import Recent
-from .ledger import TaskRow
-from .lifecycle import SYSTEM_KINDS
+from .inventory import Found
+from .ledger import ReportResult, TaskRow
+from .lifecycle import SYSTEM_KINDS, Kind, result_site
 from .live import Listing
 from .roles import Grants, Right, may, require
 from .runtime import Engine
@@ -38,6 +39,7 @@ LOOK_SHARE = 0.01  #: of a core that looks at a site may cost: a long one serves
 LONGEST_LOOK = 18  #: but for no more seconds than this: the verdict must not come late
 RECENT_EVERY = 18  #: seconds for which a site's last hours serve
 MOST_LIVES = 500  #: timelines that are kept
+ASSETS_EVERY = 4  #: likewise, assets and the list of results
 QUIET_EVERY = 10  #: likewise, what came last and comes next where nothing happens
 A_PROCESSOR = "a processor"  #: what one is called where its name is not to be seen
 SOMEBODY = "An admin"  #: likewise, who holds something
@@ -105,6 +107,8 @@ class Watch:
         self._looks: _Shared[Look] = _Shared(LOOK_EVERY, LOOK_SHARE, LONGEST_LOOK)
         self._judged: _Shared[Judged] = _Shared(1)  # by the look's clock: anew with each look, never a second late
         self._quiet: _Shared[Quiet] = _Shared(QUIET_EVERY)
+        self.assets: _Shared[Found] = _Shared(ASSETS_EVERY)
+        self.results: _Shared[list[dict[str, Any]]] = _Shared(ASSETS_EVERY)
         self._lock = threading.Lock()
         self._lives: OrderedDict[int, tuple[TaskRow | None, pl.DataFrame]] = OrderedDict()
 
@@ -306,6 +310,45 @@ class Sight:
             h for h in self.snapshot.holds if h.in_force and h.business in (None, business) and h.site in (None, site)
         ]
         return over if self._reasons(business, site) else [replace(h, reason=None, actor=SOMEBODY) for h in over]
+
+    def assets(self, business: str, site: str, **asked: Any) -> Found:
+        """List a page of a site's assets; `asked` is what `inventory.listing` takes."""
+        self._see(business, site)
+        engine = self._watch.engine
+
+        def make() -> Found:
+            found = inventory.listing(engine.store, business, site, **asked)
+            return replace(found, rows=_plain(found.rows))
+
+        return self._watch.assets.get((business, site, *sorted(asked.items())), engine.now, make)
+
+    def reports_at_work(self, business: str, site: str) -> list[dict[str, Any]]:
+        """List the reports and outlier calculations under way whose results can be seen here, as a listing has them."""
+        self._see(business, site)
+        rows = live.system_tasks(self.snapshot, business, (Kind.REPORT, Kind.OUTLIER))
+        tasks = self._rows(rows, business, site).to_dicts()
+        of = [result_site(task["kind"], task["name"], task["site"]) for task in tasks]
+        return [task for task, place in zip(tasks, of, strict=True) if self._result_seen(site, business, place)]
+
+    def results(self, business: str, site: str) -> list[dict[str, Any]]:
+        """List what reports have found at the site, and of the business as a whole where that is seen; newest first."""
+        self._see(business, site)
+        engine, whole = self._watch.engine, may(self._grants, Right.SEE, business, None)
+        return self._watch.results.get(
+            (business, site, whole), engine.now,
+            lambda: _plain(inventory.results(engine.store, business, [site], whole=whole)).to_dicts(),
+        )
+
+    def result(self, business: str, site: str, task_id: int) -> ReportResult | None:
+        """Give what a task of the site, or one on the whole business, has found; None where nothing is to be seen."""
+        self._see(business, site)
+        found = inventory.result(self._watch.engine.store, task_id)
+        if found is None or found.business != business or not self._result_seen(site, business, found.site):
+            return None
+        return found
+
+    def _result_seen(self, site: str, business: str, of: str | None) -> bool:
+        return of == site or (of is None and may(self._grants, Right.SEE, business, None))
 
     def _rows(self, rows: pl.DataFrame, business: str, site: str) -> pl.DataFrame:
         if not self._reasons(business, site):
