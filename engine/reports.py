@@ -86,7 +86,7 @@ def overview(assets: pl.DataFrame, scope: Scope) -> Detail:
         _figure("Online", _share(online, n), "share", f"{online:,} of {n:,}"),
         _figure("New in 7 days", new.height, note=f"{int(known['recent'].sum()):,} in 30 days"),
         _figure("Not seen for 30 days", gone.height),
-        _figure("Outliers", int(known["unlike"].sum()), note=f"scored {UNLIKE:g} or more; {_unscored(known)}"),
+        _figure("Outliers", int(known["unlike"].sum()), note=f"scored {UNLIKE:g} or more{_unscored(known)}"),
     ]
     by_type = _grouped(known, "type").sort(["assets", "type"], descending=[True, False])
     by_site = _per_site(known, scope)
@@ -118,7 +118,7 @@ def comparison(assets: pl.DataFrame, scope: Scope) -> Detail:
         _figure("Assets", n),
         _figure("Online", _share(online, n), "share", f"{online:,} of {n:,}"),
         _figure("Seen in 7 days", _share(int(known["covered"].sum()), n), "share", "by a scan, an audit or a sync"),
-        _figure("Median outlier score", _median(known), "score", _unscored(known)),
+        _figure("Median outlier score", _median(known), "score", _unscored(known).removeprefix(", ")),
     ]
     largest = sites.sort(["assets", "site"], descending=[True, False])["site"].to_list()[:MOST_SITES]
     types = _grouped(known, "type").sort(["assets", "type"], descending=[True, False]).select("type", "assets")
@@ -336,7 +336,7 @@ def _median(known: pl.DataFrame) -> float | None:
 
 def _unscored(known: pl.DataFrame) -> str:
     missing = known["outlier_score"].null_count()
-    return f"{missing:,} not scored yet" if missing else "every asset is scored"
+    return f", {missing:,} not yet" if missing else ""
 
 
 def _many(things: int | Sequence[object], noun: str) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
+from urllib.parse import urlencode
 
 import streamlit as st
 
@@ -38,6 +39,7 @@ class Opened:
     steps: Sequence[dict[str, Any]]
     waits: Waits | None
     why: str
+    has_result: bool = False  #: of a report or an outlier calculation, to be seen on the page Reports
 
 
 def find(sight: Sight, business: str, site: str, task_id: str | None, now: int) -> Opened | None:
@@ -55,7 +57,8 @@ def find(sight: Sight, business: str, site: str, task_id: str | None, now: int) 
         return None
     task["task"] = task_label(task["kind"], task["number"])
     task["word"] = queue_word(STATUS[task["status"]], True, False, task["outcome"], task["errors"] or 0)
-    return Opened(task, False, sight.timeline(business, site, wanted), None, "")
+    has_result = sight.result(business, site, wanted) is not None
+    return Opened(task, False, sight.timeline(business, site, wanted), None, "", has_result)
 
 
 def card(
@@ -77,6 +80,9 @@ def card(
         end = now if opened.live else task["finished_at"]
         _progress(task, end, stale)
         _facts(opened, now, attempts)
+        if opened.has_result:
+            address = urlencode({"site": st.session_state.get("site", ""), "report": task["task_id"]})
+            st.html(f"<a href='reports?{escape(address)}' target='_self'>Open the result</a>")
         _way(opened, end)
         with st.container(horizontal=True):
             for action in actions if opened.live else ():
