@@ -104,6 +104,12 @@ def result(store: Store, task_id: int) -> ReportResult | None:
     return found[0] if found else None
 
 
+def result_place(store: Store, task_id: int) -> tuple[str, str | None] | None:
+    """Tell of which business and site (None: of all of it) a task's result is, if it has one."""
+    found = store.read("select business, site from report_result where task_id = $id limit 1", {"id": task_id})
+    return next(found.iter_rows(), None)
+
+
 def analyst(store: Store) -> Analyst:
     """Make what works a report out by the assets that are in the store when it ends."""
 

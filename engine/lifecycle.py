@@ -296,6 +296,7 @@ OVERVIEW, COMPARISON, EXTERNAL = REPORTS = (
     "Organization overview report", "Site and organization comparison", "External assets report",
 )  # fmt: skip
 OUTLIERS = "Outlier calculation"
+ANALYSED = frozenset({Kind.REPORT, Kind.OUTLIER})  #: of the system kinds, those that have a result of their own
 SYSTEM_NAMES: dict[Kind, tuple[str, ...]] = {Kind.REPORT: REPORTS, Kind.QUERY: ("Query",), Kind.OUTLIER: (OUTLIERS,)}
 """System tasks bear names of their own; a report's name tells which report it is."""
 

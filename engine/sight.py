@@ -24,7 +24,7 @@ from .health import Limits, Look, Signal
 from .history import Recent
 from .inventory import Found
 from .ledger import ReportResult, TaskRow
-from .lifecycle import SYSTEM_KINDS, Kind, result_site
+from .lifecycle import ANALYSED, SYSTEM_KINDS, result_site
 from .live import Listing
 from .roles import Grants, Right, may, require
 from .runtime import Engine
@@ -325,7 +325,7 @@ class Sight:
     def reports_at_work(self, business: str, site: str) -> list[dict[str, Any]]:
         """List the reports and outlier calculations under way whose results can be seen here, as a listing has them."""
         self._see(business, site)
-        rows = live.system_tasks(self.snapshot, business, (Kind.REPORT, Kind.OUTLIER))
+        rows = live.system_tasks(self.snapshot, business, ANALYSED)
         tasks = self._rows(rows, business, site).to_dicts()
         of = [result_site(task["kind"], task["name"], task["site"]) for task in tasks]
         return [task for task, place in zip(tasks, of, strict=True) if self._result_seen(site, business, place)]
@@ -341,11 +341,14 @@ class Sight:
 
     def result(self, business: str, site: str, task_id: int) -> ReportResult | None:
         """Give what a task of the site, or one on the whole business, has found; None where nothing is to be seen."""
+        there = self.has_result(business, site, task_id)
+        return inventory.result(self._watch.engine.store, task_id) if there else None
+
+    def has_result(self, business: str, site: str, task_id: int) -> bool:
+        """Tell whether `result` has something to give."""
         self._see(business, site)
-        found = inventory.result(self._watch.engine.store, task_id)
-        if found is None or found.business != business or not self._result_seen(site, business, found.site):
-            return None
-        return found
+        place = inventory.result_place(self._watch.engine.store, task_id)
+        return place is not None and place[0] == business and self._result_seen(site, business, place[1])
 
     def _result_seen(self, site: str, business: str, of: str | None) -> bool:
         return of == site or (of is None and may(self._grants, Right.SEE, business, None))

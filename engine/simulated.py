@@ -27,7 +27,7 @@ from .core import SYSTEM_OWNER, Input
 from .errors import NotFound
 from .fleet import Business, Fleet, Mix, Site, Target, Widget
 from .ledger import AssetSeen, Detail
-from .lifecycle import EXTERNAL, KIND, REPORTS, SYSTEM_KINDS, Kind, own_name
+from .lifecycle import ANALYSED, EXTERNAL, KIND, REPORTS, SYSTEM_KINDS, Kind, own_name
 from .task import COLLECT
 
 HEARTBEAT = 10 * SECOND
@@ -346,7 +346,7 @@ class Simulated:
             return
         if run.ends == at and self._runs.get(run.order.lease) is run and run.report is not None:
             del self._runs[run.order.lease]
-            analysed = self.analyst is not None and run.order.kind in (Kind.REPORT, Kind.OUTLIER)
+            analysed = self.analyst is not None and run.order.kind in ANALYSED
             if analysed and isinstance(run.report, m.Finished):
                 self._to_analyse.append((len(told), run.report, run.order))
             told.append(run.report)
@@ -365,8 +365,8 @@ class Simulated:
         self._plan(self._next_arrival(at, place, mix), self._arrive, subject)
         person = self._person(place)
         new = self._new(place, mix.kind, person)
-        starts = mix.kind in (Kind.REPORT, Kind.OUTLIER)
-        told.append(self._command(person, m.StartReport(*place, new.name) if starts else m.Submit([new])))
+        starts = m.StartReport(*place, new.name) if mix.kind in ANALYSED else m.Submit([new])
+        told.append(self._command(person, starts))
 
     def _next_arrival(self, after: int, place: Place, mix: Mix) -> int:
         """Draw when somebody submits next, by thinning: candidates come at the peak's rate, the hour decides."""

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import streamlit as st
 
 from engine.clock import SECOND
-from engine.lifecycle import REASON_WORDS, STATUS, TERMINAL, Cause, queue_word, task_label
+from engine.lifecycle import ANALYSED, REASON_WORDS, STATUS, TERMINAL, Cause, Kind, queue_word, task_label
 from engine.sight import Sight
 from engine.snapshot import Waits
 
@@ -57,7 +57,7 @@ def find(sight: Sight, business: str, site: str, task_id: str | None, now: int) 
         return None
     task["task"] = task_label(task["kind"], task["number"])
     task["word"] = queue_word(STATUS[task["status"]], True, False, task["outcome"], task["errors"] or 0)
-    has_result = sight.result(business, site, wanted) is not None
+    has_result = Kind(task["kind"]) in ANALYSED and sight.has_result(business, site, wanted)
     return Opened(task, False, sight.timeline(business, site, wanted), None, "", has_result)
 
 
@@ -82,7 +82,7 @@ def card(
         _facts(opened, now, attempts)
         if opened.has_result:
             address = urlencode({"site": st.session_state.get("site", ""), "report": task["task_id"]})
-            st.html(f"<a href='reports?{escape(address)}' target='_self'>Open the result</a>")
+            st.html(f"<a class='d-link' href='reports?{escape(address)}' target='_self'>Open the result</a>")
         _way(opened, end)
         with st.container(horizontal=True):
             for action in actions if opened.live else ():
