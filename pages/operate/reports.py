@@ -85,13 +85,15 @@ def offer(name: str, tasks: Sequence[Mapping[str, Any]], now: int, well: bool) -
     awaited = not tasks and not refused and now - asked_at < AWAITED
     with st.container(key=f"one-report-{key}"):
         with st.container(horizontal=True, vertical_alignment="center", key=f"row-report-{key}"):
-            tells = f"{TELLS[name]} Of {of(business, OF[name])}."
+            who = "site" if OF[name] else "business"
+            tells = f"{TELLS[name]} Of {of(business, OF[name])}; {who} admins may start it."
             st.html(f"<div class='d-what'><b>{escape(name)}</b><span>{escape(tells)}</span></div>")
             if doing := "Started" if awaited else _how_far(tasks, now):
                 st.html(f"<div class='d-doing'>{escape(doing)}</div>", width="content")
             why = _why_not(name, bool(tasks) or awaited, well)
-            if st.button("Start", key=f"start {name}", help=why or f"Start: {name}", disabled=why is not None,
-                         width="content"):  # fmt: skip
+            pressed = st.button("Start", key=f"start {name}", help=why or f"Start: {name}", disabled=why is not None,
+                                width="content")  # fmt: skip
+            if pressed and why is None:  # a second click may be on its way when the first has been seen to
                 outcome = frame.do(StartReport(business, site, name), f"report-{uuid4()}")
                 st.session_state[told] = outcome.refused or "", engine.now
                 st.rerun(scope="fragment")
