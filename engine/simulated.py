@@ -109,6 +109,7 @@ class Simulated:
     def step(self, now: int) -> list[Input]:
         """Work off everything up to `now`; return reports and what people asked for, in the order it happened."""
         told: list[Input] = []
+        self._to_analyse = []
         if not self._born:
             self._begin(now)
         self._now = max(now, self._now)
@@ -126,7 +127,6 @@ class Simulated:
                 self._tell_progress(told)
         for position, report, order in self._to_analyse:  # without the lock: who gives orders must not wait for it
             told[position] = self._analysed(report, order, now)
-        self._to_analyse.clear()
         return told
 
     def _analysed(self, report: m.Finished, order: m.StartOrder, now: int) -> m.Report:
