@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 import polars as pl
 import polars.selectors as cs
 
-from . import bulk, health, history, hosts, live, looks, standing, undo
+from . import bulk, health, history, hosts, inventory, live, looks, standing, undo
 from .bulk import Preview, Verb
 from .catalogue import LIVE_TABS, Asked, Catalogue, Counts, Page, Place
 from .clock import DAY, SECOND, stopwatch
@@ -26,8 +26,9 @@ from .errors import NotFound
 from .health import Limits, Look, Signal
 from .history import Recent
 from .hosts import Day, Host
-from .ledger import TaskRow
-from .lifecycle import SYSTEM_KINDS, Outcome, Tab, task_label
+from .inventory import Found
+from .ledger import ReportResult, TaskRow
+from .lifecycle import ANALYSED, SYSTEM_KINDS, Outcome, Tab, result_site, task_label
 from .live import Listing
 from .roles import Grants, Right, may, may_somewhere, require
 from .runtime import Engine
@@ -44,6 +45,7 @@ LONGEST_LOOK = 18  #: but for no more seconds than this: the verdict must not co
 RECENT_EVERY = 18  #: seconds for which a site's last hours serve
 MOST_LIVES = 500  #: timelines that are kept
 NAMES_EVERY = 300  #: seconds for which the words that complete a filter serve
+ASSETS_EVERY = 4  #: likewise, assets and the list of results
 QUIET_EVERY = 10  #: likewise, what came last and comes next where nothing happens
 USE_EVERY = 20  #: likewise, how much each host of a business was used over a day
 USE_SHARE = 0.01  #: of a core that this may cost
@@ -137,6 +139,8 @@ class Watch:
         self._names: _Shared[Mapping[str, list[str]]] = _Shared(NAMES_EVERY, longest_s=NAMES_EVERY)
         self._use: _Shared[_Use] = _Shared(USE_EVERY, USE_SHARE)
         self._changes: _Shared[list[dict[str, Any]]] = _Shared(QUIET_EVERY)
+        self.assets: _Shared[Found] = _Shared(ASSETS_EVERY)
+        self.results: _Shared[list[dict[str, Any]]] = _Shared(ASSETS_EVERY)
         self._lock = threading.Lock()
         self._lives: OrderedDict[int, tuple[TaskRow | None, pl.DataFrame]] = OrderedDict()
 
@@ -508,6 +512,49 @@ class Sight:
 
     def _operates(self, business: str, site: str) -> bool:
         return may(self._grants, Right.OPERATE, business, site)
+
+    def assets(self, business: str, site: str, **asked: Any) -> Found:
+        """List a page of a site's assets; `asked` is what `inventory.listing` takes."""
+        self._see(business, site)
+        engine = self._watch.engine
+
+        def make() -> Found:
+            found = inventory.listing(engine.store, business, site, **asked)
+            return replace(found, rows=_plain(found.rows))
+
+        return self._watch.assets.get((business, site, *sorted(asked.items())), engine.now, make)
+
+    def reports_at_work(self, business: str, site: str) -> list[dict[str, Any]]:
+        """List the reports and outlier calculations under way whose results can be seen here, as a listing has them."""
+        self._see(business, site)
+        rows = live.system_tasks(self.snapshot, business, ANALYSED)
+        tasks = self._rows(rows, business, site).to_dicts()
+        of = [result_site(task["kind"], task["name"], task["site"]) for task in tasks]
+        return [task for task, place in zip(tasks, of, strict=True) if self._result_seen(site, business, place)]
+
+    def results(self, business: str, site: str) -> list[dict[str, Any]]:
+        """List what reports have found at the site, and of the business as a whole where that is seen; newest first."""
+        self._see(business, site)
+        engine, whole = self._watch.engine, may(self._grants, Right.SEE, business, None)
+        return self._watch.results.get(
+            (business, site, whole), engine.now,
+            lambda: _plain(inventory.results(engine.store, business, [site], whole=whole)).to_dicts(),
+        )
+
+    def result(self, business: str, site: str, task_id: int) -> ReportResult | None:
+        """Give what a task of the site, or one on the whole business, has found; None where nothing is to be seen."""
+        there = self.has_result(business, site, task_id)
+        return inventory.result(self._watch.engine.store, task_id) if there else None
+
+    def has_result(self, business: str, site: str, task_id: int) -> bool:
+        """Tell whether `result` has something to give."""
+        self._see(business, site)
+        place = inventory.result_place(self._watch.engine.store, task_id)
+        return place is not None and place[0] == business and self._result_seen(site, business, place[1])
+
+    def _result_seen(self, site: str, business: str, of: str | None) -> bool:
+        return of == site or (of is None and may(self._grants, Right.SEE, business, None))
+
 
     def _rows(self, rows: pl.DataFrame, business: str, site: str) -> pl.DataFrame:
         return _plain(self._told(rows, business, self._reasons(business, site)))

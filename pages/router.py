@@ -16,6 +16,7 @@ MENU = {
         Entry("Tasks", "operate/tasks.py", "tasks"),
         Entry("Services", "operate/services.py", "services"),
         Entry("Logs", "operate/logs.py", "logs"),
+        Entry("Reports", "operate/reports.py", "reports"),
     ],
     "Administer": [
         Entry("Settings and drills", "administer/settings.py", "settings", rights=(Right.SETTINGS, Right.DRILL)),

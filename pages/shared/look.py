@@ -157,6 +157,11 @@ tr:first-child>.d-dot::before{top:12px} tr:first-child>.d-dot::after{top:16px}
 .d-set{display:grid;grid-template-columns:minmax(0,1fr) 92px 92px 112px 150px;gap:0 12px;align-items:baseline;font-size:13px;line-height:18px}
 .d-set b{font-weight:600;display:block} .d-set small{display:block;font-size:12px;line-height:17px;color:var(--d-ink2)} .d-set :is(.v,.d){text-align:right;overflow-wrap:anywhere} .d-set :is(.d,.s,.c){color:var(--d-ink2);overflow-wrap:anywhere} .d-set i{font-style:normal;color:var(--d-hold);display:block;font-size:12px;line-height:17px}
 .d-set .k{display:none} .d-set>:nth-child(4){padding-left:14px}
+/* reports */
+[class*=st-key-one-report-]{border-bottom:1px solid var(--d-line2);padding-bottom:6px}
+.d-doing{font-size:13px;line-height:18px;color:var(--d-ink2);text-align:right}
+:is([class*=st-key-report-table-],.st-key-report-results) [data-testid=stElementContainer]:has(.d-h2),.st-key-report-made [data-testid=stElementContainer]:has(.d-evidence){flex:1 1 14rem;min-width:0}
+.stApp a.d-link{color:var(--d-accent);font-size:13px;text-decoration:none} .d-scroll{overflow-x:auto} .tb :is(th,td).n{text-align:right} .d-scroll td{white-space:nowrap} .d-scroll td.w{white-space:normal;min-width:220px}
 @media (max-width:900px){
   .d-set>:nth-child(4){padding-left:0}
   .d-set{display:block} .d-set>:not(.n){display:inline-block;margin-right:14px} .d-set .k{display:inline;color:var(--d-ink2)} .d-set i{display:inline;padding-left:6px}
