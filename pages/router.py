@@ -11,10 +11,12 @@ from pages.shared import frame, look
 from pages.shared.frame import Entry
 
 MENU = {
-    "Operate": [Entry("Active tasks", "operate/active.py", counted=True)],
+    "Operate": [Entry("Active tasks", "operate/active.py", counted=True, help="active")],
     "Administer": [
-        Entry("Settings and drills", "administer/settings.py", "settings", rights=(Right.SETTINGS, Right.DRILL)),
+        Entry("Settings and drills", "administer/settings.py", "settings", rights=(Right.SETTINGS, Right.DRILL),
+              help="settings"),
     ],
+    "": [Entry("Help", "help/help.py", "help")],
 }
 
 st.set_page_config(page_title="Drainboard", page_icon="≡", layout="wide")
@@ -25,5 +27,5 @@ if console is None or console.engine is None:
 else:
     page, listed = frame.navigation(MENU)
     frame.actor()
-    frame.menu(listed)
+    frame.menu(listed, page)
     page.run()
