@@ -43,14 +43,14 @@ def article(topic: Topic, settings: Settings) -> str:
     """Write a topic out, its sections listed first."""
     name = topic.name
     parts = [f"<h1>{escape(topic.title)}</h1><p class='about'>{escape(topic.about)}</p>"]
-    for n, section in enumerate(topic.sections):
+    headed = [section for section in topic.sections if section.heading]
+    if len(headed) > 2:
+        links = "".join(f"<a {address(name, one.anchor)}>{escape(_short(one.heading))}</a>" for one in headed)
+        parts.append(f"<div class='toc'>{links}</div>")
+    for section in topic.sections:
         if section.heading:
             parts.append(f"<h3 id='{section.anchor}'>{escape(section.heading)}</h3>")
         parts.append(section.html(settings))
-        if n == 0 and len(topic.sections) > 3:
-            rest = topic.sections[1:]
-            links = "".join(f"<a {address(name, one.anchor)}>{escape(_short(one.heading))}</a>" for one in rest)
-            parts.append(f"<div class='toc'>{links}</div>")
     return "".join(parts)
 
 

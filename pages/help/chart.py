@@ -64,7 +64,7 @@ def arrows() -> dict[Arrow, set[Kind]]:
 def svg() -> str:
     """Draw the chart."""
     return (
-        f"<div class='wide chart' tabindex='0' role='region' aria-label='Transition chart'>"
+        "<div class='wide chart' role='region' aria-label='Transition chart'>"
         f"<svg viewBox='0 0 {WIDTH} {HEIGHT}' width='{WIDTH}' height='{HEIGHT}' role='img' "
         "aria-label='What leads from status to status; the table below says the same in words'>"
         f"{_HEADS}{''.join(_rails())}{''.join(_ways())}{''.join(_boxes())}</svg></div>"

@@ -63,10 +63,10 @@ FIELDS: Sequence[Field] = (
     Field("initiator", (), "Who caused it: a user, Schedule or System", ()),
     Field("outcome", (), "How it ended", tuple(Outcome)),
     Field("cause", (), "What it waits for", tuple(Cause)),
-    Field("age", (), "How long ago it entered the queue", ()),
-    Field("wait", (), "How long it has waited", ()),
-    Field("queued", (), "When it entered the queue", ()),
-    Field("id", (), "The task’s number", ()),
+    Field("age", (), "How long ago it entered the queue", (">2h", "<10m")),
+    Field("wait", (), "How long it has waited", (">2h", "<10m")),
+    Field("queued", (), "When it entered the queue", ("-24h",)),
+    Field("id", (), "The task’s number", ("123",)),
 )
 
 #: shown status: its glyph and colour
@@ -206,7 +206,7 @@ def statuses(_: Settings) -> str:
     for one in Status:
         words = dict.fromkeys(queue_word(one, due, False) for due in ((False, True) if one is Status.NEW else (True,)))
         tabs = dict.fromkeys(tab(one, due) for due in ((False, True) if one is Status.NEW else (True,)))
-        said = ", ".join(tag(word, _WORD_LOOKS[word]) for word in words)
+        said = " ".join(tag(word, _WORD_LOOKS[word]) for word in words)
         rows.append((status(one), escape(docs[one]), said, ", ".join(tabs)))
     waiting = " or ".join(str(one) for one in Status if is_waiting(one, True))
     held = tag(PAUSED, LOOKS[PAUSED])
@@ -294,12 +294,12 @@ def tabs(_: Settings) -> str:
     rows = []
     for one in Tab:
         found = [
-            f"{status(s)}{when}"
+            tag(f"{s}{when}", LOOKS[s])
             for s in Status
-            for due, when in (((True, " due"), (False, " not yet due")) if s is Status.NEW else ((True, ""),))
+            for due, when in (((True, ", due"), (False, ", not yet due")) if s is Status.NEW else ((True, ""),))
             if tab(s, due) is one
         ]
-        rows.append((f"<b>{one}</b>", ", ".join(found) or "Schedules: what yields tasks again and again"))
+        rows.append((f"<b>{one}</b>", " ".join(found) or "Schedules: what yields tasks again and again"))
     return grid(("Tab", "What stands in it"), rows, "Tabs")
 
 

@@ -13,10 +13,8 @@ LONGEST_SEARCH = 100
 
 def go() -> None:
     """Follow a link within Help, of which the address then tells; the search is over."""
-    wanted = st.session_state["help"]["go"]
-    if wanted["topic"] in (*topics.ORDER, ""):
-        st.session_state["find"] = ""
-        frame.address({"topic": wanted["topic"] or None, "section": wanted["section"] or None, "find": None})
+    st.session_state["find"] = ""
+    st.query_params["topic"] = st.session_state["help"]["go"]
 
 
 settings = frame.engine().settings
@@ -28,18 +26,15 @@ with st.container(horizontal=True, vertical_alignment="center", key="head"):
     sought = st.text_input("Search help", key="find", bind="query-params", label_visibility="collapsed",
                            placeholder="Search help …", width=240)  # fmt: skip
 text = " ".join((sought or "").split())[:LONGEST_SEARCH]
-name, section = st.query_params.get("topic", ""), st.query_params.get("section", "")
+name, _, section = st.query_params.get("topic", "").partition(".")
 topic = topics.topics().get(name)
 if text:
-    shown, body = f"search {text}", articles.results(text, settings)
+    shown, body = "search", articles.results(text, settings)
 elif topic is not None:
-    shown, body = name, articles.article(topic, settings)
+    known = any(one.anchor == section for one in topic.sections)
+    shown, body = f"{name}.{section}" if known else name, articles.article(topic, settings)
 else:
     gone = f"There is no topic “{name[:60]}” any more. This is what there is:" if name else ""
     shown, body = "", articles.contents(gone)
-known = topic is not None and any(one.anchor == section for one in topic.sections)
 place = urlencode({"site": st.query_params["site"]}) if "site" in st.query_params else ""
-reader(
-    articles.listed("" if text else name), body, shown=shown, section=section if known and not text else "",
-    place=place, key="help", on_go=go,
-)  # fmt: skip
+reader(articles.listed("" if text else name), body, shown=shown, place=place, key="help", on_go=go)

@@ -49,8 +49,8 @@ def _address(target: str, section: str | None) -> str:
 
 def address(topic: str, section: str = "") -> str:
     """Write the attributes of a link to a topic's section."""
-    part = f"&amp;section={section}" if section else ""
-    return f"href='?topic={topic}{part}' data-topic='{topic}' data-section='{section}'"
+    where = f"{topic}.{section}" if section else topic
+    return f"href='?topic={where}' data-topic='{where}'"
 
 
 def worded(settings: Settings, name: str) -> str:
@@ -61,7 +61,8 @@ def worded(settings: Settings, name: str) -> str:
     if name.endswith("_s"):
         return Words.span(settings.float(name))
     unit = {"ms": "\u202fms", "mb": "\u202fMiB", "days": " days"}.get(name.rpartition("_")[2], "")
-    return f"{escape(settings.shown(name))}{unit}"
+    value = settings[name]
+    return f"{value:g}{unit}" if isinstance(value, float) else f"{escape(settings.shown(name))}{unit}"
 
 
 def blocks(lines: Iterable[str], table: Callable[[str], str], settings: Settings) -> str:
@@ -85,7 +86,7 @@ def grid(head: Sequence[str], rows: Iterable[Sequence[str]], name: str) -> str:
     cells = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
     titles = "".join(f"<th scope='col'>{title}</th>" for title in head)
     size = "wide few" if len(head) == 2 else "wide"
-    opened = f"<div class='{size}' tabindex='0' role='region' aria-label='{name}'>"
+    opened = f"<div class='{size}' role='region' aria-label='{name}'>"
     return f"{opened}<table><tr>{titles}</tr>{cells}</table></div>"
 
 

@@ -17,7 +17,7 @@ nav a{display:block;padding:4px 8px;border-radius:4px;color:var(--d-ink)} nav a:
 article{min-width:0} article:focus{outline:none}
 h1{font-size:20px;line-height:26px;font-weight:600;margin:0 0 2px} .about{color:var(--d-ink2);margin:0 0 14px}
 h3{font-size:15px;line-height:20px;font-weight:600;margin:24px 0 6px;scroll-margin-top:12px}
-:is(p,h1,h3,.about,.toc,.found){max-width:55ch} :is(ul,ol){max-width:calc(53ch + 20px)} p{margin:0 0 9px} :is(ul,ol){margin:0 0 9px;padding-left:20px} li{margin:0 0 4px} b{font-weight:600}
+:is(p,h1,h3,.about,.toc,.found){max-width:55ch} :is(ul,ol){max-width:calc(53ch + 20px)} p{margin:0 0 9px} p:has(+:is(ul,ol)){margin-bottom:4px} :is(ul,ol){margin:0 0 9px;padding-left:20px} li{margin:0 0 4px} b{font-weight:600}
 code{font:12.5px/18px ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;background:var(--d-panel);border-radius:3px;padding:1px 4px;overflow-wrap:anywhere}
 .button{display:inline-block;font-size:12.5px;line-height:18px;border:1px solid var(--d-line);border-radius:4px;padding:0 7px;background:var(--d-bg);white-space:nowrap}
 .toc{font-size:13px;line-height:20px;color:var(--d-ink2);margin:0 0 14px;display:flex;flex-wrap:wrap;gap:0 16px}
@@ -46,37 +46,46 @@ export default function ({data, parentElement, setTriggerValue}) {
     root._in = root.appendChild(make('div', 'in'))
     root._nav = root._in.appendChild(make('nav')); root._nav.setAttribute('aria-label', 'Help topics')
     root._article = root._in.appendChild(make('article')); root._article.tabIndex = -1
+    root._watch = new ResizeObserver(() => reach(root)); root._watch.observe(root._article)
     root.addEventListener('click', e => {
       const a = e.target.closest('a[data-topic]')
       if (!a || e.ctrlKey || e.metaKey || e.shiftKey) return
       e.preventDefault()
       root._asked = true
-      if (root._shown === a.dataset.topic + ' ' + a.dataset.section && scroll(root, a.dataset.section)) return
-      setTriggerValue('go', {topic: a.dataset.topic, section: a.dataset.section})
+      if (root._shown === a.dataset.topic && scroll(root)) return
+      root._go(a.dataset.topic)
     })
   }
+  root._go = topic => setTriggerValue('go', topic)
   // Both are made by this program of its own texts, all data in them escaped.
-  const shown = data.topic + ' ' + data.section
   if (root._nav._html !== data.nav) {
     root._nav.innerHTML = root._nav._html = data.nav
-    const list = root._nav.querySelector('details')
-    list.open = root.clientWidth > 700
+    root._nav.querySelector('details').open = root.clientWidth > 700
   }
-  const fresh = root._article._html !== data.article
-  if (fresh) {
+  if (root._article._html !== data.article) {
     root._article.innerHTML = root._article._html = data.article
     for (const tag of root._article.querySelectorAll('[data-glyph]')) tag.prepend(glyph(tag.dataset.glyph))
     for (const a of root._article.querySelectorAll('a[data-page]')) a.search = data.place
+    reach(root)
   }
-  if (root._shown !== shown) {
+  if (root._shown !== data.shown) {
     const first = root._shown === undefined
-    root._shown = shown
-    if (!scroll(root, data.section) && !first) parentElement.scrollIntoView()
+    root._shown = data.shown
+    if (!scroll(root) && !first) rise(root)
     if (root._asked) { root._article.focus({preventScroll: true}); root._asked = false }
   }
 }
-function scroll(root, section) {
-  const there = section && root._article.querySelector('#' + section)
+function reach(root) {  // a box that scrolls sideways can be reached by keyboard, others need not be
+  for (const box of root._article.querySelectorAll('.wide'))
+    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0; else box.removeAttribute('tabindex')
+}
+function rise(root) {
+  let box = root.getRootNode().host
+  while (box && !box.scrollTop) box = box.parentElement
+  if (box) box.scrollTop = 0
+}
+function scroll(root) {
+  const section = root._shown.split('.')[1], there = section && root._article.querySelector('#' + section)
   if (there) there.scrollIntoView()
   return Boolean(there)
 }
@@ -86,10 +95,9 @@ function scroll(root, section) {
 _HELP = st.components.v2.component("drainboard_help", html="<div\nclass='help'></div>", css=CSS, js=JS)
 
 
-def reader(nav: str, article: str, *, shown: str, section: str, place: str, key: str, on_go: Callable[[], None]) -> None:
-    """Draw both, which are HTML, and go to a section. `shown` names what is shown, `place` goes along to other pages.
+def reader(nav: str, article: str, *, shown: str, place: str, key: str, on_go: Callable[[], None]) -> None:
+    """Draw both, which are HTML. `shown` names what is shown ("cancel.stuck"), `place` goes along to other pages.
 
-    When a link to a topic is pressed, `on_go` is called, and `st.session_state[key]["go"]` names topic and section.
+    When a link to a topic is pressed, `on_go` is called, and `st.session_state[key]["go"]` names the topic.
     """
-    data = {"nav": nav, "article": article, "topic": shown, "section": section, "place": place}
-    _HELP(data=data, key=key, on_go_change=on_go)
+    _HELP(data={"nav": nav, "article": article, "shown": shown, "place": place}, key=key, on_go_change=on_go)
