@@ -171,7 +171,7 @@ LIMIT_HELP = {
     "pile_up_s": "A burst that is over sooner is no pile-up. It is one, too, only while the oldest wait grows: a long "
     "queue that moves is merely busy.",
     "stuck_s": "No task is called stuck sooner, however quick its like are.",
-    "stuck_times_p95": "And none before it has run so many times as long as 95 % of earlier runs on the same target, "
+    "stuck_times_p95": "And none before it has run so many times as long as 95 % of earlier runs on the same target, "
     "or of the same type where the target is new.",
     "slow_widget_times": "A refresh counts as slow from so many times its usual length. The signal needs three slow "
     "ones of the last five.",

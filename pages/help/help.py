@@ -18,8 +18,6 @@ def go() -> None:
 
 
 settings = frame.engine().settings
-if "refresh" in st.session_state:
-    st.session_state["refresh"] = st.session_state["refresh"]  # its widget is not on this page, and would be forgotten
 with st.container(horizontal=True, vertical_alignment="center", key="head"):
     st.html("<h1 class='d-title'>Help</h1>", width="content")
     st.html("<div class='d-shown'></div>")

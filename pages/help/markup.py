@@ -59,8 +59,8 @@ def worded(settings: Settings, name: str) -> str:
     if setting.secret:
         raise ValueError(f"{name} is secret")
     if name.endswith("_s"):
-        return Words.span(settings.float(name))
-    unit = {"ms": "\u202fms", "mb": "\u202fMiB", "days": " days"}.get(name.rpartition("_")[2], "")
+        return Words.span(settings.float(name)).replace(" ", "\u00a0")
+    unit = {"ms": "\u202fms", "mb": "\u202fMiB", "days": "\u00a0days"}.get(name.rpartition("_")[2], "")
     value = settings[name]
     return f"{value:g}{unit}" if isinstance(value, float) else f"{escape(settings.shown(name))}{unit}"
 
@@ -82,12 +82,16 @@ def blocks(lines: Iterable[str], table: Callable[[str], str], settings: Settings
 
 
 def grid(head: Sequence[str], rows: Iterable[Sequence[str]], name: str) -> str:
-    """Make a table of cells that are HTML already."""
-    cells = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    """Make a table of cells that are HTML already. On a phone its rows become blocks, but not those of a matrix, whose
+    first head is empty.
+    """
+    size = "wide few" if len(head) == 2 else "wide" if not head[0] else "wide stack"
     titles = "".join(f"<th scope='col'>{title}</th>" for title in head)
-    size = "wide few" if len(head) == 2 else "wide"
-    opened = f"<div class='{size}' role='region' aria-label='{name}'>"
-    return f"{opened}<table><tr>{titles}</tr>{cells}</table></div>"
+    lines = (zip(head, row, strict=True) for row in rows)
+    cells = "".join(
+        f"<tr>{''.join(f'<td data-head={title!r}>{cell}</td>' for title, cell in line)}</tr>" for line in lines
+    )
+    return f"<div class='{size}' role='region' aria-label='{name}'><table><tr>{titles}</tr>{cells}</table></div>"
 
 
 def text_of(html: str) -> str:

@@ -34,6 +34,8 @@ table{border-collapse:collapse;width:100%;font-size:13px;line-height:18px} :is(t
 @container help (max-width:700px){
   .in{display:block} nav{position:static;border-bottom:1px solid var(--d-line2);padding-bottom:8px;margin-bottom:12px}
   nav summary{display:block;font-size:13px;line-height:24px;color:var(--d-accent);cursor:pointer} nav a{padding:6px 8px}
+  .stack :is(table,tbody){display:block} .stack tr{display:block;padding:6px 0;border-bottom:1px solid var(--d-line2)} .stack tr:first-child{display:none}
+  .stack td{display:grid;grid-template-columns:96px minmax(0,1fr);gap:8px;padding:1px 0;border:0} .stack td::before{content:attr(data-head);font-size:12px;color:var(--d-ink2)} .stack td:first-child{display:block;padding-bottom:3px} .stack td:first-child::before{display:none} .stack td:empty{display:none}
 }
 """
 
@@ -52,6 +54,7 @@ export default function ({data, parentElement, setTriggerValue}) {
       if (!a || e.ctrlKey || e.metaKey || e.shiftKey) return
       e.preventDefault()
       root._asked = true
+      fold(root)
       if (root._shown === a.dataset.topic && scroll(root)) return
       root._go(a.dataset.topic)
     })
@@ -60,7 +63,7 @@ export default function ({data, parentElement, setTriggerValue}) {
   // Both are made by this program of its own texts, all data in them escaped.
   if (root._nav._html !== data.nav) {
     root._nav.innerHTML = root._nav._html = data.nav
-    root._nav.querySelector('details').open = root.clientWidth > 700
+    fold(root)
   }
   if (root._article._html !== data.article) {
     root._article.innerHTML = root._article._html = data.article
@@ -74,6 +77,9 @@ export default function ({data, parentElement, setTriggerValue}) {
     if (!scroll(root) && !first) rise(root)
     if (root._asked) { root._article.focus({preventScroll: true}); root._asked = false }
   }
+}
+function fold(root) {
+  root._nav.querySelector('details').open = root.clientWidth > 700
 }
 function reach(root) {  // a box that scrolls sideways can be reached by keyboard, others need not be
   for (const box of root._article.querySelectorAll('.wide'))

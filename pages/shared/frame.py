@@ -259,7 +259,8 @@ def head(title: str, shown: str, running: Engine) -> None:
         else:
             said = f"Stale: {silence(running)} old<span>, engine not answering</span>"
             st.html(f"<div class='d-stale' role='status'>{said}</div>", width="content")
-        st.selectbox("Refresh every", list(REFRESH), key="refresh", label_visibility="collapsed", width=84)
+        st.selectbox("Refresh every", list(REFRESH), key="refresh", label_visibility="collapsed", width=84,
+                     persist_state="session")  # fmt: skip
     if refresh() != before:
         st.rerun()
 
