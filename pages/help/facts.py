@@ -212,7 +212,7 @@ def statuses(_: Settings) -> str:
     held = tag(PAUSED, LOOKS[PAUSED])
     overlay = f"Not stored: how a waiting task ({waiting}) is shown while a hold covers it"
     rows.append((held, overlay, held, "as before"))
-    return grid(("Status", "What it is", "On Active tasks and in logs", "Tab"), rows, "Statuses")
+    return grid(("Status", "What it is", "Active tasks, logs", "Tab"), rows, "Statuses")
 
 
 def vocabularies(_: Settings) -> str:
@@ -229,7 +229,7 @@ def vocabularies(_: Settings) -> str:
     errors = queue_word(Status.PROCESSED, True, False, Outcome.FINISHED_WITH_ERRORS, 3)
     rows = [(tag(word, _WORD_LOOKS[word]), escape(" · ".join(stored))) for word, stored in found.items()]
     rows.append((tag(errors, _WORD_LOOKS["Finished"]), "Processed, where parts of it failed: here 3"))
-    return grid(("On Active tasks and in logs", "Stored as"), rows, "From the words of Active tasks to statuses")
+    return grid(("Active tasks, logs", "Stored as"), rows, "From the words of Active tasks to statuses")
 
 
 def edges(_: Settings) -> str:

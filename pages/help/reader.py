@@ -35,7 +35,7 @@ table{border-collapse:collapse;width:100%;font-size:13px;line-height:18px} :is(t
   .in{display:block} nav{position:static;border-bottom:1px solid var(--d-line2);padding-bottom:8px;margin-bottom:12px}
   nav summary{display:block;font-size:13px;line-height:24px;color:var(--d-accent);cursor:pointer} nav a{padding:6px 8px}
   .stack :is(table,tbody){display:block} .stack tr{display:block;padding:6px 0;border-bottom:1px solid var(--d-line2)} .stack tr:first-child{display:none}
-  .stack td{display:grid;grid-template-columns:96px minmax(0,1fr);gap:8px;padding:1px 0;border:0} .stack td::before{content:attr(data-head);font-size:12px;color:var(--d-ink2)} .stack td:first-child{display:block;padding-bottom:3px} .stack td:first-child::before{display:none} .stack td:empty{display:none}
+  .stack td{display:block;position:relative;padding:1px 0 1px 108px;border:0;min-height:18px} .stack td::before{content:attr(data-head);position:absolute;left:0;font-size:12px;color:var(--d-ink2)} .stack td:first-child{padding:0 0 3px} .stack td:first-child::before{display:none} .stack td:empty{display:none} .wide:not(.stack) th{white-space:normal} .wide:not(.stack) :is(th,td):not(:last-child){padding-right:10px}
 }
 """
 
