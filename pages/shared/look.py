@@ -74,6 +74,7 @@ html,body,.stApp{font-variant-numeric:tabular-nums}
 .d-grants{font-size:13px;line-height:18px} .d-grants b{font-weight:600} .d-grants li{font-size:13px} .d-grants :is(b,li){overflow-wrap:anywhere} .d-grants ul{margin:4px 0 10px;padding-left:18px}
 .d-grants button{font:inherit;font-size:13px;color:var(--d-accent);background:none;border:0;padding:0;cursor:pointer}
 .st-key-account button{min-height:0;padding:0 8px;color:var(--d-accent)!important} .st-key-account button p{font-size:12px}
+.st-key-foot{margin-top:12px;padding-top:6px;border-top:1px solid var(--d-line)} .st-key-foot+* .d-account,.st-key-foot~* .d-account{margin-top:0;border-top:0}
 .d-section{font-size:12px;color:var(--d-ink3);padding:10px 8px 3px}
 
 /* the head row */
