@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -207,6 +207,19 @@ class Catalogue:
         if found.height > MOST_MATCHING:
             raise Invalid(f"More than {MOST_MATCHING:,} tasks match; narrow the filter down to act on them")
         return found.sort("task_id", descending=True)
+
+    def those(self, snapshot: Snapshot, place: Place, task_ids: Collection[int]) -> pl.DataFrame:
+        """List some tasks of a place, for an action on them, as `matching` does; others are left out."""
+        ids = pl.Series(task_ids, dtype=pl.Int64)
+        living = _live(snapshot, place, Filter(), snapshot.now, _OF_BULK).select(_OF_BULK)
+        living = living.filter(pl.col("task_id").is_in(ids.implode()))
+        ended = self._store.read(
+            f"""select {", ".join(_OF_BULK)} from {_source(place)} where {_at(place)}
+                and task_id in (select unnest($ids::bigint[])) and batch <= $batch
+                and (superseded_by is null or superseded_by > $batch) and status in ({_listed(_ENDED_TAB)})""",
+            {**_place_params(place), "ids": ids.to_list(), "batch": snapshot.batch},
+        )
+        return pl.concat([living, ended]).sort("task_id", descending=True)
 
     def ended(self, snapshot: Snapshot, place: Place, asked: Asked, now: int, most: int) -> pl.DataFrame:
         """Give all ended tasks asked for, with all columns, the latest end first, for an export; so many at most."""

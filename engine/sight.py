@@ -314,6 +314,10 @@ class Sight:
         sites = [site for business, site in self.places() if business == place.business]
         return {**self._watch.names(place), "site": sites}
 
+    def those(self, place: Place, task_ids: Collection[int]) -> pl.DataFrame:
+        """List some tasks of a place, for an action on them; see `Catalogue.those`."""
+        return self._watch.catalogue.those(self.snapshot, self._seen(place), task_ids)
+
     def ended_tasks(self, place: Place, asked: Asked, most: int) -> pl.DataFrame:
         """Give all ended tasks asked for, so many at most; see `Catalogue.ended`."""
         return self._watch.catalogue.ended(self.snapshot, self._seen(place), asked, self._now, most)
