@@ -44,6 +44,7 @@ Then the world:
     usual         what is usual at this hour of the week, and when a queue will be empty. Pure
     standing      what stands: unfinished tasks, services, sites, schedules, holds, as frames
     history       what was: queues over time, what is usual, a task's life, an imported log's facts
+    timetable     what schedules did and will do: last runs, misses, next fires, the load to be expected
     looks         what the health checks go by, gathered
     live          what Active tasks shows of a site: filtered, sorted, counted, and why each task waits
     joblogs       what swf, sacct and csv files say, as jobs

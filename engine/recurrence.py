@@ -180,17 +180,14 @@ class Rule:
     def _multiplied(self, after: int, until: int) -> list[int]:
         """List what `_walk` would find, forty times as quick where a rule occurs each minute."""
         rule = _parsed(self.cron or "")
-        days = "0 0 " + " ".join((self.cron or "").split()[2:])
+        days = " ".join((self.cron or "").split()[2:])
         of_day = [(hour * 60 + minute) * MINUTE for hour in sorted(rule.hours) for minute in sorted(rule.minutes)]
         found: list[int] = []
         while after < until:
             offset, end = _stretch(self.zone, after)
             last = min(end - 1, until)
-            for day in _calendar(days, _EPOCH + ((after + offset) // DAY * DAY - MINUTE) * _MICROSECOND):
-                midnight = (day - _EPOCH) // _MICROSECOND - offset
-                if midnight > last:
-                    break
-                found += [at for at in (midnight + span for span in of_day) if after < at <= last]
+            for midnight in _days(days, (after + offset) // DAY * DAY, last + offset):
+                found += [at for at in (midnight - offset + span for span in of_day) if after < at <= last]
             after = last
         return found
 
@@ -257,6 +254,18 @@ def _calendar(expression: str, after: datetime) -> CronSim:
     walk = copy.copy(_parsed(expression))
     walk.dt = after.replace(microsecond=0)
     return walk
+
+
+@lru_cache(maxsize=1024)
+def _days(days: str, first: int, last: int) -> tuple[int, ...]:
+    """List the days that the last three fields of an expression name, from `first` on (midnights on the wall, µs)."""
+    found = []
+    for day in _calendar(f"0 0 {days}", _EPOCH + (first - MINUTE) * _MICROSECOND):
+        midnight = (day - _EPOCH) // _MICROSECOND
+        if midnight > last:
+            break
+        found.append(midnight)
+    return tuple(found)
 
 
 def _wall(at: int, zone: ZoneInfo) -> datetime:
