@@ -247,7 +247,9 @@ def _busiest(schedules: pl.DataFrame, told: pl.DataFrame, minutes: pl.DataFrame)
     first = minutes.filter(pl.col("stacked") == n).row(0, named=True)
     rules = told.filter(pl.col("minute_at") == first["minute_at"])["rule"]
     alike = minutes.filter(pl.col("stacked") == n, pl.col("minute") == first["minute"])
-    members = schedules.filter(pl.col("rule").is_in(rules.implode()))
+    seldom = told.group_by("rule").agg(of_week=pl.col("n").sum())  # who fires seldom makes the stack; told of first
+    members = schedules.filter(pl.col("rule").is_in(rules.implode())).join(seldom, on="rule", maintain_order="left")
+    members = members.sort("of_week", maintain_order=True)
     return Stack(
         n, first["minute"], tuple(alike["hour"].unique().sort()), tuple(alike["weekday"].unique().sort()),
         first["minute_at"], tuple(members["schedule_id"]), tuple(members["name"]),

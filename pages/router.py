@@ -11,7 +11,10 @@ from pages.shared import frame, look
 from pages.shared.frame import Entry
 
 MENU = {
-    "Operate": [Entry("Active tasks", "operate/active.py", counted=True)],
+    "Operate": [
+        Entry("Active tasks", "operate/active.py", counted=True),
+        Entry("Schedules", "operate/schedules.py", "schedules"),
+    ],
     "Administer": [
         Entry("Settings and drills", "administer/settings.py", "settings", rights=(Right.SETTINGS, Right.DRILL)),
     ],

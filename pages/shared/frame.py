@@ -183,7 +183,7 @@ def choose_site() -> None:
     """Let the viewer choose among the sites; the address keeps which."""
     if sites := _sites():
         st.selectbox("Site", list(sites), key="site", label_visibility="collapsed", bind="query-params",
-                     on_change=lambda: address({"task": None, "page": None}))  # fmt: skip
+                     on_change=lambda: address({"task": None, "schedule": None, "page": None}))  # fmt: skip
 
 
 def site() -> tuple[str, str]:

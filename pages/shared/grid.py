@@ -2,11 +2,12 @@
 """The one grid for all tables: rows and cells are known by id, only what changed is drawn, and nothing in data is markup.
 
 Columns are data: `{"id", "label", "type", "width", "sort", "card"}`; types are text, two (with a second, paler text),
-link, status, number and act. `card` is a column's place in a narrow view's two-line rows: lead, end or line; without
+link, status, number, spark and act. `card` is a column's place in a narrow view's two-line rows: lead, end or line; without
 one it is left out there. A row is `{"id", column: cell}`; a cell is a text, a number, None ("–"), or
 
     text, two, link   {"t": text, "s": second text, "g": glyph, "h": address within the app}
     status            {"t": word, "g": glyph, "k": token, "p": progress 0–1, "s": why}
+    spark             {"v": [[height 0–1, "done", "fail", "stop" or "run"]], "t": the same in words}
     act               [{"act": name, "t": label, "off": why not}]
 
 While something is selected, rows keep their order; what comes anew waits behind a line, what left stays, greyed.
@@ -65,6 +66,8 @@ a{color:var(--d-accent);text-decoration:none} a:hover{text-decoration:underline}
 .act button,.new button{font:inherit;font-size:12px;color:var(--d-ink);background:var(--d-bg);border:1px solid var(--d-line);border-radius:4px;padding:1px 8px;cursor:pointer}
 .act button:disabled{color:var(--d-ink3);cursor:default}
 .new{position:absolute;top:1px;right:0;height:24px;display:flex;gap:8px;align-items:center;font-size:12px;color:var(--d-ink2);background:var(--d-bg);padding-left:8px} .new[hidden]{display:none}
+.spark svg{flex:none;overflow:visible} .spark rect{fill:var(--d-queued)} .spark .run{fill:var(--d-run)}
+.spark .fail,.spark .stop{fill:none;stroke:var(--d-fail);stroke-width:1.2} .spark .stop{stroke:var(--d-stop)}
 @media (prefers-reduced-motion:reduce){.bar i{transition:none}}
 @container grid (max-width:600px){
   .cards .row.body{grid-template:"check lead end" 24px "check line line" 24px / 30px 1fr auto;padding:2px 0}
@@ -73,6 +76,7 @@ a{color:var(--d-accent);text-decoration:none} a:hover{text-decoration:underline}
   .cards .row.body .lead{display:flex;grid-area:lead;font-weight:600} .cards .row.body .end{display:flex;grid-area:end} .cards .row.body .line{display:flex;grid-area:line}
   .cards .head .c{display:none} .cards .head .c.sorted{display:flex}
   .cards .row.head{grid-template:"check sorted" 26px / 30px 1fr} .cards .row.head .check{padding:0;align-self:center} .cards .head .sorted{grid-area:sorted}
+  .cards:not(.picks) .row.head{grid-template:"sorted" 26px / 1fr}
 }
 """
 
@@ -111,6 +115,21 @@ const draw = {
       cell._pct.textContent = whole + ' %'
     }
     if (cell._why.textContent !== (v.s || '')) cell._why.textContent = v.s || ''
+  },
+  spark(cell, v) {
+    const told = v || {v: [], t: ''}, high = 18, svg = document.createElementNS(SVG, 'svg')
+    for (const [k, a] of Object.entries({width: 60, height: high, viewBox: `0 0 60 ${high}`, role: 'img', 'aria-label': told.t})) svg.setAttribute(k, a)
+    const put = (tag, kind, attributes) => {
+      const shape = document.createElementNS(SVG, tag)
+      for (const [k, a] of Object.entries({class: kind, ...attributes})) shape.setAttribute(k, a)
+      svg.append(shape)
+    }
+    told.v.forEach(([share, kind], i) => {  // what failed has a cross, what was stopped is hollow: not by colour alone
+      const h = Math.max(2, Math.round((high - 6) * share)), x = 6 * (i + 10 - told.v.length) + .5
+      if (kind !== 'fail' || h > 4) put('rect', kind, {x, y: high - h - .5, width: 4, height: h})
+      if (kind === 'fail') put('path', kind, {d: `M${x} ${high - (h > 4 ? h + 6 : 5)} l4 4 m0 -4 l-4 4`})
+    })
+    cell.replaceChildren(svg); cell.title = told.t
   },
   act(cell, v, grid, id) {
     cell.replaceChildren(...(v || []).map(one => {
@@ -312,18 +331,18 @@ def _chosen(key: str) -> Row:
     return told if told and told["reset"] == put_last["reset"] else put_last
 
 
-def follow(key: str, address: MutableMapping[str, str]) -> None:
-    """Keep the open row and the address's `task` the same, whichever of them changed; call it above the grid."""
+def follow(key: str, address: MutableMapping[str, str], name: str = "task") -> None:
+    """Keep the open row and a parameter of the address the same, whichever of them changed; call it above the grid."""
     selected, opened = state(key)
-    wanted = address.get("task")
+    wanted = address.get(name)
     if wanted != st.session_state.get(f"{key}.followed"):
         put(key, selected=selected, opened=wanted)
         opened = wanted
     elif opened != wanted:
         if opened is None:
-            del address["task"]
+            del address[name]
         else:
-            address["task"] = opened
+            address[name] = opened
     st.session_state[f"{key}.followed"] = opened
 
 

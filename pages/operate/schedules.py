@@ -1,0 +1,146 @@
+"""Schedules: what recurs at a site and what comes once, what stacks on the same minute, and what became of it."""
+
+from typing import Any
+
+import streamlit as st
+
+from engine.roles import Right
+from engine.sight import Sight
+from engine.timetable import Load, Timetable
+from pages.shared import (
+    charts,
+    frame,
+    grid,
+    holds,
+    notice,
+    once,
+    plan_actions,
+    plan_card,
+    plan_form,
+    plans,
+    stagger,
+)
+from pages.shared.verdict import Level, verdict
+
+STACKED = 3  #: schedules in one minute from which on it is worth a word
+MOST = 3  #: names that are told of them
+
+engine = frame.engine()
+business, site = frame.site()
+MAY = frame.allowed(Right.SCHEDULE, business, site)
+MAY_CHANGE_TASKS = frame.allowed(Right.OPERATE, business, site)
+GRID = f"schedules {business} {site}"
+
+
+@st.fragment(run_every=frame.refresh())
+def live() -> None:
+    """Draw the page from the newest snapshot: what stacks, the load, the schedules, the chosen one, what comes once."""
+    frame.watch(business, site)
+    sight = frame.sight()
+    stale, now = not sight.pulse.well, frame.known_at(engine)
+    made, zone = sight.timetable(business, site), sight.snapshot.zones.get((business, site), "UTC")
+    over = sight.holds(business, site)
+    frame.head("Schedules", f"{_many(len(made.planned), 'schedule')} at {site}", engine)
+    if not MAY:
+        st.html("<div class='d-readonly'>You read this page; changing, pausing and running schedules needs the role of "
+                "a site admin.</div>")  # fmt: skip
+    holds.strip(over, sight.numbers(business, site).paused, offer=False)
+    if made.planned:
+        load(made.load)
+        recurring(sight, made, now, zone, stale)
+    else:
+        nothing(zone)
+        grid.follow(GRID, st.query_params, "schedule")
+        if opened := grid.state(GRID)[1]:
+            card(sight, made, opened, plans.pauses(over), now, zone, stale)
+    once.section(sight.scheduled(business, site), now, zone, key=f"once {business} {site}", may=MAY_CHANGE_TASKS,
+                 stale=stale)  # fmt: skip
+
+
+def load(expected: Load) -> None:
+    """Say which minute is stacked the most, offer to pull it apart, and draw the week's load."""
+    busiest, offers = expected.busiest, []
+    if busiest is None:
+        level: Level = "steady"
+        said, why = "No two schedules fire in the same minute", _fullest(expected)
+    else:
+        level = "busy" if busiest.n >= STACKED else "steady"
+        names = ", ".join(f"“{name}”" for name in busiest.names[:MOST])
+        more = f" and {busiest.n - MOST:,} more" if busiest.n > MOST else ""
+        said = f"{busiest.n:,} schedules fire {busiest.when()}"
+        why = f"{names}{more}. {_fullest(expected)}"
+        offers = ["Stagger schedules"] if MAY else []
+    if verdict(level, said, why, offers) is not None and busiest is not None:
+        stagger.ask(business, site, busiest.schedule_ids)
+    with st.container(horizontal=True, key="charts"):
+        with st.container():
+            st.html("<div class='d-h2'><b>Expected load</b><span>busy minutes that fires bring, by weekday and hour"
+                    "</span></div>")  # fmt: skip
+            charts.show(charts.busy_hours(expected, charts.theme()), key="busy", alt=_fullest(expected))
+        with st.container():
+            st.html("<div class='d-h2'><b>Stacked minutes</b><span>schedules that fire together, at most, in the week "
+                    "to come</span></div>")  # fmt: skip
+            charts.show(charts.stacked_minutes(expected, charts.theme()), key="stacked", alt=said)
+
+
+def _fullest(expected: Load) -> str:
+    """Name the hour that most work comes in, and what is not known."""
+    day, hour, fires, busy_s = max(expected.hours.iter_rows(), key=lambda row: (row[3], row[2]))
+    when = f"{charts.DAYS[day - 1]} {hour:02}:00–{(hour + 1) % 24:02}:00"
+    told = f"Most work comes {when}: {_many(round(busy_s / 60), 'busy minute')} by {_many(fires, 'fire')}."
+    unknown = expected.unknown
+    left = f" How long {_many(unknown, 'schedule')} will take is not known yet." if unknown else ""
+    return f"{told if fires else 'Nothing fires in the coming week.'}{left}"
+
+
+def recurring(sight: Sight, made: Timetable, now: int, zone: str, stale: bool) -> None:
+    """Let people narrow the schedules down, list a page of them, and the open one beside."""
+    paused = plans.pauses(sight.holds(business, site))
+    with st.container(horizontal=True, vertical_alignment="center", key="filter"):
+        query, found = plans.search(made, paused)
+        if MAY and st.button("New schedule", key="new", type="secondary", width="content", disabled=stale):
+            plan_form.new(business, site, zone)
+    grid.follow(GRID, st.query_params, "schedule")
+    _, opened = grid.state(GRID)
+    with st.container(horizontal=True, wrap=False, key="split"):
+        left, right = st.container(), st.container(width=320) if opened else None
+    plans.pager(query, len(found), zone)
+    with left:
+        answer = plans.table(query, found, paused, now, zone, key=GRID, narrow=bool(opened), stale=stale)
+    if answer.sort:
+        frame.address({"sort": "-" * answer.sort["desc"] + answer.sort["id"], "page": None})
+        st.rerun(scope="fragment")
+    if right and opened:
+        with right:
+            card(sight, made, opened, paused, now, zone, stale)
+
+
+def card(
+    sight: Sight, made: Timetable, opened: str, paused: plans.Over, now: int, zone: str, stale: bool
+) -> None:
+    """Draw the open schedule, and do what is pressed on it."""
+    wanted = int(opened) if opened.isascii() and opened.isdigit() and len(opened) < 19 else -1
+    planned = next((one for one in made.planned if one.schedule.schedule_id == wanted), None)
+    hold = paused(planned) if planned is not None else None
+    past = sight.past(business, site, wanted)
+    pressed = plan_card.card(planned, hold, past, now, zone, key=GRID, may=MAY, stale=stale)
+    if pressed is not None and planned is not None:
+        plan_actions.carry_out(pressed, planned.schedule, hold)
+
+
+def nothing(zone: str) -> None:
+    """Say that nothing recurs here yet, and what a schedule is for."""
+    with st.container(key="empty"):
+        st.html("<div class='d-finding'>Nothing recurs at this site yet.</div>"
+                "<div class='d-evidence'>A schedule submits a task at set times, in a zone of its own, for an owner."
+                "</div>")  # fmt: skip
+        if MAY and st.button("New schedule", key="new", type="primary", width="content"):
+            plan_form.new(business, site, zone)
+
+
+def _many(n: Any, word: str) -> str:
+    return f"{n:,} {word}" if n == 1 else f"{n:,} {word}s"
+
+
+notice.tell()
+live()
