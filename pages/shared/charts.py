@@ -33,13 +33,14 @@ def busy_hours(load: Load, theme: str) -> go.Figure:
     rows = [busy[24 * day : 24 * day + 24] for day in range(7)]
     said = [
         [
-            f"{DAYS[day]} {hour:02}:00–{hour + 1:02}:00<br>{busy[24 * day + hour]:,} busy min, "
-            f"{_many(count[24 * day + hour], 'fire')}"
+            f"to {hour + 1:02}:00<br>{busy[24 * day + hour]:,} busy min, {_many(count[24 * day + hour], 'fire')}"
             for hour in range(24)
         ]
         for day in range(7)
-    ]  # fmt: skip
-    figure = _heatmap(rows, list(range(24)), list(DAYS), said, theme, f"Hour of the day, {load.zone}")
+    ]
+    figure = _heatmap(
+        rows, DAYS, said, theme, title=f"Hour of the day, {load.zone}", hover="%{y} %{x:02d}:00 %{customdata}"
+    )
     figure.update_xaxes(tickvals=list(range(0, 24, 3)), ticktext=[f"{hour:02}" for hour in range(0, 24, 3)])
     return figure
 
@@ -48,27 +49,30 @@ def busy_hours(load: Load, theme: str) -> go.Figure:
 def stacked_minutes(load: Load, theme: str) -> go.Figure:
     """Draw how many schedules fire at most in each minute of the day, so that the minutes of the hour line up."""
     rows = [[0] * 60 for _ in range(24)]
-    said = [[f"{hour:02}:{minute:02}<br>no fires" for minute in range(60)] for hour in range(24)]
+    said = [["no fires"] * 60 for _ in range(24)]
     for hour, minute, stacked, names in load.clock.iter_rows():
         rows[hour][minute] = stacked
         more = f"<br>and {stacked - len(names):,} more" if stacked > len(names) else ""
         named = "<br>".join(_escaped(name) for name in names)
-        said[hour][minute] = f"{hour:02}:{minute:02}<br>{_many(stacked, 'schedule')}<br>{named}{more}"
+        said[hour][minute] = f"{_many(stacked, 'schedule')}<br>{named}{more}"
     hours = [f"{hour:02}" for hour in range(24)]
-    figure = _heatmap(rows, list(range(60)), hours, said, theme, f"Minute of the hour, {load.zone}", gap=0.5)
+    title, hover = f"Minute of the hour, {load.zone}", "%{y}:%{x:02d}<br>%{customdata}"
+    figure = _heatmap(rows, hours, said, theme, title=title, hover=hover, gap=0.5)
     figure.update_xaxes(tickvals=list(range(0, 60, 5)), ticktext=[f":{minute:02}" for minute in range(0, 60, 5)])
     figure.update_yaxes(tickvals=[f"{hour:02}" for hour in range(0, 24, 3)], title=_title("Hour of the day", theme))
     return figure
 
 
 def _heatmap(
-    rows: Sequence[Sequence[int]], x: Sequence[Any], y: Sequence[str], said: Any, theme: str, title: str, gap: float = 1
-) -> go.Figure:
+    rows: Sequence[Sequence[int]], names: Sequence[str], said: Any, theme: str, *, title: str, hover: str,
+    gap: float = 1,
+) -> go.Figure:  # fmt: skip
     top = max(max(row) for row in rows)
     scale = [[0, _token("line2", theme)], [0.001, _mixed("bg", "run", 0.22, theme)], [1, _token("run", theme)]]
     figure = go.Figure(
         go.Heatmap(
-            z=rows, x=x, y=y, customdata=said, hovertemplate="%{customdata}<extra></extra>", xgap=gap, ygap=gap,
+            z=rows, x=list(range(len(rows[0]))), y=names, customdata=said, hovertemplate=f"{hover}<extra></extra>",
+            xgap=gap, ygap=gap,
             zmin=0, zmax=max(top, 1), colorscale=scale,
             colorbar={
                 "thickness": 8, "outlinewidth": 0, "len": 1, "lenmode": "fraction", "xpad": 8, "ypad": 0, "nticks": 4,

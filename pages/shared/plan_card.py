@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from engine.clock import DAY, SECOND
+from engine.clock import DAY, MINUTE, SECOND
 from engine.lifecycle import KIND_LABEL, REASON_WORDS, STATUS, task_label
 from engine.recurrence import Rule
 from engine.snapshot import HoldLook
@@ -18,6 +18,7 @@ from .copylink import copy_link
 LONGEST = 60 * 366 * DAY  #: as far as the next fires are looked for
 NEXT = 5  #: fires that are listed
 ON_HOLD = {"skip": "skips its runs", "queue_one": "queues one run, skips the rest"}
+WHILE_PAUSED = {"skip": ", skipped while paused", "queue_one": ", one of them queued while paused"}
 EDIT, PAUSE, RESUME, RUN, REMOVE = "Edit", "Pause", "Resume", "Run now", "Remove"
 
 
@@ -41,7 +42,7 @@ def card(
                 _versions(past.versions, now)
             return None
         _facts(planned, hold, now, zone)
-        next_fires(planned.schedule.spec.rule, now, bool(hold))
+        next_fires(planned.schedule.spec.rule, now, WHILE_PAUSED[planned.schedule.spec.on_hold] if hold else "")
         pressed = _actions(planned, hold, key, stale) if may else None
         _steps(past.steps, now)
         _versions(past.versions, now)
@@ -93,7 +94,7 @@ def _placed(hold: HoldLook | None) -> str:
     return f"by {hold.actor}{f': {hold.reason}' if hold.reason else ''}"
 
 
-def next_fires(rule: Rule, now: int, paused: bool = False) -> None:
+def next_fires(rule: Rule, now: int, paused: str = "") -> None:
     """List when a rule fires next, by its own zone and by the viewer's where that shows another time."""
     own, here = times.zone_of(rule.zone), times.zone()
     fires = rule.occurrences(now, now + LONGEST, NEXT)
@@ -104,8 +105,7 @@ def next_fires(rule: Rule, now: int, paused: bool = False) -> None:
         f"{f'<td>{escape(times.to_come(at, here))}</td>' if differ else ''}</tr>"
         for at in fires
     )
-    said = "Next fires, which the hold keeps" if paused else "Next fires"
-    st.html(f"<div class='d-h3'>{said}</div><table class='d-fires'><tr>{heads}</tr>{rows}</table>")
+    st.html(f"<div class='d-h3'>Next fires{paused}</div><table class='d-fires'><tr>{heads}</tr>{rows}</table>")
 
 
 def _steps(steps: Sequence[Mapping[str, Any]], now: int) -> None:
@@ -132,20 +132,26 @@ def _missed(step: Mapping[str, Any], now: int) -> str:
     n = step["missed"]
     if not n:
         return _line(step["last"], "missed", "Queued", "one run waits for the hold to end", "", now)
-    span = f"from {times.moment(step['first'], now)}, " if n > 1 else ""
+    span = f"from {_when(step['first'], now)}, " if n > 1 else ""
     return _line(step["last"], "missed", f"{n:,} missed" if n > 1 else "Missed", f"{span}{why}", "", now)
 
 
 def _line(at: int, dot: str, word: str, says: str, took: str, now: int) -> str:
     return (
-        f"<tr><td class='d-when'>{times.moment(at, now)}</td><td class='d-dot {dot}'></td><td>{escape(word)}"
+        f"<tr><td class='d-when'>{_when(at, now)}</td><td class='d-dot {dot}'></td><td>{escape(word)}"
         f"{f'<small>{escape(says)}</small>' if says else ''}</td><td>{took}</td></tr>"
     )
 
 
+def _when(at: int, now: int) -> str:
+    here = times.zone()
+    return plans.short(at - at % MINUTE, times.day(now, here), here)
+
+
 def _versions(versions: Sequence[Version], now: int) -> None:
     rows = "".join(
-        f"<tr><td class='d-when'>{times.moment(v.at, now)}</td><td>{escape(f'Version {v.version} by {v.actor}')}"
+        f"<tr><td class='d-when'>{_when(v.at, now)}</td><td class='d-said'>"
+        f"{escape(f'Version {v.version:,} by {v.actor}')}"
         f"<small>{escape(_changes(v, before))}</small></td></tr>"
         for v, before in zip(versions, [*versions[1:], None], strict=True)
     )

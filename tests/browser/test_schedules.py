@@ -220,7 +220,7 @@ def test_it_is_paused_with_a_reason_and_resumed(opened: Page) -> None:
     dialog.get_by_role("button", name="Pause schedule").click()
     expect(opened.get_by_text("is paused until somebody resumes it")).to_be_visible()
     expect(card(opened).get_by_text("Paused until resumed, by admin: moving racks")).to_be_visible()
-    expect(card(opened).get_by_text("Next fires, which the hold keeps")).to_be_visible()
+    expect(card(opened).get_by_text("Next fires, skipped while paused")).to_be_visible()
     opened.get_by_role("button", name="Paused 1").click()
     expect(opened).to_have_url(re.compile("show=Paused"))
     card(opened).get_by_role("button", name="Resume").click()
