@@ -12,6 +12,7 @@ from engine.timetable import Load
 from .look import TOKENS
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+FONT = "Source Sans, sans-serif"
 _QUIET = {"displayModeBar": False}
 
 
@@ -85,10 +86,10 @@ def _heatmap(
         template=go.layout.Template(), paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)", height=236,
         dragmode=False, uirevision="fixed",
         margin={"l": 44, "r": 8, "t": 8, "b": 40}, showlegend=False,
-        font={"family": "Source Sans, sans-serif", "size": 12, "color": _token("ink2", theme)},
+        font={"family": FONT, "size": 12, "color": _token("ink2", theme)},
         hoverlabel={
             "bgcolor": _token("panel", theme), "bordercolor": _token("line", theme), "align": "left",
-            "font": {"color": _token("ink", theme), "size": 12},
+            "font": {"family": FONT, "color": _token("ink", theme), "size": 12},
         },
     )  # fmt: skip
     plain = {"showgrid": False, "zeroline": False, "fixedrange": True, "tickangle": 0}

@@ -51,6 +51,14 @@ mix.audit = { per_hour = 0, collect = { median_s = 2, sigma = 0.1 }, process = {
 """
 
 
+@pytest.fixture(scope="module", autouse=True)
+def patience() -> Iterator[None]:
+    """Wait longer than usual for what a busy machine shows late."""
+    expect.set_options(timeout=20_000)
+    yield
+    expect.set_options(timeout=5_000)
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("schedules")
