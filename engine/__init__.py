@@ -11,6 +11,7 @@ Words and rules first, all of them pure:
     roles         who may do what, and where: the one table of rights
     recurrence    when a schedule occurs, and how to say it
     messages      commands, reports, orders, outcomes
+    views         saved views: who sees one, who may change it, what becomes of one
     fleet         businesses, sites, services, users, mixes; loads and validates fleet.toml
     task          one live task
     dispatch      sub-queues, clocks of waiting, who may start next, and why not
@@ -42,13 +43,20 @@ Then the world:
     seeding       history at full speed, on a virtual clock
     health        frames in, the four signals out. Pure
     usual         what is usual at this hour of the week, and when a queue will be empty. Pure
+    conditions    what a filter comes down to: conditions on columns, as SQL and for Polars. Pure
+    ranges        instants, durations and numbers as somebody writes them. Pure
+    filters       the filter language: one line that says which tasks are meant. Pure
     standing      what stands: unfinished tasks, services, sites, schedules, holds, as frames
     history       what was: queues over time, what is usual, a task's life, an imported log's facts
     timetable     what schedules did and will do: last runs, misses, next fires, the load to be expected
     looks         what the health checks go by, gathered
+    bulk          actions over many tasks: what one would touch, frozen, and how it is carried out
+    catalogue     every task of a place, live and ended: by tab, filter and sort, page by page, counted
     live          what Active tasks shows of a site: filtered, sorted, counted, and why each task waits
+    hosts         hosts that drain the queue: how they stand, what waits because of one, a day's use, what befell it
     joblogs       what swf, sacct and csv files say, as jobs
     imports       jobs into the ledger
+    undo          taking a request back: what it changed, put the other way round
     tally         what a running engine counts since it started
     runtime       engine thread, inbox, snapshots, background scheduler: the only wiring
     sight         what one person sees, by his grants: the one door for reads

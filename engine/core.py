@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 
 from . import messages as m
+from . import views
 from .clock import Reading
 from .dispatch import ROLES, SERVES, Hold, Service, lane_of
 from .errors import Invalid, NotAllowed, NotFound, Refused
@@ -21,6 +22,7 @@ from .ledger import (
     Detail,
     OneTimeLink,
     QueueShift,
+    SavedView,
     ScheduleEvent,
     ServiceEvent,
     SignIn,
@@ -33,9 +35,8 @@ from .lifecycle import SYSTEM_KINDS, Kind, Reason, Status
 from .machine import ENGINE, Machine, Policy, Step
 from .roles import Right, may, require
 from .state import Business, Schedule, State, spec_to_detail
-from .task import COLLECT, EDITABLE, Task
+from .task import COLLECT, EDITABLE, SYSTEM_OWNER, Task, again
 
-SYSTEM_OWNER = "System"
 LATEST = 253_402_300_799_999_999  #: the last instant of the year 9999: a later one can be neither shown nor stored
 
 Input = m.Command | m.Report
@@ -48,6 +49,7 @@ class Core(Machine):
         super().__init__(state, policy)
         self._answered: dict[str, m.Outcome] = {}
         self._answered_at: deque[tuple[int, str]] = deque()
+        self._views: dict[str, SavedView] = {}
 
     # --- stepping
 
@@ -135,10 +137,17 @@ class Core(Machine):
         return outcome
 
     def remember(self, answers: Mapping[str, tuple[int, m.Outcome]]) -> None:
-        """Take over outcomes that were read back from the audit trail after a restart."""
+        """Take over outcomes that were read back from the audit trail after a restart.
+
+        What was refused as a whole changed nothing and left no row: asked once more, it is decided anew.
+        """
         for request_id, (at, outcome) in sorted(answers.items(), key=lambda item: item[1][0]):
             self._answered[request_id] = outcome
             self._answered_at.append((at, request_id))
+
+    def recall(self, kept: Iterable[SavedView]) -> None:
+        """Take over the saved views that were read back after a restart."""
+        self._views = {view.view_id: view for view in kept}
 
     @property
     def _actor(self) -> str:
@@ -339,6 +348,24 @@ class Core(Machine):
         )
 
     def _edit(self, action: m.Edit) -> m.Outcome:
+        self._edit_one(action, None)
+        return m.Outcome(changed=[action.task])
+
+    def _edit_many(self, action: m.EditMany) -> m.Outcome:
+        changed: list[int | str] = []
+        skipped: list[tuple[int | str, str]] = []
+        for edit in action.edits:
+            try:
+                self._edit_one(edit, action.reason)
+                changed.append(edit.task)
+            except Refused as refusal:
+                task = self.state.tasks.get(edit.task)
+                where = task if self._own(task) else None
+                self._tell("edit", edit.task, where, str(refusal), action.reason, changed, skipped)
+        return m.Outcome(changed=changed, skipped=skipped)
+
+    def _edit_one(self, action: m.Edit, reason: str | None) -> None:
+        """Edit a task or raise Refused. The audit row's versions tell an undo whether it is still as this left it."""
         task = self.state.tasks.get(action.task)
         if task is None or not self._own(task):
             raise NotFound("The task is not found, or already finished")
@@ -349,13 +376,14 @@ class Core(Machine):
         changes = dict(action.changes)
         self._check_changes(task, changes)
         before = {name: getattr(task, name) for name in changes}
+        versions = {"version": task.version}, {"version": task.version + 1}
         joined_before = self.queues.cause(task) if task.due else None
         self._emit(task, "edit", self._actor, detail={"changes": changes, "before": before})
         self._shift_if_moved(task, joined_before)
         if "due_at" in changes:
             self._arm(task)
-        self._audit("edit", "task", task.id, task.business, task.site, before=before, after=changes)
-        return m.Outcome(changed=[task.id])
+        self._audit("edit", "task", task.id, task.business, task.site, before=before | versions[0],
+                    after=changes | versions[1], reason=reason)
 
     def _check_changes(self, task: Task, changes: dict[str, object]) -> None:
         for name, value in changes.items():
@@ -654,6 +682,55 @@ class Core(Machine):
         self._step.rows.sign_in += action.sign_ins
         return m.Outcome(changed=[sign_in.account for sign_in in action.sign_ins])
 
+    def _rerun_all(self, action: m.Rerun) -> m.Outcome:
+        changed: list[int | str] = []
+        skipped: list[tuple[int | str, str]] = []
+        for task_id in dict.fromkeys(action.tasks):
+            task = self.state.tasks.get(task_id)
+            row = task.row() if task is not None else action.finished.get(task_id)
+            try:
+                if row is None or not self._own(row):
+                    row = None
+                    raise NotFound("not found")
+                if row.kind == Kind.QUERY:
+                    raise Refused("a widget's refresh is asked for on its dashboard")
+                new = again(row, self._actor, task.longest_wait_s if task is not None else None)
+                self._check_new(new, Right.OPERATE)
+            except Refused as refusal:
+                self._tell("rerun", task_id, row, str(refusal), action.reason, changed, skipped)
+                continue
+            run = self._submit(new, self.state.businesses[new.business], self._actor)
+            changed.append(run.id)
+            self._audit("rerun", "task", run.id, run.business, run.site, after={"rerun_of": task_id},
+                        reason=action.reason)
+        return m.Outcome(changed=changed, skipped=skipped)
+
+    def _keep_view(self, action: m.KeepView) -> m.Outcome:
+        assert self._request is not None
+        if action.business is not None:
+            views.require_sharing(self._request.grants, action.business)
+            self._business(action.business)
+        return self._put_view("keep", views.kept(self._views, action, self._request, self._step.now), None)
+
+    def _drop_view(self, action: m.DropView) -> m.Outcome:
+        assert self._request is not None
+        change = views.dropped(self._views, action, self._request, self._step.now)
+        return self._put_view("drop", change, action.reason)
+
+    def _put_view(self, verb: str, change: views.Change, reason: str | None) -> m.Outcome:
+        before, after = change
+        if after.removed:
+            del self._views[after.view_id]
+        else:
+            self._views[after.view_id] = after
+        self._step.rows.saved_view.append(after)
+        self._audit(
+            verb, "view", after.view_id, after.business or (before.business if before is not None else None),
+            before=views.as_detail(before) if before is not None else None,
+            after=None if after.removed else views.as_detail(after), reason=reason,
+        )
+        return m.Outcome(changed=[after.view_id])
+
     def _business(self, name: str) -> Business:
         business = self.state.businesses.get(name)
         if business is None:
@@ -707,6 +784,10 @@ _COMMANDS: dict[type, str] = {
     m.KeepUsers: "_keep_users",
     m.KeepSignIn: "_keep_sign_in",
     m.NoteUse: "_note_use",
+    m.EditMany: "_edit_many",
+    m.Rerun: "_rerun_all",
+    m.KeepView: "_keep_view",
+    m.DropView: "_drop_view",
 }
 
 

@@ -58,8 +58,8 @@ def lane_of(kind: Kind, stage: str) -> str:
 class Service:
     """A host that drains the queue: its slots, what runs in them, and whether it may be given more."""
 
-    __slots__ = ("business", "executor", "heard", "lost", "name", "places", "role", "running", "scanning", "since",
-                 "site", "slots", "suspect", "wanted")
+    __slots__ = ("business", "executor", "heard", "heard_at", "lost", "name", "places", "role", "running", "scanning",
+                 "since", "site", "slots", "suspect", "wanted")
 
     def __init__(self, business: str, site: str | None, name: str, role: str, slots: int, executor: str) -> None:
         self.business, self.site, self.name = business, site, name
@@ -68,6 +68,7 @@ class Service:
         self.lost = False  #: silent for too long
         self.suspect = False  #: did not confirm a stop; gets nothing until it reports
         self.heard: int | None = None  #: on its executor's clock; None: never, and nothing claimed yet
+        self.heard_at: int | None = None  #: instant of its own last report; its executor may know of a later sign
         self.running: dict[int, Task] = {}
         self.scanning = 0
         self.since = 0  #: the instant at which its state last changed

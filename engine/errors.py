@@ -44,6 +44,20 @@ class Invalid(Refused):
     """The input is not valid; nothing was changed."""
 
 
+class InvalidFilter(Invalid):
+    """The filter can't be read."""
+
+    def __init__(self, message: str | None = None, *, at: int = 0, length: int = 1) -> None:
+        self.at, self.length = at, length
+        super().__init__(message, at=at, length=length)
+
+    def pointed(self, text: str) -> str:
+        """Write the part of the filter around the fault, and below it where it is."""
+        begin = max(0, self.at - 60)
+        shown = "".join(sign if sign.isprintable() else "\ufffd" for sign in text[begin : self.at + 60])
+        return f"{shown}\n{' ' * (self.at - begin)}{'^' * max(1, min(self.length, len(text) - self.at, 60))}"
+
+
 class InvalidFleet(Invalid):
     """The fleet file is not valid."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ import polars as pl
 
 from . import rollups, usual
 from .clock import DAY, HOUR, MINUTE, SECOND
-from .ledger import NUMBER_BITS, business_of
+from .ledger import NUMBER_BITS, TaskRow, business_of
 from .lifecycle import REASON_WORDS, SYSTEM_KINDS, TERMINAL, Kind
 from .rollups import QUARTER
 from .snapshot import Snapshot
@@ -341,6 +341,16 @@ def task(store: Store, task_id: int) -> pl.DataFrame:
     return store.read("select * from task_finished where task_id = $task_id", {"task_id": task_id})
 
 
+def finished(store: Store, task_ids: Collection[int]) -> dict[int, TaskRow]:
+    """Give the newest rows of those of the tasks that have ended, as the ledger has them; thousands at a time."""
+    if not task_ids:
+        return {}
+    # By the rows' places, so that DuckDB reads but one column of all rows, and the many others only where they lie.
+    newest = "select rowid from task_done where superseded_by is null and task_id in (select unnest(?::bigint[]))"
+    rows = store.rows("task_done", f"rowid in ({newest})", [list(task_ids)], order="task_id")
+    return {row.task_id: row for row in rows}
+
+
 def last_finished(store: Store, business: str, site: str, since_at: int) -> dict[str, Any] | None:
     """Give what ended last at a site since an instant: kind, number, target, finished_at (µs); None of nothing."""
     found = store.read(
@@ -352,6 +362,20 @@ def last_finished(store: Store, business: str, site: str, since_at: int) -> dict
         {"business": business, "site": site, "since_at": since_at},
     )
     return next(found.iter_rows(named=True), None)
+
+
+def stopped_by(store: Store, ended: Mapping[int, int]) -> dict[int, str]:
+    """Tell who asked for tasks to be stopped: by id, of those whose end (µs) is given."""
+    found = store.read(
+        """
+        select task_id, arg_max(actor, event_id) as actor from task_event
+        where event in ('stop', 'request_stop') and task_id in (select unnest($ids::bigint[]))
+          and occurred_at >= make_timestamp($start_at) and occurred_at <= make_timestamp($end_at)
+        group by task_id
+        """,
+        {"ids": list(ended), "start_at": min(ended.values()) - HOUR, "end_at": max(ended.values())},
+    )
+    return dict(found.rows())
 
 
 def timeline(store: Store, task_id: int, created_at: int | None = None) -> pl.DataFrame:

@@ -277,6 +277,20 @@ class OneTimeLink(NamedTuple):
     used_at: int | None
 
 
+class SavedView(NamedTuple):
+    """A view that somebody keeps under a name, as it stands; upserted, not part of the ledger."""
+
+    view_id: str
+    owner: str
+    business: str | None  #: shared with all who see some of it; None: the owner's alone
+    name: str
+    tab: str
+    filter: str
+    sort: str
+    changed_at: int
+    removed: bool
+
+
 @dataclass(slots=True)
 class Rows:
     """All that one batch writes, table by table. The first seven are the ledger; the rest is derived or beside it."""
@@ -294,6 +308,7 @@ class Rows:
     account: list[Account] = field(default_factory=list)
     sign_in: list[SignIn] = field(default_factory=list)
     one_time_link: list[OneTimeLink] = field(default_factory=list)
+    saved_view: list[SavedView] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return any(getattr(self, name) for name in self.__slots__)
@@ -320,12 +335,14 @@ ROW_TYPES: dict[str, type[Any]] = {
     "account": Account,
     "sign_in": SignIn,
     "one_time_link": OneTimeLink,
+    "saved_view": SavedView,
 }
 KEYS: dict[str, tuple[str, ...]] = {
     "asset": ("business", "site", "target"),
     "account": ("name",),
     "sign_in": ("token",),
     "one_time_link": ("token",),
+    "saved_view": ("view_id",),
 }
 """The tables beside the ledger whose rows are upserted, and by what."""
 

@@ -23,7 +23,7 @@ import polars as pl
 from .dispatch import lane_of
 from .errors import Invalid
 from .health import WAITS_FOR, Words
-from .lifecycle import KIND_LABEL, PAUSED, SYSTEM_KINDS, UNFINISHED, Cause, Kind, Status, queue_word
+from .lifecycle import KIND_LABEL, PAUSED, RUNNING, SYSTEM_KINDS, UNFINISHED, Cause, Kind, Status, queue_word
 from .snapshot import LiveRow, Snapshot, frame_of
 from .task import COLLECT, PROCESS
 
@@ -110,6 +110,15 @@ def rows(snapshot: Snapshot, business: str, task_ids: Collection[int], zone: str
     book = _book(snapshot, business)
     wanted = pl.Series(task_ids, dtype=pl.Int64)
     return book.rows(book.order.filter(pl.col("task_id").is_in(wanted.implode()))["row"], zone)
+
+
+def at_work(snapshot: Snapshot, business: str) -> pl.DataFrame:
+    """Give the tasks of a business that a service is at work on, and their host: those that are first to end, first.
+
+    Columns: task_id, task ("Scan #12"), site, kind, host, target (its name where it has none), stopping, since_at (µs,
+    the first claim for the present stage), progress.
+    """
+    return _book(snapshot, business).at_work()
 
 
 # --- what is kept
@@ -283,6 +292,26 @@ class _Book:
         """Give a view's page; made once for all who look at it."""
         order = view.order.slice(page * size, size)
         return self._pages.get(None, (*wanted, page, size, zone), lambda: self.rows(order, zone))
+
+    def at_work(self) -> pl.DataFrame:
+        """Give what a service is at work on; made once for all who look at it."""
+        return self._pages.get(None, ("at work",), self._at_work)
+
+    def _at_work(self) -> pl.DataFrame:
+        order = self.order.filter(pl.col("plain").is_in([WORDS.index("Running"), WORDS.index("Stopping")]))["row"]
+        processing = pl.col("processing_started_at").is_not_null()
+        return (
+            self._all.select(*_PAGE)[order]
+            .filter(pl.col("status").is_in(sorted(RUNNING)))
+            .select(
+                "task_id", "task", "site", "kind", "host",
+                target=pl.coalesce("target", "name"),
+                stopping=pl.col("status") == Status.STOPPING,
+                since_at=pl.when(processing).then("processing_started_at").otherwise("started_at"),
+                progress=pl.when(processing).then("processing").otherwise("collecting"),
+            )
+            .sort("since_at", "task_id")
+        )  # fmt: skip
 
     def rows(self, order: pl.Series, zone: str) -> pl.DataFrame:
         page = self._all.select(*_PAGE, "plain", "lane", "turn")[order]

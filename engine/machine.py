@@ -64,6 +64,7 @@ class _Lookout:
 
     clock: int
     looked: int
+    looked_at: int  #: the instant of it
     silent: Set[tuple[str, str]] = frozenset()
 
 
@@ -529,20 +530,32 @@ class Machine:
         """Take in what an executor that watches all of its services has seen."""
         lookout = self._lookouts.get(report.executor)
         if lookout is None:
-            lookout = self._lookouts[report.executor] = _Lookout(self._ticked, self._ticked, report.silent)
+            lookout = self._lookouts[report.executor] = _Lookout(
+                self._ticked, self._ticked, self._step.now, report.silent
+            )
             self._watched = 0
         for key in report.silent - lookout.silent:
             service = self.queues.services.get(key)
             if service is not None:
                 service.heard = lookout.clock  # it was alive when last looked at
+                service.heard_at = lookout.looked_at
         lookout.clock += min(self._ticked - lookout.looked, LONGEST_LOOK_GAP)
-        lookout.looked = self._ticked
+        lookout.looked, lookout.looked_at = self._ticked, self._step.now
         back = (lookout.silent | self._unwell) - report.silent
         lookout.silent = report.silent
         for key in sorted(back):
             service = self.queues.services.get(key)
             if service is not None and service.executor == report.executor:
                 self._heard(service)
+
+    def heard(self) -> dict[tuple[str, str], int | None]:
+        """Tell when each service was last heard of: by its own report, or by an executor that found it alive."""
+        found: dict[tuple[str, str], int | None] = {}
+        for key, service in self.queues.services.items():
+            lookout = self._lookouts.get(service.executor)
+            alive = lookout is not None and key not in lookout.silent
+            found[key] = max(lookout.looked_at, service.heard_at or 0) if lookout and alive else service.heard_at
+        return found
 
     def _lose(self, service: Service) -> None:
         self._service_event(service, "lost", reason="silent")
@@ -587,7 +600,7 @@ class Machine:
                 getattr(self, _REPORTS[type(report)])(task, report)
 
     def _heard(self, service: Service) -> None:
-        service.heard = self._executor_clock(service)
+        service.heard, service.heard_at = self._executor_clock(service), self._step.now
         if service.lost or service.suspect:
             if service.lost:
                 self._service_event(service, "returned")

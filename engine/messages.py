@@ -248,10 +248,49 @@ class NoteUse:
     sign_ins: Sequence[SignIn]
 
 
+@dataclass(frozen=True, slots=True)
+class EditMany:
+    """Change many New tasks, each if it still has the version that the editor saw; the others are told with why."""
+
+    edits: Sequence[Edit]
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rerun:
+    """Submit tasks anew with the facts of others. `finished` holds the rows of those no longer live."""
+
+    tasks: Sequence[int]
+    reason: str | None = None
+    finished: Mapping[int, TaskRow] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class KeepView:
+    """Keep a view under a name: for oneself, or shared with all who see some of a business; see `views`.
+
+    `view` names the one that it takes the place of; without, it is a new one.
+    """
+
+    name: str
+    tab: str
+    filter: str = ""
+    sort: str = ""
+    business: str | None = None
+    view: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DropView:
+    view: str
+    reason: str | None = None
+
+
 Action = (
     Submit | RefreshWidget | Stop | Delete | Restore | Edit | PlaceHolds | LiftHolds | CreateSchedule | EditSchedule
     | RemoveSchedule | RunNow | AddBusiness | AddSite | AddService | SetService
     | NoteDrill | NoteSetting | KeepUsers | KeepSignIn | NoteUse
+    | EditMany | Rerun | KeepView | DropView
 )  # fmt: skip
 
 
@@ -265,7 +304,7 @@ class Command(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a command changed (ids of tasks, holds, schedules; names of services), and what it skipped, and why."""
+    """What a command changed (ids of tasks, holds, schedules, views; names of services), what it skipped, and why."""
 
     changed: Sequence[int | str] = ()
     skipped: Sequence[tuple[int | str, str]] = ()

@@ -99,12 +99,14 @@ def _copied(read: Callable[[Tally], dict[Any, Any]]) -> Callable[[Scrape], Any]:
 def _waiting(scrape: Scrape) -> Samples:
     """Count for each site, stage and cause, also where nobody waits: a number that vanishes raises no alarm."""
     shown = scrape.shown
-    found = {(q.business, q.site, q.stage, q.cause): q.n for q in shown.waiting}
+    found: Counter[Labels] = Counter()
+    for queue in shown.waiting:
+        found[queue.business, queue.site, queue.stage, queue.cause] += queue.n
     for place in shown.zones:
         for stage in (COLLECT, PROCESS):
             for cause in CAUSES:
                 key = (*place, stage, cause.value)
-                yield key, found.get(key, 0)
+                yield key, found[key]
 
 
 def _oldest(scrape: Scrape) -> Samples:

@@ -90,6 +90,12 @@ def may(grants: Grants, right: Right, business: str | None, site: str | None) ->
     return any(grant.role in roles and grant.covers(business, site) for grant in grants)
 
 
+def may_somewhere(grants: Grants, right: Right, business: str) -> bool:
+    """Tell whether some grant carries the right in a business, be it at one of its sites only."""
+    places = [(business, None), *((grant.business, grant.site) for grant in grants if grant.business == business)]
+    return any(may(grants, right, *place) for place in places)
+
+
 def require(grants: Grants, right: Right, business: str | None, site: str | None) -> None:
     """Raise NotAllowed, naming right and place, unless some grant carries the right there.
 

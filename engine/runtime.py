@@ -15,7 +15,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from copy import copy
@@ -48,6 +48,7 @@ IDLE_WAIT = 0.25  #: seconds the engine sleeps when nothing comes and nothing is
 LOOK_EVERY = 0.5  #: seconds between two snapshots under load, at least
 LOOK_SHARE = 0.05  #: part of the engine's time that taking snapshots may cost
 SATURATED = 10_000  #: events in the open batch from which commands wait in the inbox
+HEAR_EVERY = 1.0  #: seconds between two notes of when services were last heard of
 LATE = 5.0  #: seconds without a tick from which the engine counts as unwell
 RETRY_AFTER = 0.5  #: seconds between two tries of a commit
 SHORT_LOG = 4_000_000  #: bytes in the write-ahead log up to which a checkpoint holds nobody up
@@ -156,6 +157,8 @@ class Engine:
         self._sealed_at = self._look_next = 0.0
         self._publish_wanted = False
         self._ticked_at = self._beat_at = time.monotonic()
+        self._heard: Mapping[tuple[str, str], int | None] = {}
+        self._hear_next = 0.0
         self._scheduler: BackgroundScheduler | None = None
         self._chores: dict[str, tuple[float, Callable[[], object]]] = {}
         self._threads = [
@@ -213,6 +216,15 @@ class Engine:
     def now(self) -> int:
         """The engine's clock as of its last tick; a snapshot's is that of the last change."""
         return self._now
+
+    @property
+    def heard(self) -> Mapping[tuple[str, str], int | None]:
+        """When each service (business, name) was last heard of, as of a second ago; None: not since the start.
+
+        Beside the snapshot, not in it: a heartbeat changes nothing, so it makes no batch and may publish none. And as
+        an idle engine publishes nothing, a snapshot's instants would grow old and call every host there silent.
+        """
+        return self._heard
 
     @property
     def pulse(self) -> Pulse:
@@ -321,6 +333,8 @@ class Engine:
         self.core.step(reading, inputs, self.outbox.open)
         self._seal()
         self._ticked_at = time.monotonic()
+        if self._ticked_at >= self._hear_next:
+            self._heard, self._hear_next = self.core.heard(), self._ticked_at + HEAR_EVERY
         self.tally.ticked(self._ticked_at - begun_at)
 
     def _admitted(self, told: Sequence[Input]) -> Sequence[Input]:
@@ -598,4 +612,5 @@ def rebuild(found: Recovered, policy: Policy) -> Core:
     state.advance_sequences(found.last_event_id, found.last_task_id, found.last_audit_id)
     core = Core(state, policy)
     core.remember(answers_from(found.audits))
+    core.recall(found.saved_views)
     return core

@@ -135,6 +135,7 @@ def _create(table: str) -> str:
 
 MIGRATIONS: tuple[tuple[int, str], ...] = (
     (2, "; ".join(_create(table) for table in ("account", "sign_in", "one_time_link"))),
+    (3, _create("saved_view")),
 )
 """What leads older stores to the newest version. A new store starts there."""
 
@@ -217,6 +218,7 @@ _TABLES = {
     "account": "Those who may sign in, as they stand",
     "sign_in": "Sessions, ended or not",
     "one_time_link": "Links that let somebody set his password, once",
+    "saved_view": "Views that people keep under a name, as they stand",
     "batch": "One row per commit: a link of the chain over all ledger rows",
     "schema_version": "The version of this schema",
     "task_finished": "Finished tasks, the newest version of each row",
@@ -338,6 +340,11 @@ _COLUMNS = {
     "type": "What sort of asset",
     "until_at": "Until when the hold covers; empty for open end (UTC)",
     "version": "Counts edits; an edit must name the version it saw",
+    "filter": "What it shows, in the filter language",
+    "removed": "Whether its owner or an admin dropped it",
+    "sort": "By what it is sorted",
+    "tab": "The tab that it opens",
+    "view_id": "What its link carries",
     "wait_capacity_s": "Of wait_s, seconds while every slot was taken",
     "wait_console_s": "Of wait_s, seconds while the console was down",
     "wait_exclusive_s": "Of wait_s, seconds while every online explorer was scanning",
@@ -359,6 +366,8 @@ _COLUMNS = {
     "widget_refresh.wait_s": "Seconds waited for a processor",
     "asset.target": "The asset's address",
     "account.created_at": "When the account was made (UTC)",
+    "saved_view.business": "The business that it is shared with; empty: it is its owner's alone",
+    "saved_view.owner": "Whose view it is",
     "live_mark.batch": "The batch as of which task_live was published",
     "schema_version.version": "The version of this schema",
 }

@@ -11,26 +11,31 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 import polars as pl
 import polars.selectors as cs
 
-from . import health, history, live, looks, standing, timetable
+from . import bulk, health, history, hosts, live, looks, standing, timetable, undo
+from .bulk import Preview, Verb
+from .catalogue import LIVE_TABS, Asked, Catalogue, Counts, Page, Place
 from .clock import DAY, SECOND, stopwatch
+from .errors import NotFound
 from .health import Limits, Look, Signal
 from .history import Recent
+from .hosts import Day, Host
 from .ledger import TaskRow
-from .lifecycle import SYSTEM_KINDS
+from .lifecycle import SYSTEM_KINDS, Outcome, Tab, task_label
 from .live import Listing
-from .roles import Grants, Right, may, require
+from .roles import Grants, Right, may, may_somewhere, require
 from .runtime import Engine
 from .snapshot import HoldLook, Numbers, ServiceLook, Snapshot, Waits
-from .standing import Schedule
+from .standing import Schedule, View
 from .task import PROCESS
 from .timetable import Past, Planned, Timetable
+from .undo import Undo
 
 T = TypeVar("T")
 
@@ -39,9 +44,12 @@ LOOK_SHARE = 0.01  #: of a core that looks at a site may cost: a long one serves
 LONGEST_LOOK = 18  #: but for no more seconds than this: the verdict must not come late
 RECENT_EVERY = 18  #: seconds for which a site's last hours serve
 MOST_LIVES = 500  #: timelines that are kept
+NAMES_EVERY = 300  #: seconds for which the words that complete a filter serve
 TIMETABLE_EVERY = 10  #: likewise, what schedules did and will do
 PAST_EVERY = 3  #: likewise, of one schedule
 QUIET_EVERY = 10  #: likewise, what came last and comes next where nothing happens
+USE_EVERY = 20  #: likewise, how much each host of a business was used over a day
+USE_SHARE = 0.01  #: of a core that this may cost
 A_PROCESSOR = "a processor"  #: what one is called where its name is not to be seen
 SOMEBODY = "An admin"  #: likewise, who holds something
 
@@ -67,6 +75,26 @@ class Quiet:
     last: dict[str, Any] | None  #: kind, number, target, finished_at (µs) of the task that ended last
     next_at: int | None
     due: Sequence[Schedule]  #: that occur then
+
+
+@dataclass(frozen=True, slots=True)
+class Hosts:
+    """A site's hosts and its business's processors, the latter all of one name where theirs are not to be seen."""
+
+    own: Sequence[Host]
+    processors: Sequence[Host]
+    processing: Day  #: the day of all processors together
+    named: bool  #: whether processors go under their names
+    archive: bool  #: whether the site is one of imported history: nothing can run there
+
+
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """How the hosts of a business were used, each and the processors together; and which sites are archives."""
+
+    days: dict[str, Day]
+    processing: Day
+    archives: frozenset[str]
 
 
 class _Shared(Generic[T]):
@@ -105,9 +133,13 @@ class Watch:
         self.engine = engine
         self.usual = history.Usual(engine.store, every_s=RECENT_EVERY)
         self.slowly = looks.Slowly(engine.store)
+        self.catalogue = Catalogue(engine.store)
         self._looks: _Shared[Look] = _Shared(LOOK_EVERY, LOOK_SHARE, LONGEST_LOOK)
         self._judged: _Shared[Judged] = _Shared(1)  # by the look's clock: anew with each look, never a second late
         self._quiet: _Shared[Quiet] = _Shared(QUIET_EVERY)
+        self._names: _Shared[Mapping[str, list[str]]] = _Shared(NAMES_EVERY, longest_s=NAMES_EVERY)
+        self._use: _Shared[_Use] = _Shared(USE_EVERY, USE_SHARE)
+        self._changes: _Shared[list[dict[str, Any]]] = _Shared(QUIET_EVERY)
         self._timetables: _Shared[Timetable] = _Shared(TIMETABLE_EVERY, LOOK_SHARE)
         self._pasts: _Shared[Past] = _Shared(PAST_EVERY, LOOK_SHARE)
         self._lock = threading.Lock()
@@ -143,11 +175,27 @@ class Watch:
                 self._lives.popitem(last=False)
         return steps
 
+    def names(self, place: Place) -> Mapping[str, list[str]]:
+        """List the words that complete a filter."""
+        return self._names.get(place, self.engine.now, lambda: self.catalogue.names(place))
+
     def quiet(self, business: str, site: str) -> Quiet:
         """Tell what happened last at a site and what comes next."""
         engine = self.engine
         return self._quiet.get((business, site), engine.now, lambda: _quiet(engine, business, site))
 
+    def use(self, business: str) -> _Use:
+        """Tell how the hosts of a business were used in the last 24 hours."""
+        engine = self.engine
+        return self._use.get(business, engine.now, lambda: _used(engine, business))
+
+    def changes(self, look: ServiceLook) -> list[dict[str, Any]]:
+        """Tell what befell a host; read anew as soon as it stands otherwise."""
+        engine = self.engine
+        return self._changes.get(
+            replace(look, used=0), engine.now,
+            lambda: _plain(hosts.changes(engine.store, look.business, look.name)).to_dicts(),
+        )  # fmt: skip
 
     def timetable(self, business: str, site: str) -> Timetable:
         """Tell what a site's schedules did and will do; anew as soon as one was changed, paused or resumed."""
@@ -217,11 +265,19 @@ def _quiet(engine: Engine, business: str, site: str) -> Quiet:
     return Quiet(last, next_at, [schedule for at, schedule in times if at == next_at])
 
 
-class Sight:
-    """What somebody with these grants sees of the snapshot that was current when this was made."""
+def _used(engine: Engine, business: str) -> _Use:
+    snapshot = engine.snapshot
+    used = hosts.use(engine.store, snapshot, engine.now, business)
+    processors = [look.name for look in snapshot.services if (look.business, look.site) == (business, None)]
+    archives = standing.sites(engine.store, business=business).filter("archive")["site"]
+    return _Use(hosts.days(used), hosts.together(used, processors), frozenset(archives))
 
-    def __init__(self, watch: Watch, grants: Grants) -> None:
-        self._watch, self._grants = watch, grants
+
+class Sight:
+    """What somebody of this name with these grants sees of the snapshot that was current when this was made."""
+
+    def __init__(self, watch: Watch, grants: Grants, name: str = "") -> None:
+        self._watch, self._grants, self._name = watch, grants, name
         self.snapshot = watch.engine.snapshot
         self.pulse = watch.engine.pulse
 
@@ -244,6 +300,74 @@ class Sight:
         found = live.listing(self.snapshot, business, site, **asked)
         return replace(found, rows=self._rows(found.rows, business, site))
 
+    def place(self, business: str, site: str | None = None) -> Place:
+        """Tell where to look for tasks: at a site, or at all of a business's sites that may be seen."""
+        sites: tuple[str, ...] = () if site is None else (site,)
+        if site is None and not self._names_processors(business):
+            sites = tuple(place[1] for place in self.places() if place[0] == business)
+        for each in sites or (None,):
+            self._see(business, each)
+        return Place(business, sites, None if self._names_processors(business) else A_PROCESSOR)
+
+    def counts(self, place: Place, asked: Asked) -> Counts:
+        """Count the tasks asked for, tab by tab; `place` is one that `place` gave."""
+        return self._watch.catalogue.counts(self.snapshot, self._seen(place), asked, self._now)
+
+    def page(self, place: Place, asked: Asked, at: Tab | None, **cut: Any) -> Page:
+        """Give a page of a tab, or (None) of whatever has ended; `cut` is what `Catalogue.page` takes.
+
+        Live rows have besides: host, of the present stage, and for who waits place, of and why.
+        """
+        page = self._watch.catalogue.page(self.snapshot, self._seen(place), asked, self._now, at, **cut)
+        rows = page.rows
+        if at in LIVE_TABS and rows.height:
+            told = live.rows(self.snapshot, place.business, rows["task_id"].to_list())
+            reasons = all(self._reasons(place.business, site) for site in rows["site"].unique())
+            told = self._told(told, place.business, reasons).select("task_id", "host", "place", "of", "why")
+            rows = rows.join(told, on="task_id", how="left", maintain_order="left")
+        return replace(page, rows=_plain(rows))
+
+    def matching(self, place: Place, asked: Asked, tabs: Collection[Tab]) -> pl.DataFrame:
+        """List all tasks asked for in some tabs, for an action on them; see `Catalogue.matching`."""
+        return self._watch.catalogue.matching(self.snapshot, self._seen(place), asked, self._now, tabs)
+
+    def names(self, place: Place) -> Mapping[str, list[str]]:
+        """List the words that complete a filter at a place, by key."""
+        place = self._seen(place)
+        sites = [site for business, site in self.places() if business == place.business]
+        return {**self._watch.names(place), "site": sites}
+
+    def ended_tasks(self, place: Place, asked: Asked, most: int) -> pl.DataFrame:
+        """Give all ended tasks asked for, so many at most; see `Catalogue.ended`."""
+        return self._watch.catalogue.ended(self.snapshot, self._seen(place), asked, self._now, most)
+
+    def stopped_by(self, place: Place, rows: Sequence[Mapping[str, Any]]) -> Mapping[int, str]:
+        """Tell who stopped those of the rows, of a page, that somebody stopped."""
+        self._seen(place)
+        stopped = {row["task_id"]: row["finished_at"] for row in rows if row["outcome"] == Outcome.STOPPED}
+        return history.stopped_by(self._watch.engine.store, stopped) if stopped else {}
+
+    def where(self, task_id: int) -> tuple[str, str] | None:
+        """Tell at which business and site a task is, if it may be seen; None as if there were none."""
+        living = self.snapshot.live(task_id)
+        if living is not None:
+            found = living[0].business, living[0].site
+        else:
+            rows = history.task(self._watch.engine.store, task_id).select("business", "site").rows()
+            found = rows[0] if rows else (None, None)
+        business, site = found
+        return (business, site) if business and site and may(self._grants, Right.SEE, business, site) else None
+
+    @property
+    def _now(self) -> int:
+        return max(self._watch.engine.now, self.snapshot.now)
+
+    def _seen(self, place: Place) -> Place:
+        """Check a place anew, whoever made it."""
+        for site in place.sites or (None,):
+            self._see(place.business, site)
+        return replace(place, processors=None if self._names_processors(place.business) else A_PROCESSOR)
+
     def tasks(self, business: str, site: str, task_ids: Collection[int]) -> list[dict[str, Any]]:
         """Give those of the tasks that are in the site's queue, as a listing has them."""
         self._see(business, site)
@@ -251,6 +375,20 @@ class Sight:
             return []
         rows = live.rows(self.snapshot, business, task_ids).filter(pl.col("site") == site)
         return self._rows(rows, business, site).to_dicts()
+
+    def task(self, business: str, site: str, task_id: int) -> dict[str, Any] | None:
+        """Give an unfinished task of the site, due or not: the columns of the table task and those of a listing."""
+        self._see(business, site)
+        found = self.snapshot.live(task_id)
+        if found is None or (found[0].business, found[0].site) != (business, site):
+            return None
+        row, told = found[0]._asdict(), self.tasks(business, site, [task_id])
+        if told:
+            return row | told[0]
+        if not self._names_processors(business) and row["kind"] in SYSTEM_KINDS and row["requested_service"]:
+            row["requested_service"] = A_PROCESSOR
+        not_yet = dict.fromkeys(("collecting", "processing", "host", "place", "of", "why"))
+        return row | not_yet | {"task": task_label(row["kind"], row["number"]), "word": "Scheduled"}
 
     def ended(self, business: str, site: str, task_id: int) -> dict[str, Any] | None:
         """Give a task of the site that has ended, as the table task has it; None where there is none."""
@@ -322,6 +460,40 @@ class Sight:
         self._see(business, site)
         return [s for s in self.snapshot.services if (s.business, s.site) == (business, site)]
 
+    def hosts(self, business: str, site: str) -> Hosts:
+        """Tell how a site's hosts and its business's processors stand, and how they did over the last 24 hours."""
+        self._see(business, site)
+        use, named, heard = self._watch.use(business), self._names_processors(business), self._watch.engine.heard
+        own = hosts.standing(self.snapshot, heard, use.days, business, site)
+        processors = hosts.standing(self.snapshot, heard, use.days, business, None)
+        if not named:
+            processors = [replace(host, look=replace(host.look, name=A_PROCESSOR)) for host in processors]
+        return Hosts(own, processors, use.processing, named, site in use.archives)
+
+    def at_work(self, business: str, site: str) -> dict[str, list[dict[str, Any]]]:
+        """List by host what a site's hosts are at work on, and its business's processors where they go by name.
+
+        A task is as `live.at_work` has it. Whoever sees processors by name sees every site that they work for.
+        """
+        self._see(business, site)
+        named = self._names_processors(business)
+        homes = (site, None) if named else (site,)
+        found: dict[str, list[dict[str, Any]]] = {
+            s.name: [] for s in self.snapshot.services if s.business == business and s.site in homes
+        }
+        for task in live.at_work(self.snapshot, business).to_dicts():
+            if task["host"] in found:
+                found[task["host"]].append(task)
+        return found
+
+    def changes(self, business: str, site: str, name: str) -> list[dict[str, Any]]:
+        """Tell what befell a host of the site, or a processor that goes by name; see `hosts.changes`. Else nothing."""
+        self._see(business, site)
+        homes = (site, None) if self._names_processors(business) else (site,)
+        here = (s for s in self.snapshot.services if (s.business, s.name) == (business, name) and s.site in homes)
+        look = next(here, None)
+        return self._watch.changes(look) if look is not None else []
+
     def schedules(self, business: str, site: str) -> list[Schedule]:
         """List a site's schedules as they stand."""
         self._see(business, site)
@@ -334,6 +506,35 @@ class Sight:
             h for h in self.snapshot.holds if h.in_force and h.business in (None, business) and h.site in (None, site)
         ]
         return over if self._reasons(business, site) else [replace(h, reason=None, actor=SOMEBODY) for h in over]
+
+    def views(self, business: str) -> list[View]:
+        """List the views kept for a business by name: one's own and those shared with it."""
+        if not may_somewhere(self._grants, Right.SEE, business):
+            self._see(business, None)
+        return standing.views(self._watch.engine.store, self._name, self._grants, business)
+
+    def view(self, view_id: str) -> View:
+        """Give the view of a link; raise NotFound, in the same words, for one that is not there or not shared."""
+        found = standing.view(self._watch.engine.store, self._name, self._grants, view_id)
+        if found is None:
+            raise NotFound("There is no such view, or it is not shared with you")
+        return found
+
+    def preview(self, verb: Verb, tasks: pl.DataFrame) -> Preview:
+        """Freeze what an action over tasks that were listed here would touch; see `bulk.preview`."""
+        return bulk.preview(verb, tasks, self._operates)
+
+    def finished(self, task_ids: Collection[int]) -> dict[int, TaskRow]:
+        """Give the rows of those of the tasks that have ended, for a command; none of those that one may not change."""
+        rows = history.finished(self._watch.engine.store, task_ids)
+        return {task_id: row for task_id, row in rows.items() if self._operates(row.business, row.site or "")}
+
+    def undo(self, request: str) -> Undo:
+        """Make what takes a request back, as far as one may change what it changed; see `undo.undo`."""
+        return undo.undo(self._watch.engine.store, request, self._operates)
+
+    def _operates(self, business: str, site: str) -> bool:
+        return may(self._grants, Right.OPERATE, business, site)
 
     def timetable(self, business: str, site: str) -> Timetable:
         """Tell what the site's schedules did and will do, some seconds old; next fires lie in the future all the same.
@@ -362,7 +563,10 @@ class Sight:
         return rows.to_dicts()
 
     def _rows(self, rows: pl.DataFrame, business: str, site: str) -> pl.DataFrame:
-        if not self._reasons(business, site):
+        return _plain(self._told(rows, business, self._reasons(business, site)))
+
+    def _told(self, rows: pl.DataFrame, business: str, reasons: bool) -> pl.DataFrame:
+        if not reasons:
             held = pl.col("held_by").is_not_null()
             rows = rows.with_columns(why=pl.when(held).then(pl.lit("Held")).otherwise("why"))
         if not self._names_processors(business):
@@ -372,7 +576,7 @@ class Sight:
                 host=_masked("host", at_work),
                 requested_service=_masked("requested_service", _of_system()),
             )
-        return _plain(rows)
+        return rows
 
 
 def _plain(rows: pl.DataFrame) -> pl.DataFrame:

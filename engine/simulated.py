@@ -22,12 +22,12 @@ from zoneinfo import ZoneInfo
 
 from . import messages as m
 from .clock import HOUR, MINUTE, SECOND
-from .core import SYSTEM_OWNER, Input
+from .core import Input
 from .errors import NotFound
 from .fleet import Business, Fleet, Mix, Site, Target, Widget
 from .ledger import AssetSeen
 from .lifecycle import KIND, SYSTEM_KINDS, Kind
-from .task import COLLECT
+from .task import COLLECT, SYSTEM_OWNER
 
 HEARTBEAT = 10 * SECOND
 PROGRESS_EVERY = 2 * SECOND

@@ -43,6 +43,7 @@ class ServiceLook:
     slots: int
     used: int
     since: int  #: instant of the last change of its state
+    wanted: str  #: what people want it to be; one that is lost is offline whatever they want
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class Numbers:
 
 @dataclass(frozen=True, slots=True)
 class QueueLook:
-    """How many tasks wait at a site for a stage, and for what, and since when the oldest of them does."""
+    """How many tasks wait at a site for a stage, for what and for whom, and since when the oldest of them does."""
 
     business: str
     site: str
@@ -82,6 +83,8 @@ class QueueLook:
     cause: str
     n: int
     oldest_at: int
+    lane: str  #: which services it takes; see `dispatch.SERVES`
+    requested: str | None  #: the only one of them that will do
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,7 +321,7 @@ class Publisher:
         return tuple(
             ServiceLook(
                 service.business, service.site, service.name, service.role, service.state, service.suspect,
-                service.slots, len(service.running), service.since,
+                service.slots, len(service.running), service.since, service.wanted,
             )
             for _, service in sorted(self._core.queues.services.items())
         )
@@ -356,21 +359,22 @@ class Publisher:
         return numbers
 
     def _waiting(self) -> tuple[QueueLook, ...]:
-        found: dict[tuple[str, str, str, int], list[int]] = {}
+        found: dict[tuple[str, str, str, int, str, str], list[int]] = {}
         for queue in self._core.queues.queues.values():
             oldest = queue.oldest()
             if oldest is None:
                 continue
             place = queue.place
+            cause = HELD if queue.holds else place.cause
             so_far = found.setdefault(
-                (place.business, queue.site, queue.stage, HELD if queue.holds else place.cause), [0, oldest]
+                (place.business, queue.site, queue.stage, cause, place.lane, place.requested or ""), [0, oldest]
             )
             so_far[0] += len(queue.members)
             if oldest < so_far[1]:
                 so_far[1] = oldest
         return tuple(
-            QueueLook(business, site, stage, CAUSES[cause].value, n, oldest)
-            for (business, site, stage, cause), (n, oldest) in sorted(found.items())
+            QueueLook(business, site, stage, CAUSES[cause].value, n, oldest, lane, requested or None)
+            for (business, site, stage, cause, lane, requested), (n, oldest) in sorted(found.items())
         )
 
     def _zones(self) -> Mapping[tuple[str, str], str]:

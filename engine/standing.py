@@ -1,4 +1,4 @@
-"""What stands: unfinished tasks, services, sites, schedules and holds, as Polars frames.
+"""What stands: unfinished tasks, services, sites, schedules, holds and saved views, as Polars frames.
 
 A live console hands in its snapshot and gets tasks, services and holds as of that; without one (a store that no engine
 runs) tasks are those of the last publication, services and holds those of the ledger. Instants are `Datetime("us")` in
@@ -16,12 +16,15 @@ from typing import Any
 import polars as pl
 
 from .clock import SECOND
+from .ledger import SavedView
 from .lifecycle import RUNNING, TERMINAL, Status
 from .messages import ScheduleSpec
+from .roles import Grants
 from .snapshot import HoldLook, ServiceLook, Snapshot
 from .state import spec_from_detail
 from .store import Store
 from .task import COLLECT, PROCESS
+from .views import may_change, seen
 
 _SERVICE_FIELDS = attrgetter(*(field.name for field in fields(ServiceLook)))
 _HOLD_FIELDS = attrgetter(*(field.name for field in fields(HoldLook)))
@@ -58,6 +61,42 @@ def schedules(store: Store, business: str, site: str) -> list[Schedule]:
         Schedule(row["schedule_id"], row["version"],
                  spec_from_detail(business, site, row["name"], json.loads(row["detail"])))
         for row in found.iter_rows(named=True)
+    ]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A saved view as somebody sees it."""
+
+    view_id: str
+    name: str
+    owner: str
+    business: str | None  #: that it is shared with; None: nobody
+    tab: str
+    filter: str
+    sort: str
+    changed_at: int
+    changeable: bool  #: by who looks
+
+
+def views(store: Store, user: str, grants: Grants, business: str) -> list[View]:
+    """List the saved views that somebody sees, by name: his own, and those shared with a business."""
+    return _views(
+        store, user, grants, "not removed and (business = ? or (business is null and owner = ?))", business, user
+    )
+
+
+def view(store: Store, user: str, grants: Grants, view_id: str) -> View | None:
+    """Give one saved view; None where there is none, or where somebody does not see it."""
+    return next(iter(_views(store, user, grants, "not removed and view_id = ?", view_id)), None)
+
+
+def _views(store: Store, user: str, grants: Grants, where: str, *params: str) -> list[View]:
+    kept: list[SavedView] = store.rows("saved_view", where, params, order="lower(name), owner, view_id")
+    return [
+        View(one.view_id, one.name, one.owner, one.business, one.tab, one.filter, one.sort, one.changed_at,
+             may_change(one, user, grants))
+        for one in kept if seen(one, user, grants)
     ]  # fmt: skip
 
 
@@ -147,6 +186,7 @@ def sites(store: Store, *, business: str | None = None, site: str | None = None)
 _SERVICE_SCHEMA = pl.Schema({
     "business": pl.String(), "site": pl.String(), "name": pl.String(), "role": pl.String(), "state": pl.String(),
     "suspect": pl.Boolean(), "slots": pl.Int64(), "used": pl.Int64(), "since_at": pl.Datetime("us"),
+    "wanted": pl.String(),
 })  # fmt: skip
 
 
@@ -161,7 +201,7 @@ def services(
     """List the services of a site and the processors of its business, as of the snapshot, else of the ledger.
 
     Columns: business, site (empty for processors), name, role, state (online, draining, offline), suspect, slots, used,
-    since_at (the last change of state).
+    since_at (the last change of state), wanted (the state that people want).
     """
     if snapshot is not None:
         looks = [
@@ -174,9 +214,10 @@ def services(
         """
         select business, any_value(site) as site, service as name,
                any_value(detail->>'$.role') filter (event = 'service_added') as role,
-               arg_max(event, event_id) filter (event in ('online', 'draining', 'offline')) as wanted,
+               coalesce(arg_max(event, event_id) filter (event in ('online', 'draining', 'offline')), 'online')
+                   as wanted,
                arg_max(event, event_id) filter (event in ('lost', 'returned')) as heard,
-               if(heard = 'lost', 'offline', coalesce(wanted, 'online')) as state,
+               if(heard = 'lost', 'offline', wanted) as state,
                coalesce(arg_max(event, event_id) filter (event in ('suspect', 'cleared')) = 'suspect', false)
                    as suspect,
                arg_max((detail->>'$.slots')::bigint, event_id) filter (event in ('service_added', 'slots')) as slots,

@@ -46,6 +46,7 @@ from .ledger import (
     HoldEvent,
     QueueShift,
     Rows,
+    SavedView,
     ScheduleEvent,
     ScheduleFire,
     ServiceEvent,
@@ -81,6 +82,7 @@ class Recovered:
     task_events: list[TaskEvent]  #: all events of unfinished and of lately deleted tasks
     queue_shifts: list[QueueShift]  #: since the oldest of these tasks began to wait
     audits: list[Audit]  #: those young enough to recognise a repeated request by
+    saved_views: list[SavedView]  #: those that were not removed
 
 
 class Store:
@@ -476,6 +478,7 @@ class Store:
                 [] if joined is None else self.rows("queue_shift", f"occurred_at >= make_timestamp({joined})")
             ),
             audits=self.rows("audit", f"occurred_at >= make_timestamp({max(self._clock - REPEAT_SPAN, 0)})"),
+            saved_views=self.rows("saved_view", "not removed"),
         )
 
     def _highest(self) -> dict[str, dict[int, int]]:

@@ -7,10 +7,24 @@ from __future__ import annotations
 
 from .ledger import TaskEvent, TaskRow, new_row, number_of
 from .lifecycle import KIND, Status, shown_status
+from .messages import NewTask
 
 COLLECT, PROCESS = "collect", "process"
 
 EDITABLE = ("name", "target", "scope", "priority", "requested_service", "due_at")
+SYSTEM_OWNER = "System"
+
+
+def again(row: TaskRow, actor: str, longest_wait_s: int | None = None) -> NewTask:
+    """Make the task that repeats another, live or finished: the same facts, due at once, and the actor behind it.
+
+    What is the system's stays the system's. A row does not tell the longest wait; who knows it says so.
+    """
+    owner, initiator = (name if name == SYSTEM_OWNER else actor for name in (row.owner, row.initiator))
+    return NewTask(
+        row.business, row.site or "", KIND[row.kind], row.name, owner, initiator, row.target, row.target_kind,
+        row.scope, row.requested_service, row.priority, None, longest_wait_s, row.task_id,
+    )
 
 
 class Task:

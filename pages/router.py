@@ -7,13 +7,16 @@ import streamlit as st
 
 from engine.console import current
 from engine.roles import Right
-from pages.shared import frame, look
+from pages.shared import asking, frame, look
 from pages.shared.frame import Entry
 
 MENU = {
     "Operate": [
         Entry("Active tasks", "operate/active.py", counted=True),
+        Entry("Tasks", "operate/tasks.py", "tasks"),
         Entry("Schedules", "operate/schedules.py", "schedules"),
+        Entry("Services", "operate/services.py", "services"),
+        Entry("Logs", "operate/logs.py", "logs"),
     ],
     "Administer": [
         Entry("Settings and drills", "administer/settings.py", "settings", rights=(Right.SETTINGS, Right.DRILL)),
@@ -29,4 +32,5 @@ else:
     page, listed = frame.navigation(MENU)
     frame.actor()
     frame.menu(listed)
+    asking.now()
     page.run()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from heapq import heappop, heappush
 from pathlib import Path
 
@@ -121,7 +122,7 @@ class Life:
         if self._rows:
             self.store.commit(self.store.batch + 1, self.now, self._rows)
             self._rows = Rows()
-        return Publisher(self.core).current
+        return replace(Publisher(self.core).current, batch=self.store.batch)
 
     def look(self) -> Look:
         """Look at it as a live console does."""

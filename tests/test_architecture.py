@@ -30,7 +30,7 @@ ONLY_IN = {
 }
 PURE = ("errors", "lifecycle", "ledger", "roles", "recurrence", "messages", "fleet", "task", "dispatch", "state",
         "machine", "core", "outbox", "snapshot", "schema", "columns", "chain", "batch", "health", "usual",
-        "tally")  # fmt: skip
+        "conditions", "ranges", "filters", "tally", "views", "bulk")  # fmt: skip
 IMPURE_MODULES = {"os", "socket", "subprocess", "threading", "time", "random", "duckdb", "apscheduler", "queue"}
 
 

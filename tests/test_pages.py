@@ -17,9 +17,22 @@ from streamlit.testing.v1 import AppTest
 from engine import console as console_module
 from engine.access import Actor
 from engine.console import Console
+from engine.hosts import Day, Host
 from engine.lifecycle import Kind
-from engine.messages import Action, AddService, Command, NewTask, Outcome, SetService, Stop, Submit
-from engine.roles import EVERYTHING
+from engine.messages import (
+    Action,
+    AddBusiness,
+    AddService,
+    AddSite,
+    Command,
+    NewTask,
+    Outcome,
+    SetService,
+    Stop,
+    Submit,
+)
+from engine.roles import EVERYTHING, Grant, Role
+from engine.sight import Hosts
 from engine.snapshot import ServiceLook
 from pages.shared import card, frame, times
 from pages.shared.plain import plain
@@ -80,8 +93,11 @@ class Seen:
     def services(self, *_: object) -> list[ServiceLook]:
         return self.looks
 
-    def listing(self, *_: object, **__: object) -> Any:
-        return SimpleNamespace(rows=SimpleNamespace(to_dicts=lambda: self.rows))
+    def hosts(self, *_: object) -> Hosts:
+        return Hosts([Host(look, "online", None, {}, None, Day()) for look in self.looks], [], Day(), True, False)
+
+    def at_work(self, *_: object) -> dict[str, list[dict[str, Any]]]:
+        return {"audit-1": self.rows}
 
     def do(self, action: AddService, request: str) -> Outcome:
         self.asked.append((action, request))
@@ -90,7 +106,7 @@ class Seen:
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
-    one = Seen([ServiceLook("Acme", "Berlin", "audit-1", "audit_service", "online", False, 2_000, 2, 0)])
+    one = Seen([ServiceLook("Acme", "Berlin", "audit-1", "audit_service", "online", False, 2_000, 2, 0, "online")])
     monkeypatch.setattr(frame, "sight", lambda: one)
     monkeypatch.setattr(frame, "do", one.do)
     monkeypatch.setattr(frame, "engine", lambda: SimpleNamespace(now=0))
@@ -108,29 +124,26 @@ def test_a_host_that_was_refused_is_asked_for_anew_under_another_name(seen: Seen
     assert not dialog.exception  # though the neighbour has more slots than one may ask for here
     dialog.button(key="r.go").click().run()
     assert "already" in dialog.error[0].value
-    dialog.text_input(key="r.name").set_value("audit-*3*").run()
+    dialog.text_input(key="r.name.audit_service").set_value("audit-*3*").run()
     assert dialog.button(key="r.go").label == plain("Add audit-*3*")
     dialog.button(key="r.go").click().run()
     assert [action.name for action, _ in seen.asked] == ["audit-2", "audit-*3*"]
     assert len({request for _, request in seen.asked}) == 2
 
 
-def test_a_host_is_at_work_on_what_has_a_slot_there_only(seen: Seen) -> None:
+def test_a_dialog_names_what_a_host_is_at_work_on_up_to_a_dozen_tasks(seen: Seen) -> None:
     def page() -> None:
         from pages.shared import hosts
 
-        hosts._host.__wrapped__("Acme", "Berlin", "audit-1", "r")  # type: ignore[attr-defined]
+        hosts._host.__wrapped__("Acme", "Berlin", "audit-1", None, "r")  # type: ignore[attr-defined]
 
-    def task(number: int, status: str) -> dict[str, Any]:
-        return {"task": f"Audit #{number}", "target": "db", "name": "", "host": "audit-1", "status": status}
-
-    seen.rows = [task(1, "Active"), task(2, "Scanned"), task(3, "Processing, queued")]
+    seen.rows = [{"task": f"Audit #{n}", "target": "<b>db</b>"} for n in range(1, 15)]
     dialog = AppTest.from_function(page).run()
     assert not dialog.exception
     facts = next(part.proto.body for part in dialog.get("html") if "At work" in part.proto.body)
-    assert "Audit #1 (db), 1 more" in facts
-    assert "#2" not in facts
-    assert "#3" not in facts
+    assert "Audit #12 (&lt;b&gt;db&lt;/b&gt;), 2 more" in facts
+    assert not dialog.button  # who may not is offered nothing
+    assert "needs the role of a site admin" in dialog.caption[0].value
 
 
 # --- the whole page
@@ -230,3 +243,31 @@ def test_where_there_are_but_system_tasks_the_page_says_so(console: Console, loo
     assert "There are but system tasks" in told
     assert "No task matches" not in told
     do(console, Stop(ids))
+
+
+def test_services_say_what_to_do_where_there_is_no_host_and_that_an_archive_has_none(
+    console: Console, look: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    do(console, AddBusiness("Globex"))
+    do(console, AddSite("Globex", "Paris"))
+    do(console, AddSite("Globex", "Old log", archive=True))
+    engine = console.engine
+    assert engine is not None
+    deadline = time.monotonic() + 20
+    while ("Globex", "Old log") not in engine.snapshot.zones:
+        assert time.monotonic() < deadline, "Pages did not see the site in time"
+        time.sleep(0.02)
+
+    def services(site: str) -> str:
+        page = AppTest.from_file(ROOT / "pages" / "router.py", default_timeout=30)
+        page.query_params["site"] = site
+        page.run()
+        page.switch_page("operate/services.py").run()
+        assert not page.exception
+        return "\n".join(part.proto.body for part in page.get("html"))
+
+    assert "Paris has no host yet" in services("Paris")
+    assert "scans need an explorer" in services("Paris")
+    assert "An archive has no services" in services("Old log")
+    monkeypatch.setattr(frame, "_who", lambda: Actor("sid", [Grant(Role.SITE_USER, "Globex", "Paris")]))
+    assert "A site admin can add one here" in services("Paris")

@@ -40,9 +40,9 @@ class World:
     paused: dict[Place, int]  #: holds on schedules
     at: int = START
 
-    def ask(self, action: m.Action, grants: Grants = EVERYTHING) -> tuple[m.Outcome, Step]:
+    def ask(self, action: m.Action, grants: Grants = EVERYTHING, actor: str = "ann") -> tuple[m.Outcome, Step]:
         self.at += SECOND
-        command = m.Command(f"r{self.at}", "ann", action, grants)
+        command = m.Command(f"r{self.at}", actor, action, grants)
         step = self.core.step(Reading(self.at, self.at - START), [command])
         ((_, outcome),) = step.outcomes
         return outcome, step
@@ -89,6 +89,12 @@ def account(name: str) -> Account:
     return Account(name, None, False, {"grants": []}, START, START)
 
 
+def shared(made: World, place: Place, owner: str) -> str:
+    """Let somebody share a view with a place's business; return its id."""
+    kept, _ = made.ask(m.KeepView(f"{owner}'s", "Failed", business=place[0]), actor=owner)
+    return str(kept.changed[0])
+
+
 ADMINS = {Role.PLATFORM_ADMIN, Role.BUSINESS_ADMIN}
 OPERATORS = ADMINS | {Role.SITE_ADMIN}
 PLATFORM = {Role.PLATFORM_ADMIN}
@@ -107,6 +113,12 @@ CELLS: dict[str, tuple[type, Ask, set[Role]]] = {
     ),
     "restore": (m.Restore, lambda w, p: m.Restore([w.deleted[p]]), OPERATORS),
     "edit": (m.Edit, lambda w, p: m.Edit(w.waiting[p], 1, {"priority": 7}), OPERATORS),
+    "edit many": (m.EditMany, lambda w, p: m.EditMany([m.Edit(w.waiting[p], 1, {"priority": 7})]), OPERATORS),
+    "rerun": (m.Rerun, lambda w, p: m.Rerun([w.waiting[p]]), OPERATORS),
+    "rerun what has ended": (
+        m.Rerun, lambda w, p: m.Rerun([w.finished[p].task_id], finished={w.finished[p].task_id: w.finished[p]}),
+        OPERATORS,
+    ),
     "hold at a site": (m.PlaceHolds, lambda w, p: m.PlaceHolds(p[0], [m.HoldTarget("kind", "scan")], "", p[1]), ADMINS),
     "lift": (m.LiftHolds, lambda w, p: m.LiftHolds([w.holds[p]]), ADMINS),
     "pause a schedule": (
@@ -125,6 +137,10 @@ CELLS: dict[str, tuple[type, Ask, set[Role]]] = {
 OF_A_BUSINESS: dict[str, tuple[type, Ask, set[Role]]] = {
     "hold in a business": (m.PlaceHolds, lambda w, p: m.PlaceHolds(p[0], [m.HoldTarget("user", "cid")], ""), ADMINS),
     "keep users": (m.KeepUsers, lambda w, p: m.KeepUsers("invite", "bob", p[0], [account("bob")]), ADMINS),
+    "drop another's view": (m.DropView, lambda w, p: m.DropView(shared(w, p, "bob")), ADMINS),
+    "change another's view": (
+        m.KeepView, lambda w, p: m.KeepView("Better", "Failed", business=p[0], view=shared(w, p, "bob")), ADMINS,
+    ),
     "add a site": (m.AddSite, lambda w, p: m.AddSite(p[0], "paris"), ADMINS),
     "add a processor": (m.AddService, lambda w, p: m.AddService(p[0], None, "new", "processor", 1), ADMINS),
     "drain a processor": (m.SetService, lambda w, p: m.SetService(p[0], "processor", "draining"), ADMINS),
@@ -191,7 +207,7 @@ def test_an_action_goes_through_where_the_role_allows_it_and_changes_nothing_els
     if allowed:
         assert outcome.refused is None
         assert outcome.changed
-        kept = step.rows.account or step.rows.sign_in
+        kept = step.rows.account or step.rows.sign_in or step.rows.saved_view
         assert changed or name in ("note a drill", "note a setting") or kept
     else:
         assert not outcome.changed
@@ -199,6 +215,7 @@ def test_an_action_goes_through_where_the_role_allows_it_and_changes_nothing_els
         assert not changed
         assert not step.rows.account
         assert not step.rows.sign_in
+        assert not step.rows.saved_view
 
 
 def test_what_somebody_may_not_touch_is_to_him_as_if_it_were_not_there() -> None:

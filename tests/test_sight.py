@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 from uuid import uuid4
 
+import polars as pl
 import pytest
 
 from engine import messages as m
 from engine import sight as module
+from engine.bulk import Verb
 from engine.clock import SECOND
 from engine.console import Console
-from engine.errors import NotAllowed
+from engine.errors import NotAllowed, NotFound
 from engine.lifecycle import Kind
 from engine.recurrence import Rule
 from engine.roles import EVERYTHING, Grant, Grants, Role
@@ -125,6 +127,9 @@ def test_somebody_sees_the_sites_that_his_grants_cover(see: Callable[[Grants], S
         lambda sight, *place: sight.services(*place),
         lambda sight, *place: sight.schedules(*place),
         lambda sight, *place: sight.holds(*place),
+        lambda sight, *place: sight.hosts(*place),
+        lambda sight, *place: sight.at_work(*place),
+        lambda sight, *place: sight.changes(*place, "audit-1"),
         lambda sight, *place: sight.timetable(*place),
         lambda sight, *place: sight.past(*place, 1),
         lambda sight, *place: sight.scheduled(*place),
@@ -293,6 +298,29 @@ def test_why_something_is_held_and_by_whom_is_not_told_to_a_site_user(
         do(console, m.LiftHolds([int(hold_id)]))
 
 
+def test_an_action_over_many_tasks_and_its_undo_reach_no_further_than_ones_rights(
+    console: Console, see: Callable[[Grants], Sight]
+) -> None:
+    new = [m.NewTask("Acme", site, Kind.SCAN, "Scan", "ann", "ann") for site in ("Berlin", "Oslo")]
+    berlin, oslo = (int(i) for i in do(console, m.Submit(new)).changed)
+    soon(lambda: see(ADMIN).tasks("Acme", "Oslo", [oslo]))
+    tasks = see(ADMIN).snapshot.tasks().filter(pl.col("task_id").is_in([berlin, oslo]))
+    site_admin = [Grant(Role.SITE_ADMIN, "Acme", "Oslo")]
+    for grants, touched in ((ADMIN, {berlin, oslo}), (site_admin, {oslo}), (USER, set())):
+        assert set(see(grants).preview(Verb.STOP, tasks).ids) == touched
+    command = m.Command(f"{uuid4()}", "ann", m.Delete([berlin, oslo]))
+    assert console.engine is not None
+    assert len(console.engine.do(command).result(20).changed) == 2
+    assert (see(ADMIN).undo(command.request_id).count, see(site_admin).undo(command.request_id).count) == (2, 1)
+    assert (see(ADMIN).finished([berlin, oslo]).keys(), see(site_admin).finished([berlin, oslo]).keys()) == (
+        {berlin, oslo}, {oslo},
+    )  # fmt: skip
+    assert see(USER).finished([berlin, oslo]) == {}
+    for request in (command.request_id, "never"):
+        with pytest.raises(NotFound, match="no such request, or it changed no task that you may change"):
+            see(USER).undo(request)
+
+
 def test_what_is_at_work_counts_system_tasks_apart(console: Console, see: Callable[[Grants], Sight]) -> None:
     report = m.NewTask("Acme", "Berlin", Kind.REPORT, "Report", "ann", "ann", priority=9)
     ids = [int(i) for i in do(console, m.Submit([report] * 3)).changed]
@@ -324,6 +352,80 @@ def test_a_processor_that_a_report_was_made_to_ask_for_is_not_named_either(
         do(console, m.Stop([task_id]))
     finally:
         do(console, m.SetService("Acme", "proc-1", "online"))
+
+
+# --- hosts
+
+
+def test_hosts_are_shown_with_what_they_do_and_processors_by_name_to_whoever_sees_the_business(
+    console: Console, see: Callable[[Grants], Sight]
+) -> None:
+    sight, row = processed(see, ADMIN)
+    found = sight.hosts("Acme", "Berlin")
+    assert [host.look.name for host in found.own] == ["audit-1"]
+    assert [host.look.name for host in found.processors] == ["proc-1"]
+    assert found.named
+    assert not found.archive
+    assert row["task_id"] in [task["task_id"] for task in sight.at_work("Acme", "Berlin")["proc-1"]]
+    changes = sight.changes("Acme", "Berlin", "proc-1")
+    assert changes[-1]["event"] == "service_added"
+
+
+def test_a_site_user_reads_of_processors_only_how_many_there_are_and_how_they_do(
+    console: Console, see: Callable[[Grants], Sight]
+) -> None:
+    processed(see, ADMIN)
+    sight = see(USER)
+    found = sight.hosts("Acme", "Berlin")
+    assert [host.look.name for host in found.processors] == [A_PROCESSOR]
+    assert not found.named
+    assert sum(host.look.slots for host in found.processors) == 2
+    assert list(sight.at_work("Acme", "Berlin")) == ["audit-1"]
+    assert sight.changes("Acme", "Berlin", "proc-1") == []
+    assert sight.changes("Acme", "Berlin", "audit-2") == []  # it is another site's
+    assert "proc-1" not in repr([found, sight.at_work("Acme", "Berlin")])
+
+
+def test_only_what_has_a_slot_is_at_work_and_as_many_of_it_as_the_hosts_use(see: Callable[[Grants], Sight]) -> None:
+    def agrees() -> bool:
+        sight = see(ADMIN)
+        looks = {look.name: look.used for look in sight.snapshot.services if look.business == "Acme"}
+        at_work = sight.at_work("Acme", "Berlin")
+        assert {name: looks[name] for name in at_work} == {name: len(tasks) for name, tasks in at_work.items()}
+        return looks["audit-1"] > 0 and looks["proc-1"] > 0
+
+    soon(agrees)
+
+
+def test_a_change_of_a_host_is_told_at_once_with_who_and_why(
+    console: Console, see: Callable[[Grants], Sight]
+) -> None:
+    see(USER).changes("Acme", "Berlin", "audit-1")  # from now on it is kept for some seconds
+    do(console, m.SetService("Acme", "audit-1", "draining", reason="being moved"))
+    try:
+        soon(lambda: see(USER).hosts("Acme", "Berlin").own[0].word == "draining")
+        last = see(USER).changes("Acme", "Berlin", "audit-1")[0]
+        assert (last["event"], last["actor"], last["reason"]) == ("draining", "ann", "being moved")
+    finally:
+        do(console, m.SetService("Acme", "audit-1", "online"))
+
+
+def test_a_host_is_heard_of_while_nothing_is_published(console: Console, see: Callable[[Grants], Sight]) -> None:
+    """Oslo has nothing to do: its host's heartbeats make no batch, and are told all the same."""
+    engine = console.engine
+    assert engine is not None
+
+    def heard() -> int:
+        return see(ADMIN).hosts("Acme", "Oslo").own[0].heard_at or 0
+
+    first = soon(heard)
+    soon(lambda: heard() > first + SECOND)
+    assert engine.now - heard() < 10 * SECOND
+    before = engine.snapshot.services
+    soon(lambda: heard() > first + 3 * SECOND)
+    assert [look for look in before if look.site == "Oslo"] == [
+        look for look in engine.snapshot.services if look.site == "Oslo"
+    ]
 
 
 def test_a_schedule_is_told_of_as_soon_as_it_is_made_paused_run_or_removed(

@@ -8,6 +8,7 @@ from engine.roles import Right
 from engine.sight import Sight
 from engine.timetable import Load, Timetable
 from pages.shared import (
+    asking,
     charts,
     frame,
     grid,
@@ -71,7 +72,7 @@ def load(expected: Load) -> None:
         why = f"{names}{more}. {_fullest(expected)}"
         offers = ["Stagger schedules"] if MAY else []
     if verdict(level, said, why, offers) is not None and busiest is not None:
-        stagger.ask(business, site, busiest.schedule_ids)
+        asking.later(lambda: stagger.ask(business, site, busiest.schedule_ids))
     with st.container(horizontal=True, key="charts"):
         with st.container():
             st.html("<div class='d-h2'><b>Expected load</b><span>busy minutes that fires bring, by weekday and hour"
@@ -99,7 +100,7 @@ def recurring(sight: Sight, made: Timetable, now: int, zone: str, stale: bool) -
     with st.container(horizontal=True, vertical_alignment="center", key="filter"):
         query, found = plans.search(made, paused)
         if MAY and st.button("New schedule", key="new", type="secondary", width="content", disabled=stale):
-            plan_form.new(business, site, zone)
+            asking.later(lambda: plan_form.new(business, site, zone))
     grid.follow(GRID, st.query_params, "schedule")
     _, opened = grid.state(GRID)
     with st.container(horizontal=True, wrap=False, key="split"):
@@ -135,7 +136,7 @@ def nothing(zone: str) -> None:
                 "<div class='d-evidence'>A schedule submits a task at set times, in a zone of its own, for an owner."
                 "</div>")  # fmt: skip
         if MAY and st.button("New schedule", key="new", type="primary", width="content"):
-            plan_form.new(business, site, zone)
+            asking.later(lambda: plan_form.new(business, site, zone))
 
 
 def _many(n: Any, word: str) -> str:

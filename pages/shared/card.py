@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from engine.clock import SECOND
+from engine.ledger import number_of
 from engine.lifecycle import REASON_WORDS, STATUS, TERMINAL, Cause, queue_word, task_label
 from engine.sight import Sight
 from engine.snapshot import Waits
@@ -45,7 +46,7 @@ def find(sight: Sight, business: str, site: str, task_id: str | None, now: int) 
     if task_id is None or not (task_id.isascii() and task_id.isdigit() and len(task_id) < 19):
         return None
     wanted = int(task_id)
-    task = next(iter(sight.tasks(business, site, [wanted])), None)
+    task = sight.task(business, site, wanted)
     if task is not None:
         held_by = {hold.hold_id: f"hold on {holds.said(hold)}" for hold in sight.holds(business, site)}
         steps = sight.timeline(business, site, wanted)
@@ -56,6 +57,12 @@ def find(sight: Sight, business: str, site: str, task_id: str | None, now: int) 
     task["task"] = task_label(task["kind"], task["number"])
     task["word"] = queue_word(STATUS[task["status"]], True, False, task["outcome"], task["errors"] or 0)
     return Opened(task, False, sight.timeline(business, site, wanted), None, "")
+
+
+def find_anywhere(sight: Sight, task_id: str, now: int) -> Opened | None:
+    """Look a task up wherever it may be seen."""
+    place = sight.where(int(task_id)) if task_id.isascii() and task_id.isdigit() and len(task_id) < 19 else None
+    return find(sight, *place, task_id, now) if place is not None else None
 
 
 def card(
@@ -84,6 +91,97 @@ def card(
                     wish = Wish(action, (task["task_id"],))
             copy_link({"task": str(task["task_id"])}, key=f"{key}.copy")
     return wish
+
+
+def top(
+    opened: Opened | None, now: int, attempts: int, *, key: str, actions: Sequence[str] = (), stale: bool = False
+) -> Wish | None:
+    """Draw a task over a whole page's width, with all its instants; return the action that was just pressed."""
+    wish = None
+    with st.container(key="topcard"):
+        task = opened.task if opened else None
+        with st.container(horizontal=True, vertical_alignment="top", key="topcard-head"):
+            said = f"{task['task']}, {task['name']}" if task else "No such task"
+            about = _about(opened) if opened else ""
+            st.html(f"<div class='d-cardhead'><b>{escape(said)}</b><br>{escape(about)}</div>")
+            selected, _ = grid.state(key)
+            st.button("✕", key=f"{key}.close", type="tertiary", width="content", help="Close",
+                      on_click=lambda: grid.put(key, selected=selected))  # fmt: skip
+        if opened is None or task is None:
+            st.html("<div class='d-evidence'>There never was such a task, or it is not yours to see.</div>")
+            return None
+        end = now if opened.live else task["finished_at"]
+        with st.container(horizontal=True, vertical_alignment="top", key="topcard-parts"):
+            with st.container(width=224):
+                _progress(task, end, stale)
+                _changes(task)
+            with st.container():
+                _facts(opened, now, attempts)
+            with st.container():
+                _instants(task, now)
+            with st.container():
+                _way(opened, end)
+        with st.container(horizontal=True, key="topcard-actions"):
+            for action in actions:
+                if st.button(action, key=f"{key}.card.{action}", disabled=stale, width="content"):
+                    wish = Wish(action, (task["task_id"],))
+            copy_link({"task": str(task["task_id"])}, key=f"{key}.copy")
+        with st.expander("Log lines", key=f"{key}.log"):
+            _log(opened)
+    return wish
+
+
+def _about(opened: Opened) -> str:
+    """Say in a line what sort of run it is, and what is still to come."""
+    task = opened.task
+    scheduled = task["initiator"] == "Schedule"
+    by = f"Run of the schedule “{task['name']}”" if scheduled else f"Asked for by {task['created_by']}"
+    again = f", repeats #{number_of(task['rerun_of']):,}" if task.get("rerun_of") else ""
+    later = " The change summary appears when it ends." if opened.live else ""
+    hidden = " Hidden from lists." if task.get("hidden") else ""
+    return f"{by}{again}.{later}{hidden}"
+
+
+def _changes(task: Mapping[str, Any]) -> None:
+    """Sum up what processing found, once it has ended."""
+    if task.get("assets_new") is None:
+        return
+    counts = {
+        "New": "assets_new", "Changed": "assets_changed", "Gone": "assets_gone", "Online": "assets_online",
+        "Offline": "assets_offline",
+    }  # fmt: skip
+    cells = "".join(f"<tr><th>{word}</th><td>{task[column] or 0:,}</td></tr>" for word, column in counts.items())
+    st.html(f"<table class='d-facts d-changes'><caption>Assets</caption>{cells}</table>")
+
+
+def _instants(task: Mapping[str, Any], now: int) -> None:
+    """List every instant of its life, in full."""
+    there = times.zone()
+    instants = {
+        "Created": "created_at", "Due": "due_at", "Queued": "queued_at", "Started": "started_at",
+        "Collected": "collected_at", "Queued to process": "processing_queued_at",
+        "Processing since": "processing_started_at", "Ended": "finished_at",
+    }  # fmt: skip
+    rows = "".join(
+        f"<tr><th>{word}</th><td>{times.whole(task[column], there)}</td></tr>"
+        for word, column in instants.items()
+        if task.get(column) is not None
+    )
+    st.html(f"<table class='d-facts d-instants'>{rows}</table>")
+
+
+def _log(opened: Opened) -> None:
+    """Write the ledger's lines of the task, as they stand there."""
+    there = times.zone()
+    lines = []
+    for step in opened.steps:
+        moved = step["from_status"] != step["to_status"]
+        status = f"{step['from_status'] or '–'} → {step['to_status']}" if moved else step["to_status"]
+        parts = [times.whole(step["at"], there), step["event"], status, step["actor"], step["service"] or "",
+                 f"attempt {step['attempt'] + 1}", step["cause"] and f"waits for {step['cause']}", step["why"] or "",
+                 f"batch {step['batch']}"]  # fmt: skip
+        lines.append("  ".join(part for part in parts if part))
+    st.code("\n".join(lines), language=None, wrap_lines=True)
 
 
 def _progress(task: Mapping[str, Any], end: int, stale: bool) -> None:
@@ -115,6 +213,7 @@ def _facts(opened: Opened, now: int, attempts: int) -> None:
         "Scope": task["scope"],
         "Initiator": f"Schedule “{task['name']}”" if named else task["initiator"],
         "Owner": task["owner"],
+        "Created by": task.get("created_by") if task.get("created_by") != task["owner"] else None,
         "Site": task["site"],
         "Service": task["service"],
         "Processor": task["processor"],

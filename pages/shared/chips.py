@@ -1,7 +1,7 @@
 # ruff: noqa: E501 (style sheets and scripts read better unwrapped)
 """Chips over a grid: one of several that show how many there are, and switches beside them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
@@ -15,6 +15,8 @@ button{font:inherit;color:var(--d-ink);background:var(--d-bg);border:0;border-le
 button:hover{background:var(--d-panel)} button[aria-pressed=true]{color:var(--d-accent);background:var(--d-accentbg);box-shadow:inset 0 0 0 1px var(--d-accent)}
 .one button:first-child[aria-pressed=true]{border-radius:3px 0 0 3px} .one button:last-child[aria-pressed=true]{border-radius:0 3px 3px 0}
 button:focus-visible{outline:2px solid var(--d-accent);outline-offset:-2px}
+.tabs{border-bottom:1px solid var(--d-line);flex-wrap:nowrap;overflow-x:auto} .tabs .one{border:0;border-radius:0} .tabs .one button{border:0;height:31px;padding:0 12px;color:var(--d-ink2);margin-bottom:-1px}
+.tabs .one button[aria-pressed=true]{background:none;border-radius:0;color:var(--d-ink);font-weight:600;box-shadow:inset 0 -2px 0 var(--d-accent)}
 """
 
 JS = (
@@ -31,10 +33,13 @@ export default function ({data, parentElement, setTriggerValue}) {
     if (b.textContent !== text) b.textContent = text
     b.setAttribute('aria-pressed', on); b.onclick = () => setTriggerValue('pressed', value)
   }
+  root.className = 'chips' + (data.tabs ? ' tabs' : '')
   root._one.setAttribute('aria-label', data.label)
   for (const [name, text] of data.chips) draw(name, text, name === data.chosen, root._one, '', name)
-  if (data.switch) draw('switch', data.switch, data.on, root, 'switch', 'switch')
-  else if (root._buttons.has('switch')) { root._buttons.get('switch').remove(); root._buttons.delete('switch') }
+  const there = new Set(data.switches.map(([name]) => 'switch ' + name))
+  for (const [name, text, on] of data.switches) draw('switch ' + name, text, on, root, 'switch', name)
+  for (const [name, b] of root._buttons) if (name.startsWith('switch ') && !there.has(name)) { b.remove(); root._buttons.delete(name) }
+  root._one.hidden = !data.chips.length; root._one.style.display = data.chips.length ? '' : 'none'
 }
 """
 )
@@ -42,11 +47,23 @@ export default function ({data, parentElement, setTriggerValue}) {
 _CHIPS = st.components.v2.component("drainboard_chips", html="<div\nclass='chips'></div>", css=CSS, js=JS)
 
 
-def chips(counts: Mapping[str, int], chosen: str, *, key: str, label: str, switch: str = "", on: bool = False) -> str:
-    """Draw them; return what was just pressed: a name, "switch", or nothing."""
+def chips(
+    counts: Mapping[str, int],
+    chosen: str,
+    *,
+    key: str,
+    label: str,
+    switches: Sequence[tuple[str, str, bool]] = (),
+    tabs: bool = False,
+) -> str:
+    """Draw them, or as tabs over the whole width; return what was just pressed: a name, or nothing.
+
+    A switch is its name, what it says, and whether it is on.
+    """
     shown = [[name, f"{name} {count:,}"] for name, count in counts.items()]
-    data = {"chips": shown, "chosen": chosen, "label": label, "switch": switch, "on": on}
-    return _CHIPS(data=data, key=key, on_pressed_change=_nothing, width="content").pressed or ""
+    data = {"chips": shown, "chosen": chosen, "label": label, "switches": [list(s) for s in switches], "tabs": tabs}
+    width = "stretch" if tabs else "content"
+    return _CHIPS(data=data, key=key, on_pressed_change=_nothing, width=width).pressed or ""
 
 
 def _nothing() -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from html import escape
 from typing import Any
+from urllib.parse import urlencode
 
 import streamlit as st
 
@@ -75,7 +76,8 @@ def sight() -> Sight:
     console = current()
     if console is None or console.watch is None:
         st.rerun()
-    return Sight(console.watch, actor().grants)
+    who = actor()
+    return Sight(console.watch, who.grants, who.name)
 
 
 def do(action: Action, request: str) -> Outcome:
@@ -201,6 +203,12 @@ def _sites() -> dict[str, tuple[str, str]]:
     places = sight().places()
     names = [site for _, site in places]
     return {f"{site} · {business}" if names.count(site) > 1 else site: (business, site) for business, site in places}
+
+
+def link(business: str, site: str, **parameters: str) -> str:
+    """Write the address of Active tasks at a site, with parameters, as a link within the app."""
+    names = {place: name for name, place in _sites().items()}
+    return "/?" + urlencode({"site": names.get((business, site), site), **parameters})
 
 
 def address(changes: Mapping[str, str | None]) -> None:

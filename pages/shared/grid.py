@@ -2,12 +2,17 @@
 """The one grid for all tables: rows and cells are known by id, only what changed is drawn, and nothing in data is markup.
 
 Columns are data: `{"id", "label", "type", "width", "sort", "card"}`; types are text, two (with a second, paler text),
-link, status, number, spark and act. `card` is a column's place in a narrow view's two-line rows: lead, end or line; without
-one it is left out there. A row is `{"id", column: cell}`; a cell is a text, a number, None ("–"), or
+link, links, status, slots, spark, bars, number and act. `card` is a column's place in a narrow view's two-line rows: lead,
+end or line; without one it is left out there. A row is `{"id", column: cell}`, with the heading of those that it is the
+first of under "group"; a cell is a text, a number, None ("–"), or
 
-    text, two, link   {"t": text, "s": second text, "g": glyph, "h": address within the app}
+    text, two, link   {"t": text, "s": second text, "g": glyph, "h": address within the app}; a link opens its row
+    number            {"t": number or text, "s": what a pointer is told}
+    links             {"links": [{"t": text, "h": address}], "s": second text}; they lead elsewhere
+    slots             {"used", "slots", "free"}
+    spark             {"line": [whole per cent, or None], "t": text}
     status            {"t": word, "g": glyph, "k": token, "p": progress 0–1, "s": why}
-    spark             {"v": [[height 0–1, "done", "fail", "stop" or "run"]], "t": the same in words}
+    bars              {"v": [[height 0–1, "done", "fail", "stop" or "run"]], "t": the same in words}
     act               [{"act": name, "t": label, "off": why not}]
 
 While something is selected, rows keep their order; what comes anew waits behind a line, what left stays, greyed.
@@ -50,6 +55,11 @@ CSS = """
 .c span,.c a{overflow:hidden;text-overflow:ellipsis}
 .c .glyph{flex:none;color:var(--d-ink2)}
 .c .s{color:var(--d-ink2);font-size:12px;flex:0 10 auto}
+.links a{flex:0 1 auto} .links .s{flex:none} .spark svg{flex:1 1 auto;min-width:0;max-width:110px;height:18px;overflow:visible} .spark path{fill:none;stroke:var(--d-ink2);stroke-width:1.2;vector-effect:non-scaling-stroke}
+.spark .full{fill:var(--d-band)} .spark .t{flex:none;width:40px;text-align:right}
+.cells{flex:0 0 auto;display:flex;gap:2px;width:48px} .cells i{flex:1 1 0;height:8px;border-radius:1px;background:var(--d-line)} .cells i.on{background:var(--d-run)}
+.group{grid-column:1/-1;padding:10px 8px 4px;font-size:12px;line-height:17px;color:var(--d-ink2)} .group b{font-weight:600;color:var(--d-ink);margin-right:8px}
+.row.grouped .group{background:var(--d-bg);margin:0 -1px;border-bottom:1px solid var(--d-line2)} .row.grouped .c{min-height:28px}
 .number{justify-content:flex-end} .pale{color:var(--d-ink2)}
 .head .c{font-size:12px;color:var(--d-ink2)}
 .head button{font:inherit;color:inherit;background:none;border:0;padding:0;cursor:pointer;white-space:nowrap}
@@ -66,15 +76,17 @@ a{color:var(--d-accent);text-decoration:none} a:hover{text-decoration:underline}
 .act button,.new button{font:inherit;font-size:12px;color:var(--d-ink);background:var(--d-bg);border:1px solid var(--d-line);border-radius:4px;padding:1px 8px;cursor:pointer}
 .act button:disabled{color:var(--d-ink3);cursor:default}
 .new{position:absolute;top:1px;right:0;height:24px;display:flex;gap:8px;align-items:center;font-size:12px;color:var(--d-ink2);background:var(--d-bg);padding-left:8px} .new[hidden]{display:none}
-.spark svg{flex:none;overflow:visible} .spark rect{fill:var(--d-queued)} .spark .run{fill:var(--d-run)}
-.spark .fail,.spark .stop{fill:none;stroke:var(--d-fail);stroke-width:1.2} .spark .stop{stroke:var(--d-stop)}
+.bars svg{flex:none;overflow:visible} .bars rect{fill:var(--d-queued)} .bars .run{fill:var(--d-run)}
+.bars .fail,.bars .stop{fill:none;stroke:var(--d-fail);stroke-width:1.2} .bars .stop{stroke:var(--d-stop)}
 @media (prefers-reduced-motion:reduce){.bar i{transition:none}}
 @container grid (max-width:600px){
   .cards .row.body{grid-template:"check lead end" 24px "check line line" 24px / 30px 1fr auto;padding:2px 0}
   .cards:not(.picks) .row.body{grid-template:"lead end" 24px "line line" 24px / 1fr auto}
   .cards .row.body .c{display:none} .cards .row .check{grid-area:check;align-self:start;padding-top:5px}
   .cards .row.body .lead{display:flex;grid-area:lead;font-weight:600} .cards .row.body .end{display:flex;grid-area:end} .cards .row.body .line{display:flex;grid-area:line}
+  .cards:not(.picks) .row.body.grouped{grid-template:"group group" auto "lead end" 24px "line line" 24px / 1fr auto} .cards .group{grid-area:group} .cards .row.grouped .c{min-height:0}
   .cards .head .c{display:none} .cards .head .c.sorted{display:flex}
+  .cards:not(.picks) .row.head:not(:has(.sorted)){display:none}
   .cards .row.head{grid-template:"check sorted" 26px / 30px 1fr} .cards .row.head .check{padding:0;align-self:center} .cards .head .sorted{grid-area:sorted}
   .cards:not(.picks) .row.head{grid-template:"sorted" 26px / 1fr}
 }
@@ -86,12 +98,41 @@ JS = (
 const draw = {
   text(cell, v) { parts(cell, v, 'span') },
   two(cell, v) { parts(cell, v, 'span') },
-  number(cell, v) { cell.textContent = v === null || v === undefined ? '–' : typeof v === 'number' ? v.toLocaleString('en') : v },
+  number(cell, v) {
+    const one = v !== null && typeof v === 'object' ? v : {t: v}
+    cell.textContent = one.t === null || one.t === undefined ? '–' : typeof one.t === 'number' ? one.t.toLocaleString('en') : one.t
+    cell.title = one.s || ''
+  },
   link(cell, v, grid, id) {
+    if (!v || !v.h) { parts(cell, v, 'span'); return }
     parts(cell, v, 'a')
     const a = cell.querySelector('a')
-    if (/^([?]|[/](?![/\\\\]))/.test(v.h || '')) a.setAttribute('href', v.h); else a.setAttribute('href', '#')
+    lead(a, v.h)
     a.onclick = e => { if (e.ctrlKey || e.metaKey || e.shiftKey) return; e.preventDefault(); grid.opened(id) }
+  },
+  links(cell, v) {
+    const links = (v && v.links || []).map(one => { const a = make('a', '', one.t); lead(a, one.h); a.target = '_self'; return a })
+    cell.replaceChildren(...links, ...(v && v.s || !links.length ? [make('span', 's', v && v.s || '–')] : []))
+  },
+  slots(cell, v) {
+    const cells = make('span', 'cells'), n = Math.min(Math.max(v.slots, 1), 12), on = v.slots ? Math.ceil(n * Math.min(v.used / v.slots, 1) - 1e-9) : 0
+    for (let i = 0; i < n; i++) cells.append(make('i', i < on ? 'on' : ''))
+    cell.replaceChildren(cells, make('span', '', `${v.used.toLocaleString('en')} of ${v.slots.toLocaleString('en')}`))
+    if (v.free > 0) cell.append(make('span', 's', `${v.free.toLocaleString('en')} free`))
+  },
+  spark(cell, v) {
+    if (!v) { cell.textContent = '–'; return }
+    const svg = document.createElementNS(SVG, 'svg'), top = Math.max(100, ...v.line.map(y => y || 0)), last = v.line.length - 1
+    const put = (tag, all) => { const m = document.createElementNS(SVG, tag); for (const [k, x] of Object.entries(all)) m.setAttribute(k, x); svg.append(m) }
+    for (const [k, x] of Object.entries({viewBox: '0 0 100 18', preserveAspectRatio: 'none', 'aria-hidden': 'true'})) svg.setAttribute(k, x)
+    put('rect', {x: 0, y: 17.5 - 17 * 100 / top, width: 100, height: 17 * 100 / top, class: 'full'})
+    let d = '', pen = 'M'
+    v.line.forEach((y, i) => {
+      if (y === null) { pen = 'M'; return }
+      d += `${pen}${(100 * i / last).toFixed(1)} ${(17.5 - 17 * y / top).toFixed(1)} `; pen = 'L'
+    })
+    put('path', {d})
+    cell.replaceChildren(svg, make('span', 't', v.t))
   },
   status(cell, v) {
     if (!cell._tag) {
@@ -116,7 +157,7 @@ const draw = {
     }
     if (cell._why.textContent !== (v.s || '')) cell._why.textContent = v.s || ''
   },
-  spark(cell, v) {
+  bars(cell, v) {
     const told = v || {v: [], t: ''}, high = 18, svg = document.createElementNS(SVG, 'svg')
     for (const [k, a] of Object.entries({width: 60, height: high, viewBox: `0 0 60 ${high}`, role: 'img', 'aria-label': told.t})) svg.setAttribute(k, a)
     const put = (tag, kind, attributes) => {
@@ -140,6 +181,7 @@ const draw = {
     }))
   },
 }
+function lead(a, to) { a.setAttribute('href', /^([?]|[/](?![/\\\\]))/.test(to || '') ? to : '#') }
 function parts(cell, v, tag) {
   const one = v !== null && typeof v === 'object' ? v : {t: v}
   const main = make(tag, '', one.t === null || one.t === undefined || one.t === '' ? '–' : one.t)
@@ -233,6 +275,15 @@ class Grid {
   fill(row, told) {
     const label = 'Select ' + (told.label || told.id)
     if (row._label !== label) { row._label = label; row._box.setAttribute('aria-label', label) }
+    const group = JSON.stringify(told.group || null)
+    if ((row._group || 'null') !== group) {
+      row._group = group
+      row.classList.toggle('grouped', Boolean(told.group)); row.querySelector('.group')?.remove()
+      if (told.group) {
+        const head = make('div', 'group'); head.append(make('b', '', told.group.t), make('span', '', told.group.s || ''))
+        head.setAttribute('role', 'rowheader'); row.prepend(head)
+      }
+    }
     for (const c of this.data.columns) {
       const cell = row._cells[c.id], value = told[c.id] === undefined ? null : told[c.id], seen = JSON.stringify(value)
       if (cell._seen !== seen) { cell._seen = seen; draw[c.type](cell, value, this, told.id) }
@@ -248,7 +299,10 @@ class Grid {
     this.all.checked = n > 0 && n === ids.length; this.all.indeterminate = n > 0 && n < ids.length
   }
   picked() { this.reconcile(); this.mark(); this.say() }
-  opened(id) { this.open = this.open === id ? null : id; this.mark(); this.say() }
+  opened(id) {
+    this.open = this.open === id ? null : id; this.mark(); this.say()
+    if (this.data.lifts && this.open) document.querySelector('[data-testid=stMain]')?.scrollTo({top: 0})
+  }
   say() { this.tell.setStateValue('chosen', {selected: [...this.selected], open: this.open, shown: this.order(), reset: this.reset}) }
   arrow(e) {
     const step = {ArrowDown: 'nextElementSibling', ArrowUp: 'previousElementSibling'}[e.key]
@@ -283,16 +337,17 @@ def grid(
     picks: bool = True,
     stale: bool = False,
     cards: bool = True,
+    lifts: bool = False,
 ) -> Answer:
     """Draw a table of rows. Rows beyond `size` are told only in case that they are on the screen already.
 
-    `view` names what is looked at: when it changes, the rows are those of the new view whatever is selected.
+    With `lifts`, a row that is opened brings the page's top into sight, where it is shown. `view` names what is looked at: when it changes, the rows are those of the new view whatever is selected.
     """
     answer = _GRID(
         data={
             "rows": rows, "columns": columns, "label": label, "sort": sort, "view": view,
             "size": len(rows) if size is None else size,
-            "picks": picks, "stale": stale, "cards": cards, **_put(key),
+            "picks": picks, "stale": stale, "cards": cards, "lifts": lifts, **_put(key),
         },
         key=key,
         on_chosen_change=_nothing,
@@ -332,7 +387,7 @@ def _chosen(key: str) -> Row:
 
 
 def follow(key: str, address: MutableMapping[str, str], name: str = "task") -> None:
-    """Keep the open row and a parameter of the address the same, whichever of them changed; call it above the grid."""
+    """Keep the open row and a parameter of the address the same, whichever changed; call it above the grid."""
     selected, opened = state(key)
     wanted = address.get(name)
     if wanted != st.session_state.get(f"{key}.followed"):

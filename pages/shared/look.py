@@ -123,11 +123,26 @@ tr:first-child>.d-dot::before{top:12px} tr:first-child>.d-dot::after{top:16px}
 :has(>.st-key-bulk){position:sticky;bottom:0;z-index:3}
 .st-key-bulk{background:var(--d-accentbg);border:1px solid var(--d-accent);border-radius:4px;padding:4px 10px;font-size:13px}
 .st-key-empty{border:1px dashed var(--d-line);border-radius:4px;padding:56px 20px;text-align:center;align-items:center}
+/* finding tasks */
+.st-key-sql button{min-height:30px;height:30px} .st-key-find{flex-wrap:wrap} .st-key-find>:has([data-testid=stVerticalBlock]),.st-key-find>:first-child{flex:1 1 20rem}
+/* the card on top */
+.st-key-topcard{border:1px solid var(--d-line);border-radius:4px;padding:10px 12px}
+.st-key-topcard-head [data-testid=stElementContainer]:has(.d-cardhead){flex:1 1 0;min-width:0} .st-key-topcard-parts{gap:24px} .st-key-topcard-actions{border-top:1px solid var(--d-line2);padding-top:8px}
+.st-key-topcard-parts>*{flex:1 1 200px;min-width:0} .st-key-topcard-parts>:first-child{flex:0 0 224px} .st-key-topcard-parts .d-facts tr:first-child :is(th,td),.st-key-topcard-parts .d-way tr:first-child :is(th,td){padding-top:0} .st-key-topcard-parts :is(.d-facts,.d-way){border-top:0}
+.st-key-topcard-parts .d-way{display:block;max-height:220px;overflow-y:auto} .st-key-topcard-parts tr:first-child>.d-dot::before{top:5px} .st-key-topcard-parts tr:first-child>.d-dot::after{top:9px}
+.d-changes caption{caption-side:top;text-align:left;font-size:12px;color:var(--d-ink2);padding:6px 0 2px}
 .d-finding{font-size:16px;line-height:23px}
 /* the menu's counts and the account */
 [data-testid=stPageLink-NavLink]>:has(p){flex:1 1 auto;min-width:0} [data-testid=stPageLink-NavLink] :has(>p){width:100%}
 [data-testid=stPageLink-NavLink] p:has(span){display:flex;justify-content:space-between;gap:8px;width:100%} [data-testid=stPageLink-NavLink] p span{font-weight:400;font-size:12px;color:var(--d-ink3)!important}
 .d-account b{display:block;font-weight:600;overflow-wrap:anywhere} .d-account small{overflow-wrap:anywhere}
+
+/* hosts */
+.d-carded{font-size:12px;line-height:17px;color:var(--d-ink2);border-top:1px solid var(--d-line2);padding-top:7px} .d-carded b{font-weight:600;color:var(--d-ink)}
+.d-tasks{width:100%;border-collapse:collapse;font-size:12px;line-height:17px;margin:3px 0 0} .d-tasks td{border:0;padding:1px 0;vertical-align:top} .d-tasks td:not(:first-child){text-align:right;white-space:nowrap;color:var(--d-ink2);padding-left:8px}
+.d-tasks a{color:var(--d-accent);text-decoration:none} .d-tasks a:hover{text-decoration:underline} .d-tasks small{font-size:12px;color:var(--d-ink2);padding-left:6px;overflow-wrap:anywhere}
+.d-tasks u{display:inline-block;vertical-align:middle;width:36px;height:4px;border-radius:2px;background:var(--d-band);margin-right:6px;overflow:hidden} .d-tasks u i{display:block;height:100%;background:var(--d-run)}
+.d-befell{border-top:0;margin-top:3px} .d-way.d-befell td:first-child{width:112px;white-space:nowrap} .d-way.d-befell td:last-child{text-align:left;color:var(--d-ink);white-space:normal} .d-befell tr:first-child td{padding-top:2px} .d-befell tr:first-child>.d-dot::before{top:7px} .d-befell tr:first-child>.d-dot::after{top:12px}
 
 /* settings and drills */
 .d-h2{font-size:14px;line-height:20px;padding-top:8px} .d-h2 b{font-weight:600} .d-h2 span{color:var(--d-ink2);padding-left:8px}

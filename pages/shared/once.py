@@ -10,7 +10,7 @@ import streamlit as st
 from engine.lifecycle import KIND_LABEL, Kind, task_label
 from engine.messages import Delete, Edit
 
-from . import frame, grid, notice, times
+from . import asking, frame, grid, notice, times
 from .plain import plain
 
 MOST = 100  #: that are listed
@@ -61,7 +61,7 @@ def section(tasks: Sequence[dict[str, Any]], now: int, zone: str, *, key: str, m
         task = next((task for task in tasks if str(task["task_id"]) == answer.action["id"]), None)
         if task is not None:
             dialog = _edit if answer.action["act"] == "edit" else _remove
-            dialog(task, f"once-{uuid4()}")
+            asking.later(lambda: dialog(task, f"once-{uuid4()}"))
 
 
 @st.dialog("Edit task", width="large")

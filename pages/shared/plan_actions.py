@@ -12,7 +12,7 @@ from engine.messages import HoldTarget, LiftHolds, Outcome, PlaceHolds, RemoveSc
 from engine.snapshot import HoldLook
 from engine.standing import Schedule
 
-from . import frame, notice, plan_card, plan_form, plans, times
+from . import asking, frame, notice, plan_card, plan_form, plans, times
 from .plain import plain
 
 AT = "At …"
@@ -22,9 +22,9 @@ ENDS = {"When somebody resumes it": None, "In 1 hour": HOUR, "In 4 hours": 4 * H
 def carry_out(action: str, schedule: Schedule, hold: HoldLook | None) -> None:
     """Do what was just pressed: at once where nothing can be lost by it, else after asking once more."""
     if action == plan_card.EDIT:
-        plan_form.edit(schedule)
+        asking.later(lambda: plan_form.edit(schedule))
     elif action == plan_card.PAUSE:
-        _pause(schedule, f"pause-{uuid4()}")
+        asking.later(lambda: _pause(schedule, f"pause-{uuid4()}"))
     elif action == plan_card.RESUME and hold is not None:
         outcome = frame.do(LiftHolds([hold.hold_id]), f"resume-{uuid4()}")
         left = "; ".join(why for _, why in outcome.skipped)
@@ -34,7 +34,7 @@ def carry_out(action: str, schedule: Schedule, hold: HoldLook | None) -> None:
         number = number_of(int(outcome.changed[0])) if outcome.changed else 0
         _done(outcome, f"{task_label(schedule.spec.kind, number)} is submitted for {_named(schedule)}")
     elif action == plan_card.REMOVE:
-        _remove(schedule, f"remove-{uuid4()}")
+        asking.later(lambda: _remove(schedule, f"remove-{uuid4()}"))
 
 
 def _named(schedule: Schedule) -> str:

@@ -47,13 +47,13 @@ def _new(spec: ScheduleSpec, request: str) -> None:
     wanted = _ask(spec, request)
     if _pressed("Create schedule", "Discard", wanted, request) and wanted is not None:
         outcome = frame.do(CreateSchedule(wanted), _id(request, wanted))
-        if outcome.refused:
-            _refused(outcome.refused)
-            return
-        (made,) = outcome.changed
-        notice.keep(f"{plans.label(int(made))} “{wanted.name}” is created: {wanted.rule.prose()}")
-        frame.address({"schedule": str(made)})
-        st.rerun()
+        if not outcome.refused:
+            (made,) = outcome.changed
+            notice.keep(f"{plans.label(int(made))} “{wanted.name}” is created: {wanted.rule.prose()}")
+            frame.address({"schedule": str(made)})
+            st.rerun()
+        st.session_state[_why(request)] = outcome.refused
+    _refused(st.session_state.get(_why(request)))
 
 
 @st.dialog("Edit schedule", width="large")
@@ -66,11 +66,11 @@ def _edit(schedule: Schedule, request: str) -> None:
         if wanted == schedule.spec:
             st.rerun()
         outcome = frame.do(EditSchedule(schedule.schedule_id, schedule.version, wanted), _id(request, wanted))
-        if outcome.refused:
-            _refused(f"{outcome.refused}{_by_whom(schedule)}")
-            return
-        notice.keep(f"{label} “{wanted.name}” is changed: {wanted.rule.prose()}")
-        st.rerun()
+        if not outcome.refused:
+            notice.keep(f"{label} “{wanted.name}” is changed: {wanted.rule.prose()}")
+            st.rerun()
+        st.session_state[_why(request)] = f"{outcome.refused}{_by_whom(schedule)}"
+    _refused(st.session_state.get(_why(request)))
 
 
 def _id(request: str, wanted: ScheduleSpec) -> str:
@@ -87,8 +87,14 @@ def _by_whom(schedule: Schedule) -> str:
     return f". Version {newest.version:,} was {newest.event} by {newest.actor} at {times.clock(newest.at)}"
 
 
-def _refused(why: str) -> None:
-    st.html(f"<div class='d-told no' role='alert'>{escape(why)}</div>")
+def _why(request: str) -> str:
+    """Name where it is kept why the last try was refused: it is told until the next one."""
+    return f"{request}.why"
+
+
+def _refused(why: str | None) -> None:
+    if why:
+        st.html(f"<div class='d-told no' role='alert'>{escape(why)}</div>")
 
 
 def _pressed(label: str, away: str, wanted: ScheduleSpec | None, request: str) -> bool:

@@ -34,7 +34,7 @@ COLUMNS: list[grid.Row] = [
     {"id": "next", "label": "Next fire", "type": "two", "width": "160px", "sort": "asc", "card": "end"},
     {"id": "owner", "label": "Owner", "type": "text", "width": ".8fr", "sort": "asc", "pale": True},
     {"id": "last", "label": "Last run", "type": "status", "width": "1.6fr", "sort": "desc", "card": "line"},
-    {"id": "runs", "label": "Runs", "type": "spark", "width": "76px"},
+    {"id": "runs", "label": "Runs", "type": "bars", "width": "76px"},
     {"id": "missed", "label": "Missed", "type": "number", "width": "58px", "sort": "desc"},
     {"id": "state", "label": "State", "type": "status", "width": "92px", "sort": "desc"},
 ]
@@ -176,7 +176,7 @@ def _row(one: Planned, hold: HoldLook | None, now: int, there: ZoneInfo, here: Z
         "next": next_fire,
         "owner": spec.owner,
         "last": _last(one, now),
-        "runs": spark(one.runs),
+        "runs": bars(one.runs),
         "missed": sum(one.missed.values()),
         "state": {**state(hold, now), "s": ""},
     }
@@ -214,15 +214,15 @@ def word(run: Mapping[str, Any]) -> str:
     return queue_word(STATUS[run["status"]], True, run["held_by"] is not None, run["outcome"], run["errors"] or 0)
 
 
-def spark(runs: Sequence[Mapping[str, Any]]) -> grid.Row:
+def bars(runs: Sequence[Mapping[str, Any]]) -> grid.Row:
     """Draw the last runs, oldest first: how long each took, and what came of it."""
     highest = max((run["took_s"] or 0.0 for run in runs), default=0.0) or 1.0
     kinds = [_kind(run) for run in reversed(runs)]
-    bars = [[(run["took_s"] or 0.0) / highest, kind] for run, kind in zip(reversed(runs), kinds, strict=True)]
+    drawn = [[(run["took_s"] or 0.0) / highest, kind] for run, kind in zip(reversed(runs), kinds, strict=True)]
     names = {"done": "finished", "fail": "failed", "stop": "cancelled", "run": "not ended"}
     told = ", ".join(f"{n:,} {name}" for kind, name in names.items() if (n := kinds.count(kind)))
     longest = f"; the longest took {times.wait(int(highest * SECOND))}" if runs else ""
-    return {"v": bars, "t": f"Last {len(runs):,}: {told}{longest}" if runs else "No runs yet"}
+    return {"v": drawn, "t": f"Last {len(runs):,}: {told}{longest}" if runs else "No runs yet"}
 
 
 def _kind(run: Mapping[str, Any]) -> str:

@@ -39,6 +39,7 @@ GLYPHS = {
     PAUSED: ("bars", "hold"),
     "Stopping": ("square", "stop"),
 }
+_SYSTEM = "system tasks"  #: the switch that shows them
 _ICONS = {"device": "device", "network": "network", "segment": "network", "range": "network", "cloud": "cloud"}
 
 
@@ -85,9 +86,9 @@ def search(sight: Sight, business: str, site: str) -> tuple[Query, Listing]:
         found = find(sight, business, site, query)
         counts = {name: sum(found.counts[word] for word in words or found.counts) for name, words in CHIPS.items()}
         system = f"{found.system:,} system {'task' if found.system == 1 else 'tasks'}"
-        switch = system if found.system or query.system else ""
-        pressed = chips.chips(counts, query.chip, key="chips", label="Status", on=query.system, switch=switch)
-    if pressed == "switch":
+        switches = [(_SYSTEM, system, query.system)] if found.system or query.system else []
+        pressed = chips.chips(counts, query.chip, key="chips", label="Status", switches=switches)
+    if pressed == _SYSTEM:
         frame.address({"system": None if query.system else "shown", "page": None})
     elif pressed:
         frame.address({"status": None if pressed == "All" else pressed, "page": None})

@@ -54,7 +54,7 @@ def _pile_up(facts: dict[str, Any], business: str, site: str, _: str) -> Iterato
         yield Remedy("Stagger schedules", lambda: stagger.ask(business, site, tuple(stacked)))
     role = facts["role"]
     if role is not None and frame.allowed(Right.SERVE, business, _home(role, site)):
-        yield Remedy("Add a host", lambda: hosts.add(business, _home(role, site), role))
+        yield Remedy("Add a host", lambda: hosts.add(business, site, role))
     yield Remedy("Show the longest waits", _show(status="Queued", sort="start"))
 
 
@@ -67,10 +67,10 @@ def _stuck(facts: dict[str, Any], business: str, site: str, grid: str) -> Iterat
     yield Remedy(f"Open {worst['label']}", _show(task=str(worst["task_id"])))
 
 
-def _slow_widgets(_: dict[str, Any], business: str, __: str, ___: str) -> Iterator[Remedy]:
+def _slow_widgets(_: dict[str, Any], business: str, site: str, __: str) -> Iterator[Remedy]:
     yield Remedy("Show system tasks", _show(system="shown", status=None))
     if frame.allowed(Right.SERVE, business, None):
-        yield Remedy("Add a processor", lambda: hosts.add(business, None, "processor"))
+        yield Remedy("Add a processor", lambda: hosts.add(business, site, "processor"))
 
 
 def _old_hold(_: dict[str, Any], __: str, ___: str, ____: str) -> Iterator[Remedy]:

@@ -54,6 +54,20 @@ def moment_of(instant: int, today: date, there: ZoneInfo) -> str:
     return f"{at:%H:%M:%S}" if at.date() == today else f"{at:%Y-%m-%d %H:%M:%S}"
 
 
+def brief(instant: int, today: date, there: ZoneInfo) -> str:
+    """Word an instant for a narrow column: by the clock today, day and clock this year, else the date."""
+    at = datetime.fromtimestamp(instant / SECOND, there)
+    if at.date() == today:
+        return f"{at:%H:%M:%S}"
+    return f"{at.day} {at:%b %H:%M}" if at.year == today.year else f"{at:%Y-%m-%d}"
+
+
+def whole(instant: int, there: ZoneInfo) -> str:
+    """Word an instant in full, with its zone's short name."""
+    at = datetime.fromtimestamp(instant / SECOND, there)
+    return f"{at:%Y-%m-%d %H:%M:%S} {at.tzname()}"
+
+
 def age(microseconds: int) -> str:
     """Word an age coarsely: 32 s, 5 min, 3 h 12, 4 days."""
     seconds = max(0, microseconds) // SECOND

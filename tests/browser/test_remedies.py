@@ -95,10 +95,11 @@ def test_a_host_that_has_fallen_silent_is_opened_and_taken_out_of_service(page: 
     assert main(lost) == 0
     page.get_by_role("button", name="Open audit-2").click(timeout=60_000)
     dialog = page.get_by_role("dialog")
-    expect(dialog.get_by_text(re.compile("^offline since"))).to_be_visible()
+    expect(dialog.get_by_text(re.compile("^lost since"))).to_be_visible()
     expect(dialog.get_by_text("0 of 2 in use")).to_be_visible()
-    dialog.get_by_label("Reason").fill("being mended")
     dialog.get_by_role("button", name="Drain").click()
+    dialog.get_by_label("Reason").fill("being mended")
+    dialog.get_by_role("button", name="Drain: audit-2").click()
     expect(page.get_by_text("audit-2: Draining")).to_be_visible()
     expect(dialog).to_be_hidden()
 

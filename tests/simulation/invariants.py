@@ -400,10 +400,26 @@ def edits_compare_and_set(life: Life) -> Broken:
     for e in life.events:
         if e.event == "edit":
             action = life.notes.sent[e.request_id or ""]
-            if isinstance(action, m.Edit) and action.version != version[e.task_id]:
-                yield f"task {e.task_id}: edited as version {action.version}, it was {version[e.task_id]}"
+            edits = action.edits if isinstance(action, m.EditMany) else [action]
+            seen = [edit.version for edit in edits if isinstance(edit, m.Edit) and edit.task == e.task_id]
+            if version[e.task_id] not in seen:
+                yield f"task {e.task_id}: edited as version {seen}, it was {version[e.task_id]}"
         if e.event in ("edit", "restore"):
             version[e.task_id] += 1
+
+
+@invariant
+def views_have_names_of_their_own(life: Life) -> Broken:
+    """Nobody keeps two views of one name for the same people, whatever the console went through."""
+    kept: dict[str, tuple[str, str | None, str]] = {}
+    for b in life.batches:
+        for view in b.rows.saved_view:
+            kept.pop(view.view_id, None)
+            name = view.owner, view.business, view.name.lower()
+            if not view.removed:
+                if name in kept.values():
+                    yield f"{view.view_id}: there is {name} already"
+                kept[view.view_id] = name
 
 
 @invariant

@@ -6,7 +6,7 @@ be changed and must survive every check.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +15,7 @@ from engine import messages as m
 from engine.clock import SECOND, Reading
 from engine.core import Core
 from engine.dispatch import Hold, Place, Queues, Service, Shifts
-from engine.ledger import Detail
+from engine.ledger import Detail, SavedView
 from engine.lifecycle import NEXT, RUNNING, Cause, Kind, Reason, Status
 from engine.machine import Policy, Step
 from engine.outbox import Batch
@@ -152,15 +152,22 @@ class AllowsOneMoreAttempt(Core):
 class EditsWhateverIsThere(Core):
     """Does not ask which version the editor saw."""
 
-    def _edit(self, action: m.Edit) -> m.Outcome:
+    def _edit_one(self, action: m.Edit, reason: str | None) -> None:
         task = self.state.tasks.get(action.task)
-        return super()._edit(action if task is None else replace(action, version=task.version))
+        super()._edit_one(action if task is None else replace(action, version=task.version), reason)
 
 
 class ForgetsRequestsAtRestart(Core):
     """Does not read back what was answered before the restart."""
 
     def remember(self, answers: Mapping[str, tuple[int, m.Outcome]]) -> None:
+        pass
+
+
+class ForgetsViewsAtRestart(Core):
+    """Does not read back which views were kept before the restart."""
+
+    def recall(self, kept: Iterable[SavedView]) -> None:
         pass
 
 
@@ -469,6 +476,7 @@ MUTANTS = {
     "one attempt more": Mutant(AllowsOneMoreAttempt, found_by=("attempts_bounded",)),
     "edit without compare": Mutant(EditsWhateverIsThere, found_by=("edits_compare_and_set",)),
     "requests forgotten at a restart": Mutant(ForgetsRequestsAtRestart, found_by=("a_request_acts_once",)),
+    "views forgotten at a restart": Mutant(ForgetsViewsAtRestart, found_by=("views_have_names_of_their_own",)),
     "orders not given again after a restart": Mutant(GivesOrdersOnce, found_by=("everything_settles",)),
     "suspension never times out": Mutant(SuspensionNeverTimesOut, found_by=("suspensions_lapse_on_time",)),
     "expiry counts holds": Mutant(ExpiryCountsHolds, found_by=("expiry_is_exact",)),

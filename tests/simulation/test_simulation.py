@@ -30,7 +30,7 @@ HAZARDS = (
     "checkpoint after the request had lapsed", "resume while another pauses",
     # people
     "double click", "double click across a restart", "deleted", "restore", "hide", "unhide", "delete of a running task",
-    "stale edit", "edit moves a waiting task", "expire",
+    "stale edit", "edit moves a waiting task", "expire", "one of many edits refused", "rerun", "keep", "drop",
     # schedules and widgets
     "occurrence fired", "occurrence skipped", "occurrence coalesced", "occurrence queued",
     "widget's refresh answers several",

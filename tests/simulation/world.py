@@ -226,9 +226,10 @@ class World:
             _, since = self.notes.acknowledged_in.setdefault(request, (batch.number, at))
             if known is not None:
                 self.notes.hazards["double click"] += 1
-                if batch.number >= self.reborn_in > self.notes.acknowledged_in[request][0]:
-                    self.notes.hazards["double click across a restart"] += 1
-                if at - since >= self.policy.remember:  # forgotten by now, so decided anew
+                reborn = batch.number >= self.reborn_in > self.notes.acknowledged_in[request][0]
+                self.notes.hazards["double click across a restart"] += reborn
+                # Forgotten by now, so decided anew; so is what was refused as a whole, which left no row to read back.
+                if at - since >= self.policy.remember or (reborn and known.refused is not None):
                     self.notes.acknowledged_in[request] = (batch.number, at)
                 elif _ids(known) != _ids(outcome):
                     self._broken("same_request_same_outcome", f"{request}: {known} and then {outcome}")
@@ -287,6 +288,8 @@ class World:
         state.advance_sequences(highest["event"], highest["task"], highest["audit"])
         self.core = self.make_core(state, self.policy)
         audits = [row for batch in self.durable for row in batch.rows.audit]
+        views = {view.view_id: view for batch in self.durable for view in batch.rows.saved_view}
+        self.core.recall(view for view in views.values() if not view.removed)
         since = self.side_clock - self.policy.remember
         self.core.remember(answers_from(row for row in audits if row.occurred_at >= since))
         self.now = self.side_clock
@@ -609,6 +612,28 @@ class World:
             self.notes.hazards["stale edit"] += 1
         self._command("ann", m.Edit(task.id, task.version - (1 if stale else 0), changes))
 
+    def _do_edit_many(self) -> None:
+        """Change all that one sees at once, some of it seen a while ago, some of it no longer there to be edited."""
+        tasks = [self.core.state.tasks[t] for t in sorted(self.core.state.tasks)]
+        changes = {"priority": self.chance.randrange(10)}
+        edits = [m.Edit(t.id, t.version - (self.chance.random() < 0.2), changes) for t in tasks[-6:]]
+        self._command("ann", m.EditMany([*edits, m.Edit(77, 1, changes)], "sooner"))
+
+    def _do_rerun(self) -> None:
+        tasks = self._some_tasks()
+        self._command("ann", m.Rerun(tasks, "again", {k: r for k, r in self.finished().items() if k in tasks}))
+
+    def _do_view(self) -> None:
+        """Keep a view, change one or drop one; names are few, so that they clash."""
+        chance, user = self.chance, self.chance.choice(USERS)
+        known = [None, *sorted(self.core._views)]
+        if chance.random() < 0.25 and known[1:]:
+            self._command(user, m.DropView(str(known[-1])))
+            return
+        business = chance.choice(("a", None))
+        self._command(user, m.KeepView(chance.choice(("One", "one", "Two")), "Failed", "", "", business,
+                                       chance.choice(known)))  # fmt: skip
+
     def _do_hold(self) -> None:
         chance = self.chance
         business: str | None = chance.choice(("a", "a", "b", None))
@@ -746,6 +771,11 @@ class World:
                 self.notes.hazards[event.event] += 1
             if event.reason in ("stop_not_confirmed", "deleted"):
                 self.notes.hazards[str(event.reason)] += 1
+        for audit in step.rows.audit:
+            if audit.action in ("rerun", "keep", "drop"):
+                self.notes.hazards[audit.action] += audit.outcome == "changed"
+            if audit.action == "edit" and audit.outcome != "changed":
+                self.notes.hazards["one of many edits refused"] += 1
         for service in step.rows.service_event:
             if service.event == "lost":
                 key = (service.business or "", service.service or "")
@@ -974,5 +1004,6 @@ FLEET: tuple[m.Action, ...] = (
 )  # fmt: skip
 DEEDS = (
     "submit", "submit_more", "submit_yet_more", "stop", "stop_again", "delete", "restore", "waver", "edit", "hold",
-    "hold_again", "lift", "schedule", "schedule_again", "widget", "service", "click_again",
+    "hold_again", "lift", "schedule", "schedule_again", "widget", "service", "click_again", "edit_many", "rerun",
+    "view",
 )  # fmt: skip

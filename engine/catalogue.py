@@ -1,0 +1,490 @@
+"""Every task of a place, those that live and those that have ended: by tab, filter and sort, page by page, counted.
+
+Unfinished tasks are a snapshot's; ended ones are the ledger's task rows up to the snapshot's batch, so nobody is seen
+twice or missed. Pages are cut by keys, never by a number of rows to leave out: the page behind ten million rows costs
+what the first one costs, and rows that come meanwhile move none from one page to another. What has ended is counted
+once for a filter, and from then on by what each batch added or replaced: a refresh counts nothing anew.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from . import bulk
+from .clock import SECOND
+from .errors import Invalid
+from .filters import Filter
+from .lifecycle import SYSTEM_KINDS, TERMINAL, Status, Tab, tab
+from .schema import TYPES
+from .snapshot import Snapshot
+from .store import Store
+
+LIVE_TABS = (Tab.ACTIVE, Tab.PROCESSING, Tab.SCHEDULED)
+ENDED_TABS = (Tab.FAILED, Tab.COMPLETED)
+TABS = (Tab.ACTIVE, Tab.PROCESSING, Tab.SCHEDULED, Tab.FAILED, Tab.COMPLETED)  #: every task is in exactly one
+MOST_ROWS = 200  #: a page has at most so many
+MOST_MATCHING = 100_000  #: so many tasks can be acted on at once
+AS_OF = 10 * SECOND  #: a filter that goes by the present moment is asked by a clock that ticks so often
+NAMED = {"user": "owner", "target": "target", "scope": "scope", "service": "service", "initiator": "initiator"}
+MOST_NAMES = 100
+_KEPT = 256  #: counts that are kept
+
+#: what may be sorted by, in which tabs; the columns are those of the view `task`
+SORTS: Mapping[Tab, tuple[str, ...]] = {
+    Tab.ACTIVE: ("created_at", "started_at", "queued_at", "number", "name", "target", "site", "service", "owner",
+                 "status", "priority"),
+    Tab.PROCESSING: ("created_at", "started_at", "collected_at", "number", "name", "target", "site", "processor",
+                     "owner", "status", "priority"),
+    Tab.SCHEDULED: ("due_at", "created_at", "number", "name", "target", "site", "owner", "priority"),
+    Tab.FAILED: ("finished_at", "created_at", "started_at", "number"),
+    Tab.COMPLETED: ("finished_at", "created_at", "started_at", "number"),
+}  # fmt: skip
+#: how a tab is sorted unless asked otherwise, and whether downwards
+FIRST: Mapping[Tab, tuple[str, bool]] = {
+    Tab.ACTIVE: ("created_at", True), Tab.PROCESSING: ("created_at", True), Tab.SCHEDULED: ("due_at", False),
+    Tab.FAILED: ("finished_at", True), Tab.COMPLETED: ("finished_at", True),
+}  # fmt: skip
+ROW = tuple(TYPES["task_done"])
+"""The columns of a row: those of the table task, and for live tasks `collecting` and `processing` (progress)."""
+
+_ENDED_TAB = {status.value: tab(status, True) for status in TERMINAL}
+_STATUSES = {t: tuple(s for s, there in _ENDED_TAB.items() if there is t) for t in ENDED_TABS}
+_SYSTEM = tuple(sorted(kind.value for kind in SYSTEM_KINDS))
+_OF_BULK = bulk.COLUMNS
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where tasks are looked for: sites of a business; none named means all. Some may not see processors by name."""
+
+    business: str
+    sites: tuple[str, ...] = ()
+    processors: str | None = None  #: what each processor is called instead of by its name
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which tasks are wanted: a filter, and whether system tasks and hidden ones are among them.
+
+    A filter that speaks of task types itself finds system tasks, one that speaks of hidden ones finds these.
+    """
+
+    filter: Filter
+    system: bool = False
+    hidden: bool = False
+
+    @property
+    def with_system(self) -> bool:
+        return self.system or not self.filter.keys.isdisjoint(("type", "id"))
+
+    @property
+    def with_hidden(self) -> bool:
+        return self.hidden or not self.filter.keys.isdisjoint(("hidden", "id"))
+
+
+class Counts(NamedTuple):
+    """How many tasks each tab has, and how many more it would have with system tasks, and with hidden ones."""
+
+    tabs: Mapping[Tab, int]
+    system: Mapping[Tab, int]
+    hidden: Mapping[Tab, int]
+
+    @property
+    def ended(self) -> list[int]:
+        return [self.tabs[at] for at in ENDED_TABS]
+
+
+class Key(NamedTuple):
+    """Where a page is cut: by a row's value in the column of the sort (µs, text, number or nothing) and its id."""
+
+    value: int | str | None
+    task_id: int
+
+    def token(self) -> str:
+        """Write it for an address; `Key.of` reads it."""
+        kind = "n" if self.value is None else "s" if isinstance(self.value, str) else "i"
+        return f"{self.task_id}.{kind}{'' if self.value is None else self.value}"
+
+    @classmethod
+    def of(cls, token: str) -> Key | None:
+        """Read a key off an address; None where it is none."""
+        found = re.fullmatch(r"(\d{1,19})\.(?:(n)|i(-?\d{1,19})|s(.{0,500}))", token, re.DOTALL)
+        if found is None:
+            return None
+        task_id, nothing, number, text = found.groups()
+        value = None if nothing else int(number) if number is not None else text
+        fits = int(task_id) < 1 << 63 and not (isinstance(value, int) and abs(value) >= 1 << 63)
+        return cls(value, int(task_id)) if fits else None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of a tab: its rows, how many stand before them, and where the next and the one before are cut."""
+
+    rows: pl.DataFrame
+    before: int
+    next: Key | None
+    previous: Key | None
+
+
+class Catalogue:
+    """The tasks of one store and of the snapshots handed in; any thread may ask."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._counted: _Counted = _Counted()
+
+    def counts(self, snapshot: Snapshot, place: Place, asked: Asked, now: int) -> Counts:
+        """Count the tasks asked for, tab by tab, exactly."""
+        by = {t: [0, 0, 0, 0] for t in TABS}  #: neither, system, hidden, both
+        live = _live(snapshot, place, asked.filter, _as_of(asked.filter, now), ())
+        counted = live.group_by("tab", "system", "hidden").len()
+        for name, system, hidden, n in counted.select("tab", "system", "hidden", "len").rows():
+            by[Tab(name)][system + 2 * hidden] += n
+        for (name, system, hidden), n in self._ended(snapshot, place, asked.filter, now).items():
+            by[Tab(name)][system + 2 * hidden] += n
+        in_sight = [True, asked.with_system, asked.with_hidden, asked.with_system and asked.with_hidden]
+        tabs = {t: sum(n for n, shown in zip(ns, in_sight, strict=True) if shown) for t, ns in by.items()}
+        system = {t: ns[1] + (ns[3] if asked.with_hidden else 0) for t, ns in by.items()}
+        hidden = {t: ns[2] + (ns[3] if asked.with_system else 0) for t, ns in by.items()}
+        return Counts(tabs, system, hidden)
+
+    def page(
+        self,
+        snapshot: Snapshot,
+        place: Place,
+        asked: Asked,
+        now: int,
+        at: Tab | None,
+        *,
+        sort: str | None = None,
+        descending: bool | None = None,
+        after: Key | None = None,
+        before: Key | None = None,
+        size: int = 50,
+    ) -> Page:
+        """Give the page of a tab that begins after a key, or ends before one; the first one without either.
+
+        No tab means whatever has ended. Empty values come last in either direction. Raises Invalid for a sort that the
+        tab does not list.
+        """
+        like = Tab.COMPLETED if at is None else at
+        column, down = FIRST[like]
+        if sort is not None:
+            column, down = sort, descending if descending is not None else sort == column and down
+        if column not in SORTS[like]:
+            sorts = ", ".join(SORTS[like])
+            raise Invalid(f"{at or 'Ended'} tasks can't be sorted by “{column}”; they can by {sorts}", sort=column)
+        if not 1 <= size <= MOST_ROWS:
+            raise Invalid(f"A page has 1 to {MOST_ROWS} rows", size=size)
+        wanted = _Cut(column, down, after, before, size)
+        as_of = _as_of(asked.filter, now)
+        if at in LIVE_TABS:
+            rows = _shown(_live(snapshot, place, asked.filter, as_of, (*ROW, "collecting", "processing")), asked)
+            return wanted.cut(rows.filter(pl.col("tab") == at))
+        return self._ended_page(snapshot, place, asked, as_of, at, wanted)
+
+    def matching(self, snapshot: Snapshot, place: Place, asked: Asked, now: int, tabs: Iterable[Tab]) -> pl.DataFrame:
+        """List all tasks asked for in some tabs, for an action on them: what a preview tells of each, newest first.
+
+        Raises Invalid beyond 100,000: so many are never meant.
+        """
+        as_of, parts, chosen = _as_of(asked.filter, now), [], set(tabs)
+        columns = list(_OF_BULK)
+        live = _shown(_live(snapshot, place, asked.filter, as_of, _OF_BULK), asked)
+        parts.append(live.filter(pl.col("tab").is_in([t.value for t in chosen])).select(columns))
+        if ended := [t for t in ENDED_TABS if t in chosen]:
+            sql, params = self._where(snapshot, place, asked, as_of, [s for t in ended for s in _STATUSES[t]])
+            parts.append(self._store.read(f"select {', '.join(columns)} from {sql} limit {MOST_MATCHING + 1}", params))
+        found = pl.concat(parts)
+        if found.height > MOST_MATCHING:
+            raise Invalid(f"More than {MOST_MATCHING:,} tasks match; narrow the filter down to act on them")
+        return found.sort("task_id", descending=True)
+
+    def ended(self, snapshot: Snapshot, place: Place, asked: Asked, now: int, most: int) -> pl.DataFrame:
+        """Give all ended tasks asked for, with all columns, the latest end first, for an export; so many at most."""
+        sql, params = self._where(snapshot, place, asked, _as_of(asked.filter, now), _ENDED_TAB)
+        return self._store.read(
+            f"select {', '.join(ROW)} from {sql} order by finished_at desc, task_id desc limit {int(most)}", params
+        )
+
+    def names(self, place: Place) -> Mapping[str, list[str]]:
+        """List the words that a place's ended tasks have, for completing a filter: by key, most used first."""
+        found = {}
+        for key, column in NAMED.items():
+            found[key] = self._store.read(
+                f"""select {column} from {_source(place)} where {_at(place)} and {column} is not null
+                    and superseded_by is null group by {column} order by count(*) desc, {column} limit {MOST_NAMES}""",
+                _place_params(place),
+            )[column].to_list()
+        return found
+
+    # --- what has ended
+
+    def _ended(
+        self, snapshot: Snapshot, place: Place, wanted: Filter, now: int
+    ) -> Mapping[tuple[str, bool, bool], int]:
+        """Count what has ended by (tab, system, hidden), from the last count on."""
+        as_of = _as_of(wanted, now)
+        key = (place, wanted.text, as_of if wanted.relative else None)
+        return self._counted.up_to(
+            key, snapshot.batch, lambda last: self._count(place, wanted, as_of, last, snapshot.batch)
+        )
+
+    def _count(
+        self, place: Place, wanted: Filter, as_of: int, last: int | None, batch: int
+    ) -> Mapping[tuple[str, bool, bool], int]:
+        """Count the rows that stand as of a batch: all, or those that came since a last one less those replaced."""
+        test, params = wanted.sql(as_of)
+        groups = f"status, kind in ({_listed(_SYSTEM)}) as system, hidden"
+        here, params = _at(place), {**params, **_place_params(place), "batch": batch}
+        source = _source(place)
+        stands = "(superseded_by is null or superseded_by > $batch)"
+        since = ""
+        if last is not None:
+            since, params["last"] = " and batch > $last", last
+        sql = f"""select {groups}, count(*)::bigint as n from {source}
+                  where {here} and batch <= $batch{since} and {stands} and ({test}) group by all"""
+        if last is not None:
+            sql += f""" union all select {groups}, -count(*)::bigint from {source}
+                        where {here} and batch <= $last and superseded_by > $last and superseded_by <= $batch
+                          and ({test}) group by all"""
+        found: dict[tuple[str, bool, bool], int] = {}
+        for status, system, hidden, n in self._store.read(sql, params).rows():
+            if status in _ENDED_TAB:  # a task that was restored has a row New until it is published as live
+                group = (_ENDED_TAB[status].value, system, hidden)
+                found[group] = found.get(group, 0) + n
+        return found
+
+    def _where(
+        self, snapshot: Snapshot, place: Place, asked: Asked, as_of: int, statuses: Iterable[str]
+    ) -> tuple[str, dict[str, Any]]:
+        test, params = asked.filter.sql(as_of)
+        parts = [
+            _at(place), "batch <= $batch", "(superseded_by is null or superseded_by > $batch)",
+            f"status in ({_listed(statuses)})", f"({test})",
+        ]  # fmt: skip
+        if not asked.with_system:
+            parts.append(f"kind not in ({_listed(_SYSTEM)})")
+        if not asked.with_hidden:
+            parts.append("not hidden")
+        params = {**params, **_place_params(place), "batch": snapshot.batch}
+        return f"{_source(place)} where {' and '.join(parts)}", params
+
+    def _ended_page(
+        self, snapshot: Snapshot, place: Place, asked: Asked, as_of: int, at: Tab | None, cut: _Cut
+    ) -> Page:
+        statuses = tuple(_ENDED_TAB) if at is None else _STATUSES[at]
+        sql, params = self._where(snapshot, place, asked, as_of, statuses)
+        key, backwards = (cut.after, False) if cut.after else (cut.before, True) if cut.before else (None, False)
+        beyond = f" and {cut.beyond(key, backwards)}" if key else ""
+        keyed = {"key_value": key.value, "key_id": key.task_id} if key else {}
+        params |= {name: value for name, value in keyed.items() if f"${name}" in beyond}
+        found = self._store.read(
+            f"select {', '.join(ROW)} from {sql}{beyond} order by {cut.order(backwards)} limit {cut.size + 1}", params
+        ).with_columns(pl.col([name for name in ROW if name.endswith("_s")]).cast(pl.Float64))
+        more = found.height > cut.size
+        rows = found.head(cut.size)
+        rows = rows.reverse() if backwards else rows
+        before = 0
+        if key is not None and rows.height:
+            first = cut.key(rows, 0)
+            there = {"key_value": first.value, "key_id": first.task_id}
+            earlier = cut.beyond(first, True)
+            params = {n: v for n, v in params.items() if n not in there}
+            params |= {name: value for name, value in there.items() if f"${name}" in earlier}
+            before = self._store.read(f"select count(*) as n from {sql} and {earlier}", params).item()
+        if backwards and not rows.height:  # all that stood before it is gone: begin anew
+            return self._ended_page(snapshot, place, asked, as_of, at, _Cut(cut.column, cut.down, None, None, cut.size))
+        follows = more if not backwards else True
+        return Page(
+            rows, before, cut.key(rows, -1) if rows.height and follows else None,
+            cut.key(rows, 0) if rows.height and before else None,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """How a tab is sorted and which page of it is wanted: by the column, empty values last, then by id."""
+
+    column: str
+    down: bool
+    after: Key | None
+    before: Key | None
+    size: int
+
+    def order(self, backwards: bool = False) -> str:
+        way, nulls = ("desc" if self.down != backwards else "asc"), "first" if backwards else "last"
+        return f"{self.column} {way} nulls {nulls}, task_id {way}"
+
+    def beyond(self, key: Key, backwards: bool) -> str:
+        """Write which rows come after a key, or before it."""
+        sign = "<" if self.down != backwards else ">"
+        column, nulls = self.column, self.column in _NULLABLE
+        if key.value is None:
+            alone = f"{column} is null and task_id {sign} $key_id"
+            return f"({column} is not null or {alone})" if backwards else f"({alone})"
+        value = "make_timestamp($key_value::bigint)" if column.endswith("_at") else "$key_value"
+        test = f"{column} {sign}= {value} and ({column} {sign} {value} or task_id {sign} $key_id)"
+        return f"({test})" if backwards or not nulls else f"({test} or {column} is null)"
+
+    def key(self, rows: pl.DataFrame, at: int) -> Key:
+        value = rows[self.column]
+        value = value.dt.epoch("us") if self.column.endswith("_at") else value
+        return Key(value[at], rows["task_id"][at])
+
+    def cut(self, rows: pl.DataFrame) -> Page:
+        """Cut the page out of all rows of a tab."""
+        column = pl.col(self.column)
+        text = rows.schema[self.column] == pl.String
+        ordered = rows.sort(
+            [column.str.to_lowercase() if text else column, "task_id"], descending=self.down, nulls_last=True
+        )
+        first = 0
+        if self.after is not None:
+            first = self._up_to(ordered, self.after)
+        elif self.before is not None:
+            first = max(self._up_to(ordered, self.before, itself=False) - self.size, 0)
+        page = ordered.slice(first, self.size)
+        last = first + page.height
+        return Page(
+            page, first, self.key(page, -1) if page.height and last < ordered.height else None,
+            self.key(page, 0) if page.height and first else None,
+        )  # fmt: skip
+
+    def _up_to(self, rows: pl.DataFrame, key: Key, itself: bool = True) -> int:
+        """Count the rows up to a key, the row itself included or not; its task may have gone meanwhile."""
+        column, ids = rows[self.column], rows["task_id"]
+        column = column.dt.epoch("us") if self.column.endswith("_at") else column
+        earlier_id = (ids > key.task_id) if self.down else (ids < key.task_id)
+        same_id = ids == key.task_id if itself else pl.Series([False])
+        if key.value is None:
+            return int((column.is_not_null() | (column.is_null() & (earlier_id | same_id))).sum())
+        value: object = key.value
+        if column.dtype == pl.String:
+            column, value = column.str.to_lowercase(), str(value).lower()
+        elif isinstance(value, str):
+            return 0  # an address that somebody has written by hand
+        earlier = (column > value) if self.down else (column < value)
+        return int((earlier | ((column == value) & (earlier_id | same_id))).sum())
+
+
+_NULLABLE = {"started_at", "queued_at", "due_at", "collected_at", "target", "service", "processor", "site"}
+
+
+class _Counted:
+    """Counts of filters, each as of a batch; moved on by one who asks, while nobody else moves the same."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[object, _Tally] = OrderedDict()
+
+    def up_to(
+        self, key: object, batch: int, count: Callable[[int | None], Mapping[tuple[str, bool, bool], int]]
+    ) -> Mapping[tuple[str, bool, bool], int]:
+        """Return a count as of a batch; `count` counts from a batch on, or everything where it gets None."""
+        with self._lock:
+            tally = self._kept.setdefault(key, _Tally())
+            self._kept.move_to_end(key)
+            if len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        with tally.lock:
+            if tally.batch is not None and batch < tally.batch:
+                return count(None)  # of an older snapshot: it is asked for once, and not kept
+            if tally.batch is None or batch > tally.batch:
+                more = count(tally.batch)
+                groups = tally.n.keys() | more.keys()
+                tally.n = {group: tally.n.get(group, 0) + more.get(group, 0) for group in groups}
+                tally.batch = batch
+            return tally.n
+
+
+@dataclass(slots=True)
+class _Tally:
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    batch: int | None = None
+    n: Mapping[tuple[str, bool, bool], int] = field(default_factory=dict)
+
+
+# --- what lives
+
+
+def _live(snapshot: Snapshot, place: Place, wanted: Filter, as_of: int, columns: Iterable[str]) -> pl.DataFrame:
+    """Give the unfinished tasks that a filter finds: some columns, and tab, system, hidden."""
+    needed = {*columns, *wanted.columns, "task_id", "business", "site", "kind", "status", "queued_at", "hidden"}
+    rows = snapshot.tasks(*sorted(needed)).filter(pl.col("business") == place.business)
+    if place.sites:
+        rows = rows.filter(pl.col("site").is_in(place.sites))
+    instants = [name for name in rows.columns if name.endswith("_at")]
+    spans = [name for name in rows.columns if name.endswith("_s")]
+    rows = rows.with_columns(pl.col(instants).cast(pl.Datetime("us")), pl.col(spans) / SECOND)
+    if place.processors is not None:
+        rows = rows.with_columns(_masked(rows.columns, place.processors))
+    due = pl.col("queued_at").is_not_null()
+    where = (
+        pl.when(~due & (pl.col("status") == Status.NEW))
+        .then(pl.lit(Tab.SCHEDULED.value))
+        .otherwise(pl.col("status").replace_strict(_LIVE_TAB, return_dtype=pl.String))
+    )
+    return rows.filter(wanted.expr(as_of)).with_columns(tab=where, system=pl.col("kind").is_in(_SYSTEM))
+
+
+_LIVE_TAB = {status.value: tab(status, True).value for status in Status}
+
+
+def _shown(rows: pl.DataFrame, asked: Asked) -> pl.DataFrame:
+    if not asked.with_system:
+        rows = rows.filter(~pl.col("system"))
+    return rows if asked.with_hidden else rows.filter(~pl.col("hidden"))
+
+
+def _as_of(wanted: Filter, now: int) -> int:
+    return now - now % AS_OF if wanted.relative else now
+
+
+# --- where
+
+
+def _at(place: Place) -> str:
+    sites = ", ".join(f"$site{n}" for n in range(len(place.sites)))
+    return "business = $business" + (f" and site in ({sites})" if sites else "")
+
+
+def _place_params(place: Place) -> dict[str, Any]:
+    params: dict[str, Any] = {"business": place.business, **{f"site{n}": s for n, s in enumerate(place.sites)}}
+    return params if place.processors is None else params | {"processors": place.processors}
+
+
+def _source(place: Place) -> str:
+    """Name the table, processors by what they are called: so no filter can find one out by its name."""
+    if place.processors is None:
+        return "task_done"
+    system = f"kind in ({_listed(_SYSTEM)})"
+    return f"""(select * replace (
+        if(processor is null, null, $processors) as processor,
+        if(requested_service is not null and {system}, $processors, requested_service) as requested_service)
+        from task_done)"""
+
+
+def _masked(columns: Iterable[str], processors: str) -> list[pl.Expr]:
+    named, system = pl.lit(processors), pl.col("kind").is_in(_SYSTEM)
+    masks = {
+        "processor": pl.when(pl.col("processor").is_not_null()).then(named).alias("processor"),
+        "requested_service": pl.when(system & pl.col("requested_service").is_not_null()).then(named)
+        .otherwise("requested_service").alias("requested_service"),
+    }  # fmt: skip
+    return [mask for name, mask in masks.items() if name in columns]
+
+
+def _listed(words: Iterable[str]) -> str:
+    """Write words of the program, never data, as a list of SQL literals."""
+    return ", ".join(f"'{word}'" for word in words)
+
+

@@ -1,0 +1,104 @@
+"""Logs: what scans and audits came to, latest first: outcome, duration, changes, who ended it. To take away, too."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import streamlit as st
+
+from engine import filters
+from engine.catalogue import Asked
+from engine.lifecycle import STATUS, Kind, queue_word, task_label
+from pages.shared import card, chips, export, finding, frame, grid, tasklist, times
+from pages.shared.tasklist import Query
+
+LOGS = {"Scan log": Kind.SCAN, "Audit log": Kind.AUDIT}
+
+engine = frame.engine()
+business, site = frame.site()
+GRID = f"logs {business} {site}"
+
+GLYPHS = {"Finished": ("tick", "done"), "Cancelled": ("block", "stop"), "Failed": ("cross", "fail")}
+COLUMNS: list[grid.Row] = [
+    {"id": "task", "label": "Task", "type": "link", "width": "104px", "card": "end"},
+    {"id": "target", "label": "Device / Resource", "type": "text", "width": "1fr", "card": "lead"},
+    {"id": "scope", "label": "Scope", "type": "text", "width": "1.1fr"},
+    {"id": "service", "label": "Service", "type": "text", "width": ".9fr", "pale": True},
+    {"id": "initiator", "label": "Initiator", "type": "text", "width": ".9fr", "pale": True},
+    {"id": "started", "label": "Started", "type": "number", "width": "98px", "sort": "desc"},
+    {"id": "finished", "label": "Ended", "type": "number", "width": "98px", "sort": "desc"},
+    {"id": "span", "label": "Duration", "type": "number", "width": "76px"},
+    {"id": "outcome", "label": "Outcome", "type": "status", "width": "1.9fr", "card": "line"},
+    {"id": "by", "label": "Ended by", "type": "text", "width": ".9fr", "pale": True},
+]
+SORTS = {"started": "started_at", "finished": "finished_at"}
+
+
+@st.fragment(run_every=frame.refresh())
+def live() -> None:
+    """Draw a page of the chosen log."""
+    frame.watch(business, site)
+    sight, address = frame.sight(), st.query_params
+    chosen = next((name for name in LOGS if name.split()[0].lower() == address.get("log")), "Scan log")
+    query, now = Query.of({**address, "tab": "completed"}), frame.known_at(engine)
+    place = sight.place(business, site)
+    frame.head("Logs", site, engine)
+    with st.container(horizontal=True, vertical_alignment="center", key="filter"):
+        logs = st.container(width="content")
+        with st.container():
+            wanted = finding.search(sight, place, query)
+        of_log = filters.both(filters.parse(f"type:{LOGS[chosen]}"), wanted)
+        export.button(f"{chosen} {site}", lambda: frame.sight().ended_tasks(place, Asked(of_log), export.MOST),
+                      key="export")  # fmt: skip
+    counts = {name: sum(sight.counts(place, Asked(filters.both(filters.parse(f"type:{kind}"), wanted))).ended)
+              for name, kind in LOGS.items()}  # fmt: skip
+    with logs:
+        pressed = chips.chips(counts, chosen, key="logs", label="Log")
+    if pressed and pressed != chosen:
+        frame.address({"log": pressed.split()[0].lower(), **tasklist.RESET})
+        st.rerun(scope="fragment")
+    grid.follow(GRID, address)
+    _, opened = grid.state(GRID)
+    if opened:
+        shown = card.find_anywhere(sight, opened, now)
+        card.top(shown, now, engine.settings.int("attempts"), key=GRID, stale=not sight.pulse.well)
+    page = sight.page(place, Asked(of_log), None, sort=query.sort, descending=query.down, after=query.after,
+                      before=query.before, size=tasklist.ROWS)  # fmt: skip
+    rows = page.rows.to_dicts()
+    stopped_by = sight.stopped_by(place, rows)
+    there = times.zone()
+    today = times.day(now, there)
+    if not rows:
+        st.html("<div class='d-evidence'>Nothing has ended that matches.</div>")
+    answer = grid.grid(
+        [line(row, stopped_by.get(row["task_id"]), lambda at: {
+            "t": times.brief(at, today, there), "s": times.whole(at, there)}) for row in rows],
+        COLUMNS, key=GRID, label=chosen, picks=False, lifts=True, stale=not sight.pulse.well, view=query.view + chosen,
+        sort={"id": next((c for c, by in SORTS.items() if by == query.sort), ""), "desc": query.down},
+    )  # fmt: skip
+    if answer.sort:
+        frame.address({"sort": "-" * answer.sort["desc"] + SORTS[answer.sort["id"]], **tasklist.RESET})
+        st.rerun(scope="fragment")
+    tasklist.pager(page, counts[chosen])
+
+
+def line(task: Mapping[str, Any], stopped_by: str | None, when: Callable[[int], grid.Row]) -> grid.Row:
+    """Word a task that has ended, as queue and logs do."""
+    word = queue_word(STATUS[task["status"]], True, False, task["outcome"], task["errors"])
+    glyph, token = GLYPHS[word.split()[0]]
+    return {
+        "id": str(task["task_id"]),
+        "label": task_label(task["kind"], task["number"]),
+        "task": {"t": task_label(task["kind"], task["number"]), "h": f"?task={task['task_id']}"},
+        "target": task["target"] or task["name"],
+        "scope": task["scope"],
+        "service": task["service"],
+        "initiator": task["initiator"],
+        "started": when(task["started_at"]) if task["started_at"] is not None else None,
+        "finished": when(task["finished_at"]),
+        "span": tasklist.span(task),
+        "outcome": {"t": word, "g": glyph, "k": token, "s": tasklist.result(task)},
+        "by": stopped_by or task["processor"] or task["service"],
+    }
+
+
+live()

@@ -1,0 +1,83 @@
+"""Services: the hosts that drain a site's queue, how each stands and does, and what waits because of one."""
+
+import streamlit as st
+
+from engine.hosts import worst
+from engine.roles import Right
+from engine.sight import Hosts, Sight
+from pages.shared import frame, grid, hostcard, hostlist, hosts, notice, times
+from pages.shared.verdict import verdict
+
+engine = frame.engine()
+business, site = frame.site()
+ABLE = frame.allowed(Right.SERVE, business, site)
+GRID = f"services {business} {site}"  #: what is open at one site is not open at another
+
+
+@st.fragment(run_every=frame.refresh())
+def live() -> None:
+    """Draw the page from the newest snapshot: the verdict, the table by role, the open host."""
+    frame.watch(business, site)
+    sight = frame.sight()
+    well, now = sight.pulse.well, frame.known_at(engine)
+    found = sight.hosts(business, site)
+    frame.head("Services", hostlist.shown(found, site) if not found.archive else f"{site} is an archive", engine)
+    if found.archive:
+        verdict("unknown", "An archive has no services", f"{site} holds imported history: nothing can run there.")
+        return
+    if not ABLE:
+        st.html("<div class='d-readonly'>You read this page; changing hosts needs the role of a site admin.</div>")
+    judge(sight, found, now, well)
+    if not (found.own or found.processors):
+        return
+    grid.follow(GRID, st.query_params, "service")
+    _, opened = grid.state(GRID)
+    with st.container(horizontal=True, wrap=False, key="split"):
+        left, right = st.container(), st.container(width=hostcard.WIDTH) if opened else None
+    with left:
+        at_work = sight.at_work(business, site)
+        hostlist.table(found, at_work, business, now, key=GRID, narrow=bool(opened), stale=not well)
+        st.html(f"<div class='d-foot'>{hostlist.FOOT} Times are {times.zone().key}.</div>")
+    if right and opened:
+        everybody = (*found.own, *(found.processors if found.named else ()))
+        host = next((host for host in everybody if host.look.name == opened), None)
+        with right:
+            wish = hostcard.card(host, sight, business, site, now, key=GRID, stale=not well)
+        if wish:
+            hosts.show(business, site, opened, wish)
+
+
+def judge(sight: Sight, found: Hosts, now: int, well: bool) -> None:
+    """Say which host is missed most, and offer what can be done about it; and to add one."""
+    if not well:
+        said = f"No news for {frame.silence(engine)}: this is how it was at {times.clock(now)}"
+        why = engine.pulse.trouble or "The engine does not answer."
+        verdict("stale", said, f"{why} Hosts go on by themselves; changes are off until it answers.")
+        return
+    if not found.own:
+        with st.container(key="empty"):
+            st.html(hostlist.empty(site, business))
+            if ABLE and st.button("Add a host", type="primary", width="content"):
+                hosts.add(business, site)
+        return
+    host = worst([*found.own, *found.processors])
+    named = host is not None and (found.named or host.look.site is not None)
+    able = hosts.offers(host.look) if host is not None and named else []
+    name = host.look.name if host is not None else ""
+    changes = sight.changes(business, site, name) if named else []
+    offered = [f"Bring {name} back" if "Bring back" in able else f"Open {name}"] if named else []
+    offered += ["Add a host"] if ABLE else []
+    pressed = verdict(*hostlist.told(found, now, hostlist.who_and_why(changes)), offered)
+    if pressed is None:
+        return
+    if offered[pressed] == "Add a host":
+        hosts.add(business, site)
+    elif "Bring back" in able:
+        hosts.show(business, site, name, "Bring back")
+    else:
+        grid.put(GRID, opened=name)
+        st.rerun(scope="fragment")
+
+
+notice.tell()
+live()

@@ -1,0 +1,79 @@
+"""Tasks: every task of a site or a business, live or ended, by tab: found, opened, acted on, alone or by thousands."""
+
+import streamlit as st
+
+from engine.catalogue import Asked, Page
+from engine.filters import Filter
+from engine.lifecycle import Tab
+from engine.sight import Sight
+from pages.shared import card, chips, finding, frame, grid, holds, notice, tasklist, times
+from pages.shared.tasklist import Query
+
+engine = frame.engine()
+business, site = frame.site()
+GRID = f"tasks {business}"
+
+
+@st.fragment(run_every=frame.refresh())
+def live() -> None:
+    """Draw the page from the newest snapshot: tabs, filter, the open task, and a page of the tab."""
+    frame.watch(business, site)
+    sight = frame.sight()
+    now, well = frame.known_at(engine), sight.pulse.well
+    query = Query.of(st.query_params)
+    place = sight.place(business, None if query.everywhere else site)
+    frame.head("Tasks", f"{business}, all sites" if query.everywhere else site, engine)
+    tabs = st.container()
+    with st.container(horizontal=True, vertical_alignment="top", key="find"):
+        with st.container():
+            wanted = finding.search(sight, place, query)
+        asked = Asked(wanted, query.system, query.hidden)
+        counts = sight.counts(place, asked)
+        finding.switches(sight, business, query, counts)
+        finding.sql(wanted, now, place)
+    with tabs:
+        shown = {name: counts.tabs.get(name, 0) for name in tasklist.TABS if name is not Tab.RECURRING}
+        pressed = chips.chips(shown, query.tab, key="tabs", label="Tabs", tabs=True)
+    if pressed and pressed != query.tab:
+        frame.address({"tab": pressed.lower(), "sort": None, **tasklist.RESET})
+        st.rerun(scope="fragment")
+    grid.follow(GRID, st.query_params)
+    _, opened = grid.state(GRID)
+    if opened:
+        shown = card.find_anywhere(sight, opened, now)
+        card.top(shown, now, engine.settings.int("attempts"), key=GRID, stale=not well)
+    page = sight.page(place, asked, query.tab, sort=query.sort, descending=query.down, after=query.after,
+                      before=query.before, size=tasklist.ROWS)  # fmt: skip
+    table(sight, query, wanted, page, now, well)
+    tasklist.pager(page, counts.tabs[query.tab])
+
+
+def table(sight: Sight, query: Query, wanted: Filter, page: Page, now: int, well: bool) -> None:
+    """Draw a page of the tab."""
+    rows, there = page.rows.to_dicts(), times.zone()
+    if not rows:
+        said = "No task matches here. Look at the other tabs, or change the filter." if wanted.text else "Nothing here."
+        st.html(f"<div class='d-evidence'>{said}</div>")
+    today = times.day(now, there)
+    sites = {row["site"] for row in rows}
+    held_by = {h.hold_id: f"hold on {holds.said(h)}" for name in sites for h in sight.holds(business, name)}
+
+    def when(instant: int) -> grid.Row:
+        return {"t": times.brief(instant, today, there), "s": times.whole(instant, there)}
+
+    instants = [row[name] for row in rows for name in ("created_at", "due_at", "finished_at") if row[name] is not None]
+    dated = any(times.day(instant, there) != today for instant in instants)
+    told = [tasklist.row(task, now, held_by, when) for task in rows]
+    sort = {"id": tasklist.sorted_column(query), "desc": query.down}
+    answer = grid.grid(
+        told, tasklist.columns(query, dated), key=GRID, label="Tasks", sort=sort, view=query.view, stale=not well,
+        lifts=True,
+    )  # fmt: skip
+    if answer.sort:
+        by = tasklist.sorted_by(answer.sort["id"], query.tab)
+        frame.address({"sort": "-" * answer.sort["desc"] + by, **tasklist.RESET})
+        st.rerun(scope="fragment")
+
+
+notice.tell()
+live()
