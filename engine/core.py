@@ -429,7 +429,9 @@ class Core(Machine):
             )
 
     def _place_holds(self, action: m.PlaceHolds) -> m.Outcome:
-        self._require(Right.HOLD, action.business, action.site)
+        sites = [self._held_at(action, target) for target in action.targets]
+        if not sites or any(target.kind != "schedule" for target in action.targets):
+            self._require(Right.HOLD, action.business, action.site)
         now = self._step.now
         _check_instant("begin of a hold", action.from_at)
         _check_instant("end of a hold", action.until_at)
@@ -441,12 +443,12 @@ class Core(Machine):
         if action.business is None and any(t.kind != "kind" for t in action.targets):
             raise Invalid("Only a task type can be held system-wide")
         for target in action.targets:
-            self._check_target(action, target)
+            _check_target(target)
         placed: list[int] = []
-        for target in action.targets:
+        for target, site in zip(action.targets, sites, strict=True):
             business = self.state.business(action.business)
             hold = Hold(
-                business.next_event(), action.business, action.site, target.kind, target.name, action.reason,
+                business.next_event(), action.business, site, target.kind, target.name, action.reason,
                 self._actor, from_at, action.until_at, action.suspend,
             )
             self._hold_event(hold, "placed", self._actor, now, action.reason)
@@ -456,23 +458,24 @@ class Core(Machine):
             self._arm_hold(hold)
             placed.append(hold.id)
             self._audit(
-                "hold", target.kind, target.name, action.business, action.site, reason=action.reason,
+                "hold", target.kind, target.name, action.business, site, reason=action.reason,
                 after={"hold_id": hold.id, "until_at": action.until_at, "suspend": action.suspend},
             )
         return m.Outcome(changed=placed)
 
-    def _check_target(self, action: m.PlaceHolds, target: m.HoldTarget) -> None:
-        if target.kind == "kind":
-            if target.name not in list(Kind):
-                raise NotFound.named("task type", target.name, list(Kind))
-        elif target.kind == "schedule":
-            schedule = self.state.schedules.get(int(target.name) if target.name.isdecimal() else -1)
-            if schedule is None or schedule.spec.business != action.business:
-                raise NotFound.named("schedule", target.name)
-        elif target.kind != "user":
-            raise NotFound.named("kind of hold", target.kind, ("user", "kind", "schedule"))
-        elif target.name == SYSTEM_OWNER:
-            raise Invalid("System tasks are held by their type, not as a user's")
+    def _held_at(self, action: m.PlaceHolds, target: m.HoldTarget) -> str | None:
+        """Tell at which site a hold is: a schedule's own, and then it is for who may change schedules there."""
+        if target.kind != "schedule" or action.business is None:
+            return action.site
+        schedule = self.state.schedules.get(int(target.name)) if _is_number(target.name) else None
+        spec = schedule.spec if schedule is not None else None
+        if (
+            spec is None
+            or (spec.business, spec.site) != (action.business, action.site or spec.site)
+            or not self._may(Right.SCHEDULE, spec.business, spec.site)
+        ):
+            raise NotFound.named("schedule", target.name)
+        return spec.site
 
     def _lift_holds(self, action: m.LiftHolds) -> m.Outcome:
         """Lift the holds that were listed; whatever was placed meanwhile stays."""
@@ -480,7 +483,7 @@ class Core(Machine):
         skipped: list[tuple[int | str, str]] = []
         for hold_id in dict.fromkeys(action.holds):
             hold = self.state.holds.get(hold_id)
-            if hold is None or not self._may(Right.HOLD, hold.business, hold.site):
+            if hold is None or not self._may(_right_over(hold), hold.business, hold.site):
                 skipped.append((hold_id, "already ended"))
                 self._audit("lift", "hold", hold_id, None, outcome="already ended", before={"hold_id": hold_id})
                 continue
@@ -522,7 +525,12 @@ class Core(Machine):
         self._schedule_event(schedule.id, "removed", schedule.version + 1, spec, None)
         self._audit("remove", "schedule", schedule.id, spec.business, spec.site, before=spec_to_detail(spec),
                     reason=action.reason)
-        return m.Outcome(changed=[schedule.id])
+        over = [h for h in self.state.holds.values() if (h.target_kind, h.target) == ("schedule", str(schedule.id))]
+        for hold in sorted(over, key=lambda hold: hold.id):  # nobody would find them where the schedule is gone
+            self._end_hold(hold, "lifted", self._actor, self._step.now, action.reason)
+            self._audit("lift", "schedule", schedule.id, hold.business, hold.site, reason=action.reason,
+                        before={"hold_id": hold.id})
+        return m.Outcome(changed=[schedule.id, *sorted(hold.id for hold in over)])
 
     def _run_now(self, action: m.RunNow) -> m.Outcome:
         spec = self._schedule(action.schedule).spec
@@ -544,6 +552,8 @@ class Core(Machine):
     def _check_schedule(self, spec: m.ScheduleSpec) -> None:
         if not spec.name:
             raise Invalid("A schedule needs a name")
+        if not spec.owner or spec.owner == SYSTEM_OWNER:
+            raise Invalid("A schedule needs a person as its owner")  # whom a hold can pause
         if spec.on_hold not in ("skip", "queue_one"):
             raise NotFound.named("rule for runs under a hold", spec.on_hold, ("skip", "queue_one"))
         self._check_new(
@@ -741,6 +751,25 @@ class Core(Machine):
         if business is None:
             raise NotFound.named("business", name, self.state.businesses)
         return business
+
+
+def _check_target(target: m.HoldTarget) -> None:
+    if target.kind not in ("user", "kind", "schedule"):
+        raise NotFound.named("kind of hold", target.kind, ("user", "kind", "schedule"))
+    if target.kind == "kind" and target.name not in list(Kind):
+        raise NotFound.named("task type", target.name, list(Kind))
+    if target.kind == "user" and target.name == SYSTEM_OWNER:
+        raise Invalid("System tasks are held by their type, not as a user's")
+
+
+def _right_over(hold: Hold) -> Right:
+    """Tell which right ends a hold: pausing a schedule is a change of it."""
+    return Right.SCHEDULE if hold.target_kind == "schedule" else Right.HOLD
+
+
+def _is_number(text: str) -> bool:
+    """Tell whether a text is an id as holds keep it."""
+    return text.isascii() and text.isdecimal() and len(text) < 20 and not text.startswith("0")
 
 
 def _check_instant(what: str, at: object) -> None:

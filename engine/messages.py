@@ -100,7 +100,10 @@ class HoldTarget:
 
 @dataclass(frozen=True, slots=True)
 class PlaceHolds:
-    """Place one hold for each target. `business` None is system-wide; a hold covers [from_at, until_at)."""
+    """Place one hold for each target. `business` None is system-wide; a hold covers [from_at, until_at).
+
+    A hold on a schedule is at the schedule's own site, named or not, and for whoever may change schedules there.
+    """
 
     business: str | None
     targets: Sequence[HoldTarget]

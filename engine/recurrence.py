@@ -110,6 +110,8 @@ class Rule:
 
     def occurrences(self, after: int, until: int, limit: int | None = None) -> list[int]:
         """List the nominal occurrences in (after, until], the first `limit` of them."""
+        if limit is None and self.cron is not None and after < until and self._multiplies(after, until):
+            return self._multiplied(after, until)
         found: list[int] = []
         for at in islice(self._walk(after), limit):
             if at > until:
@@ -169,6 +171,25 @@ class Rule:
             return self._every(after)
         minute, hour = (self.cron or "").split()[:2]
         return self._real_times(after) if minute.startswith("*") or hour.startswith("*") else self._fixed_times(after)
+
+    def _multiplies(self, after: int, until: int) -> bool:
+        """Tell whether days times hours times minutes gives what walking would; fixed times mind each clock change."""
+        minute, hour = (self.cron or "").split()[:2]
+        return minute.startswith("*") or hour.startswith("*") or _stretch(self.zone, after)[1] > until
+
+    def _multiplied(self, after: int, until: int) -> list[int]:
+        """List what `_walk` would find, forty times as quick where a rule occurs each minute."""
+        rule = _parsed(self.cron or "")
+        days = " ".join((self.cron or "").split()[2:])
+        of_day = [(hour * 60 + minute) * MINUTE for hour in sorted(rule.hours) for minute in sorted(rule.minutes)]
+        found: list[int] = []
+        while after < until:
+            offset, end = _stretch(self.zone, after)
+            last = min(end - 1, until)
+            for midnight in _days(days, (after + offset) // DAY * DAY, last + offset):
+                found += [at for at in (midnight - offset + span for span in of_day) if after < at <= last]
+            after = last
+        return found
 
     def _every(self, after: int) -> Iterator[int]:
         every = (self.every_s or 1) * SECOND
@@ -233,6 +254,18 @@ def _calendar(expression: str, after: datetime) -> CronSim:
     walk = copy.copy(_parsed(expression))
     walk.dt = after.replace(microsecond=0)
     return walk
+
+
+@lru_cache(maxsize=1024)
+def _days(days: str, first: int, last: int) -> tuple[int, ...]:
+    """List the days that the last three fields of an expression name, from `first` on (midnights on the wall, µs)."""
+    found = []
+    for day in _calendar(f"0 0 {days}", _EPOCH + (first - MINUTE) * _MICROSECOND):
+        midnight = (day - _EPOCH) // _MICROSECOND
+        if midnight > last:
+            break
+        found.append(midnight)
+    return tuple(found)
 
 
 def _wall(at: int, zone: ZoneInfo) -> datetime:

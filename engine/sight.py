@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 import polars as pl
 import polars.selectors as cs
 
-from . import bulk, health, history, hosts, inventory, live, looks, standing, undo
+from . import bulk, health, history, hosts, inventory, live, looks, standing, timetable, undo
 from .bulk import Preview, Verb
 from .catalogue import LIVE_TABS, Asked, Catalogue, Counts, Page, Place
 from .clock import DAY, SECOND, stopwatch
@@ -35,6 +35,7 @@ from .runtime import Engine
 from .snapshot import HoldLook, Numbers, ServiceLook, Snapshot, Waits
 from .standing import Schedule, View
 from .task import PROCESS
+from .timetable import Past, Planned, Timetable
 from .undo import Undo
 
 T = TypeVar("T")
@@ -46,6 +47,8 @@ RECENT_EVERY = 18  #: seconds for which a site's last hours serve
 MOST_LIVES = 500  #: timelines that are kept
 NAMES_EVERY = 300  #: seconds for which the words that complete a filter serve
 ASSETS_EVERY = 4  #: likewise, assets and the list of results
+TIMETABLE_EVERY = 10  #: likewise, what schedules did and will do
+PAST_EVERY = 3  #: likewise, of one schedule
 QUIET_EVERY = 10  #: likewise, what came last and comes next where nothing happens
 USE_EVERY = 20  #: likewise, how much each host of a business was used over a day
 USE_SHARE = 0.01  #: of a core that this may cost
@@ -141,6 +144,8 @@ class Watch:
         self._changes: _Shared[list[dict[str, Any]]] = _Shared(QUIET_EVERY)
         self.assets: _Shared[Found] = _Shared(ASSETS_EVERY)
         self.results: _Shared[list[dict[str, Any]]] = _Shared(ASSETS_EVERY)
+        self._timetables: _Shared[Timetable] = _Shared(TIMETABLE_EVERY, LOOK_SHARE)
+        self._pasts: _Shared[Past] = _Shared(PAST_EVERY, LOOK_SHARE)
         self._lock = threading.Lock()
         self._lives: OrderedDict[int, tuple[TaskRow | None, pl.DataFrame]] = OrderedDict()
 
@@ -194,6 +199,28 @@ class Watch:
         return self._changes.get(
             replace(look, used=0), engine.now,
             lambda: _plain(hosts.changes(engine.store, look.business, look.name)).to_dicts(),
+        )  # fmt: skip
+
+    def timetable(self, business: str, site: str) -> Timetable:
+        """Tell what a site's schedules did and will do; anew as soon as one was changed, paused or resumed."""
+        engine, store = self.engine, self.engine.store
+        snapshot, now = engine.snapshot, engine.now
+        held = frozenset(
+            int(hold.target) for hold in snapshot.holds
+            if hold.in_force and hold.target_kind == "schedule" and hold.business == business
+        )  # fmt: skip
+        zone = snapshot.zones.get((business, site), "UTC")
+        return self._timetables.get(
+            (business, site, timetable.mark(store, business), held), now,
+            lambda: timetable.timetable(store, snapshot, business, site, now, zone=zone, held=held),
+        )  # fmt: skip
+
+    def past(self, business: str, site: str, schedule_id: int) -> Past:
+        """Tell what one schedule was and did; anew as soon as one was changed."""
+        engine, store = self.engine, self.engine.store
+        return self._pasts.get(
+            (business, site, schedule_id, timetable.mark(store, business)), engine.now,
+            lambda: timetable.past(store, engine.snapshot, business, site, schedule_id, engine.now),
         )  # fmt: skip
 
 
@@ -559,6 +586,31 @@ class Sight:
     def _result_seen(self, site: str, business: str, of: str | None) -> bool:
         return of == site or (of is None and may(self._grants, Right.SEE, business, None))
 
+    def timetable(self, business: str, site: str) -> Timetable:
+        """Tell what the site's schedules did and will do, some seconds old; next fires lie in the future all the same.
+
+        The runs of a schedule are those that had ended by then, and those that go on.
+        """
+        self._see(business, site)
+        made, now = self._watch.timetable(business, site), self._watch.engine.now
+        return replace(made, planned=[_still_to_come(one, now) for one in made.planned])
+
+    def past(self, business: str, site: str, schedule_id: int) -> Past:
+        """Tell what one schedule of the site was and did, with the runs that go on; of any other, nothing."""
+        self._see(business, site)
+        known = self._watch.past(business, site, schedule_id)
+        going = timetable.unfinished(self.snapshot, business, site, schedule_id).sort("created_at", descending=True)
+        ran = {step["run"]["task_id"] for step in known.steps if "run" in step}
+        fresh = [{"run": run} for run in going.iter_rows(named=True) if run["task_id"] not in ran]
+        return replace(known, steps=timetable.capped([*fresh, *known.steps]))
+
+    def scheduled(self, business: str, site: str) -> list[dict[str, Any]]:
+        """List the site's tasks that are to come once, the next ones first; see `timetable.scheduled`."""
+        self._see(business, site)
+        rows = timetable.scheduled(self.snapshot, business, site)
+        if not self._names_processors(business):
+            rows = rows.with_columns(requested_service=_masked("requested_service", _of_system()))
+        return rows.to_dicts()
 
     def _rows(self, rows: pl.DataFrame, business: str, site: str) -> pl.DataFrame:
         return _plain(self._told(rows, business, self._reasons(business, site)))
@@ -579,3 +631,10 @@ class Sight:
 
 def _plain(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(cs.datetime().dt.epoch("us"))
+
+
+def _still_to_come(one: Planned, now: int) -> Planned:
+    """Look again when a schedule fires next, where that has passed."""
+    if one.next_at is None or one.next_at > now:
+        return one
+    return replace(one, next_at=one.schedule.spec.rule.next_after(now))

@@ -7,13 +7,14 @@ import streamlit as st
 
 from engine.console import current
 from engine.roles import Right
-from pages.shared import frame, look
+from pages.shared import asking, frame, look
 from pages.shared.frame import Entry
 
 MENU = {
     "Operate": [
         Entry("Active tasks", "operate/active.py", counted=True, help="active"),
         Entry("Tasks", "operate/tasks.py", "tasks", help="tasks"),
+        Entry("Schedules", "operate/schedules.py", "schedules", help="schedules"),
         Entry("Services", "operate/services.py", "services", help="services"),
         Entry("Logs", "operate/logs.py", "logs", help="tasks"),
         Entry("Reports", "operate/reports.py", "reports", help="tasks"),
@@ -34,4 +35,5 @@ else:
     page, listed = frame.navigation(MENU)
     frame.actor()
     frame.menu(listed, page)
+    asking.now()
     page.run()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from engine import messages as m
@@ -445,6 +447,41 @@ def test_a_schedule_under_a_hold_owes_at_most_one_run() -> None:
     assert (owed.outcome, owed.reason, owed.count) == ("fired", "held", 0)
     assert owed.nominal_at == desk.rows.schedule_fire[0].nominal_at
     assert desk.started() == [owed.task_id]
+
+
+def test_a_hold_on_a_removed_schedule_ends_with_it_and_what_it_kept_runs() -> None:
+    desk = Desk(EXPLORER)
+    desk.wait(1, schedule())
+    (schedule_id,) = desk.core.state.schedules
+    hold = desk.hold("schedule", str(schedule_id))
+    desk.wait(1, m.RunNow(schedule_id))
+    (task,) = desk.core.state.tasks
+    assert desk.cause(task) is Cause.HOLD
+    desk.wait(1, m.RemoveSchedule(schedule_id, "no longer needed"))
+    assert desk.outcomes[-1].changed == [schedule_id, hold]
+    assert not desk.core.state.holds
+    assert desk.started() == [task]
+    assert [(row.action, row.reason) for row in desk.rows.audit[-2:]] == [
+        ("remove", "no longer needed"), ("lift", "no longer needed"),
+    ]  # fmt: skip
+
+
+def test_a_removed_schedule_owes_no_run_when_its_hold_ends() -> None:
+    desk = Desk(EXPLORER)
+    desk.wait(1, schedule("queue_one"))
+    (schedule_id,) = desk.core.state.schedules
+    desk.hold("schedule", str(schedule_id))
+    desk.wait(60)
+    desk.wait(1, m.RemoveSchedule(schedule_id))
+    desk.wait(60)
+    assert not desk.core.state.tasks
+
+
+@pytest.mark.parametrize("owner", ["", "System"])
+def test_a_schedule_needs_a_person_whom_a_hold_can_pause(owner: str) -> None:
+    desk = Desk(EXPLORER)
+    desk.wait(1, m.CreateSchedule(replace(schedule().spec, owner=owner)))
+    assert "owner" in str(desk.outcomes[-1].refused)
 
 
 def test_a_user_s_hold_covers_the_runs_of_his_schedules() -> None:

@@ -192,6 +192,21 @@ def test_missed_counts_what_occurrences_lists(rule: Rule) -> None:
         assert rule.missed(after, until) == ((times[0], times[-1], len(times)) if times else None)
 
 
+@pytest.mark.parametrize("zone", [*ZONES, "Pacific/Chatham"])
+@pytest.mark.parametrize("expression", [*FIXED, *WILDCARD, "* * * * *", "0 8 * * 1#1", "0 0 LW * *", "* 1 29 2 *"])
+def test_all_occurrences_of_a_span_are_those_that_one_walk_finds(expression: str, zone: str) -> None:
+    rule, chance = Rule.cron_rule(expression, zone), random.Random(f"{expression} {zone}")
+    for change in (*clock_changes(zone), utc("2026-12-31T20:00")):
+        after = change - chance.randrange(3 * DAY)
+        until = after + chance.choice([1, HOUR, DAY, 7 * DAY])
+        walked, at = [], after
+        while len(walked) < 400 and (at := rule.next_after(at)) <= until:
+            walked.append(at)
+        found = rule.occurrences(after, until)
+        assert found[:400] == walked
+        assert len(found) == len(walked) or len(walked) == 400
+
+
 def test_occurrences_stop_at_the_limit_and_include_the_end() -> None:
     rule = Rule.interval(60, 0)
     assert rule.occurrences(0, 3 * MINUTE) == [MINUTE, 2 * MINUTE, 3 * MINUTE]

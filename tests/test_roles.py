@@ -37,6 +37,7 @@ class World:
     finished: dict[Place, TaskRow]
     schedules: dict[Place, int]
     holds: dict[Place, int]
+    paused: dict[Place, int]  #: holds on schedules
     at: int = START
 
     def ask(self, action: m.Action, grants: Grants = EVERYTHING, actor: str = "ann") -> tuple[m.Outcome, Step]:
@@ -48,7 +49,7 @@ class World:
 
 
 def world() -> World:
-    made = World(Core(), {}, {}, {}, {}, {})
+    made = World(Core(), {}, {}, {}, {}, {}, {})
 
     def do(action: m.Action) -> int:
         outcome, _ = made.ask(action)
@@ -71,6 +72,8 @@ def world() -> World:
             do(m.Delete([made.deleted[place]]))
             made.schedules[place] = do(m.CreateSchedule(spec(place)))
             made.holds[place] = do(m.PlaceHolds(business, [m.HoldTarget("user", "bob")], "quiet", site))
+            still = str(do(m.CreateSchedule(spec(place, "Still"))))
+            made.paused[place] = do(m.PlaceHolds(business, [m.HoldTarget("schedule", still)], "quiet"))
     return made
 
 
@@ -118,6 +121,10 @@ CELLS: dict[str, tuple[type, Ask, set[Role]]] = {
     ),
     "hold at a site": (m.PlaceHolds, lambda w, p: m.PlaceHolds(p[0], [m.HoldTarget("kind", "scan")], "", p[1]), ADMINS),
     "lift": (m.LiftHolds, lambda w, p: m.LiftHolds([w.holds[p]]), ADMINS),
+    "pause a schedule": (
+        m.PlaceHolds, lambda w, p: m.PlaceHolds(p[0], [m.HoldTarget("schedule", str(w.schedules[p]))], ""), OPERATORS,
+    ),
+    "resume a schedule": (m.LiftHolds, lambda w, p: m.LiftHolds([w.paused[p]]), OPERATORS),
     "create a schedule": (m.CreateSchedule, lambda w, p: m.CreateSchedule(spec(p, "Other")), OPERATORS),
     "edit a schedule": (m.EditSchedule, lambda w, p: m.EditSchedule(w.schedules[p], 1, spec(p, "Late")), OPERATORS),
     "remove a schedule": (m.RemoveSchedule, lambda w, p: m.RemoveSchedule(w.schedules[p]), OPERATORS),
@@ -247,6 +254,32 @@ def test_a_host_gets_no_name_that_people_could_not_tell_from_another(name: str) 
     outcome, step = made.ask(m.AddService(*OWN, name, "explorer", 1))
     assert outcome.refused is not None
     assert not step.rows.service_event
+
+
+def test_a_hold_on_a_schedule_is_at_its_own_site_and_nowhere_else() -> None:
+    made = world()
+    target = [m.HoldTarget("schedule", str(made.schedules[OWN]))]
+    refused, _ = made.ask(m.PlaceHolds("acme", target, "", "oslo"))
+    assert "schedule" in str(refused.refused)
+    (hold,) = made.ask(m.PlaceHolds("acme", target, ""), [GRANT[Role.SITE_ADMIN]])[0].changed
+    assert made.core.state.holds[int(hold)].site == "berlin"
+
+
+def test_who_may_pause_a_schedule_pauses_nothing_else_in_the_same_breath() -> None:
+    made = world()
+    targets = [m.HoldTarget("schedule", str(made.schedules[OWN])), m.HoldTarget("user", "ann")]
+    outcome, step = made.ask(m.PlaceHolds("acme", targets, "", "berlin"), [GRANT[Role.SITE_ADMIN]])
+    assert outcome.refused == "You may not pause and resume at acme / berlin; nothing was changed"
+    assert not step.rows.hold_event
+
+
+def test_a_schedule_elsewhere_is_paused_by_nobody_and_as_if_it_were_not_there() -> None:
+    made = world()
+    told = [
+        made.ask(m.PlaceHolds("acme", [m.HoldTarget("schedule", name)], ""), [GRANT[Role.SITE_ADMIN]])[0].refused
+        for name in (str(made.schedules[NEIGHBOUR]), str(1 << 41))
+    ]
+    assert str(told[0]).replace(str(made.schedules[NEIGHBOUR]), "") == str(told[1]).replace(str(1 << 41), "")
 
 
 def test_one_command_over_many_tasks_stops_those_that_are_ones_own() -> None:

@@ -18,6 +18,7 @@ from engine.clock import SECOND
 from engine.console import Console
 from engine.errors import NotAllowed, NotFound
 from engine.lifecycle import Kind
+from engine.recurrence import Rule
 from engine.roles import EVERYTHING, Grant, Grants, Role
 from engine.sight import A_PROCESSOR, Sight
 from pages.shared import figures, queue
@@ -129,6 +130,9 @@ def test_somebody_sees_the_sites_that_his_grants_cover(see: Callable[[Grants], S
         lambda sight, *place: sight.hosts(*place),
         lambda sight, *place: sight.at_work(*place),
         lambda sight, *place: sight.changes(*place, "audit-1"),
+        lambda sight, *place: sight.timetable(*place),
+        lambda sight, *place: sight.past(*place, 1),
+        lambda sight, *place: sight.scheduled(*place),
     ],
 )
 def test_every_read_of_another_site_is_refused_whether_it_exists_or_not(
@@ -422,3 +426,25 @@ def test_a_host_is_heard_of_while_nothing_is_published(console: Console, see: Ca
     assert [look for look in before if look.site == "Oslo"] == [
         look for look in engine.snapshot.services if look.site == "Oslo"
     ]
+
+
+def test_a_schedule_is_told_of_as_soon_as_it_is_made_paused_run_or_removed(
+    console: Console, see: Callable[[Grants], Sight]
+) -> None:
+    def do(action: m.Action) -> m.Outcome:
+        assert console.engine is not None
+        outcome = console.engine.do(m.Command(uuid4().hex, "ann", action)).result(PATIENCE)
+        assert outcome.refused is None
+        return outcome
+
+    rule = Rule.cron_rule("0 0 1 1 *", "Europe/Oslo")
+    (made,) = do(m.CreateSchedule(m.ScheduleSpec("New year", "Acme", "Oslo", Kind.AUDIT, rule, "ann"))).changed
+    (planned,) = see(ADMIN).timetable("Acme", "Oslo").planned
+    assert planned.schedule.schedule_id == made
+    assert see(ADMIN).timetable("Acme", "Oslo").load.hours["fires"].sum() <= 1  # a week has New Year's in it, or not
+    (task,) = do(m.RunNow(int(made))).changed
+    soon(lambda: any(step["run"]["task_id"] == task for step in see(ADMIN).past("Acme", "Oslo", int(made)).steps))
+    do(m.RemoveSchedule(int(made)))
+    assert see(ADMIN).timetable("Acme", "Oslo").planned == []
+    assert [v.event for v in see(ADMIN).past("Acme", "Oslo", int(made)).versions] == ["removed", "created"]
+    assert see(ADMIN).past("Acme", "Berlin", int(made)).steps == []

@@ -2,7 +2,7 @@
 """The one grid for all tables: rows and cells are known by id, only what changed is drawn, and nothing in data is markup.
 
 Columns are data: `{"id", "label", "type", "width", "sort", "card"}`; types are text, two (with a second, paler text),
-link, links, status, slots, spark, number and act. `card` is a column's place in a narrow view's two-line rows: lead,
+link, links, status, slots, spark, bars, number and act. `card` is a column's place in a narrow view's two-line rows: lead,
 end or line; without one it is left out there. A row is `{"id", column: cell}`, with the heading of those that it is the
 first of under "group"; a cell is a text, a number, None ("–"), or
 
@@ -12,6 +12,7 @@ first of under "group"; a cell is a text, a number, None ("–"), or
     slots             {"used", "slots", "free"}
     spark             {"line": [whole per cent, or None], "t": text}
     status            {"t": word, "g": glyph, "k": token, "p": progress 0–1, "s": why}
+    bars              {"v": [[height 0–1, "done", "fail", "stop" or "run"]], "t": the same in words}
     act               [{"act": name, "t": label, "off": why not}]
 
 While something is selected, rows keep their order; what comes anew waits behind a line, what left stays, greyed.
@@ -75,6 +76,8 @@ a{color:var(--d-accent);text-decoration:none} a:hover{text-decoration:underline}
 .act button,.new button{font:inherit;font-size:12px;color:var(--d-ink);background:var(--d-bg);border:1px solid var(--d-line);border-radius:4px;padding:1px 8px;cursor:pointer}
 .act button:disabled{color:var(--d-ink3);cursor:default}
 .new{position:absolute;top:1px;right:0;height:24px;display:flex;gap:8px;align-items:center;font-size:12px;color:var(--d-ink2);background:var(--d-bg);padding-left:8px} .new[hidden]{display:none}
+.bars svg{flex:none;overflow:visible} .bars rect{fill:var(--d-queued)} .bars .run{fill:var(--d-run)}
+.bars .fail,.bars .stop{fill:none;stroke:var(--d-fail);stroke-width:1.2} .bars .stop{stroke:var(--d-stop)}
 @media (prefers-reduced-motion:reduce){.bar i{transition:none}}
 @container grid (max-width:600px){
   .cards .row.body{grid-template:"check lead end" 24px "check line line" 24px / 30px 1fr auto;padding:2px 0}
@@ -85,6 +88,7 @@ a{color:var(--d-accent);text-decoration:none} a:hover{text-decoration:underline}
   .cards .head .c{display:none} .cards .head .c.sorted{display:flex}
   .cards:not(.picks) .row.head:not(:has(.sorted)){display:none}
   .cards .row.head{grid-template:"check sorted" 26px / 30px 1fr} .cards .row.head .check{padding:0;align-self:center} .cards .head .sorted{grid-area:sorted}
+  .cards:not(.picks) .row.head{grid-template:"sorted" 26px / 1fr}
 }
 """
 
@@ -152,6 +156,21 @@ const draw = {
       cell._pct.textContent = whole + ' %'
     }
     if (cell._why.textContent !== (v.s || '')) cell._why.textContent = v.s || ''
+  },
+  bars(cell, v) {
+    const told = v || {v: [], t: ''}, high = 18, svg = document.createElementNS(SVG, 'svg')
+    for (const [k, a] of Object.entries({width: 60, height: high, viewBox: `0 0 60 ${high}`, role: 'img', 'aria-label': told.t})) svg.setAttribute(k, a)
+    const put = (tag, kind, attributes) => {
+      const shape = document.createElementNS(SVG, tag)
+      for (const [k, a] of Object.entries({class: kind, ...attributes})) shape.setAttribute(k, a)
+      svg.append(shape)
+    }
+    told.v.forEach(([share, kind], i) => {  // what failed has a cross, what was stopped is hollow: not by colour alone
+      const h = Math.max(2, Math.round((high - 6) * share)), x = 6 * (i + 10 - told.v.length) + .5
+      if (kind !== 'fail' || h > 4) put('rect', kind, {x, y: high - h - .5, width: 4, height: h})
+      if (kind === 'fail') put('path', kind, {d: `M${x} ${high - (h > 4 ? h + 6 : 5)} l4 4 m0 -4 l-4 4`})
+    })
+    cell.replaceChildren(svg); cell.title = told.t
   },
   act(cell, v, grid, id) {
     cell.replaceChildren(...(v || []).map(one => {

@@ -5,6 +5,7 @@ from html import escape
 
 import streamlit as st
 
+from engine.ledger import number_of
 from engine.lifecycle import KIND_LABEL, Kind
 from engine.snapshot import HoldLook
 
@@ -14,8 +15,8 @@ MOST = 3  #: that are named
 _TARGETS = {"user": "user", "kind": "type", "schedule": "schedule"}
 
 
-def strip(over: Sequence[HoldLook], paused: int) -> bool:
-    """Draw it; return whether people want to see what is paused."""
+def strip(over: Sequence[HoldLook], paused: int, *, offer: bool = True) -> bool:
+    """Draw it; return whether people want to see what is paused, where a page offers that."""
     if not over:
         return False
     count = "1 hold in force" if len(over) == 1 else f"{len(over):,} holds in force"
@@ -25,11 +26,15 @@ def strip(over: Sequence[HoldLook], paused: int) -> bool:
         st.html(
             f"<div class='d-holds'><b>{count}.</b> {escape(named[0].upper() + named[1:])}. <span>{tasks}.</span></div>"
         )
-        return bool(paused) and st.button("Show paused", key="holds.show", type="tertiary", width="content")
+        return offer and bool(paused) and st.button("Show paused", key="holds.show", type="tertiary", width="content")
 
 
 def said(hold: HoldLook) -> str:
     """Word a hold: user m.ortiz until 18:00:00."""
-    name = KIND_LABEL[Kind(hold.target)] if hold.target_kind == "kind" else hold.target
+    name = hold.target
+    if hold.target_kind == "kind":
+        name = KIND_LABEL[Kind(name)]
+    elif hold.target_kind == "schedule":
+        name = f"#{number_of(int(name)):,}"
     until = "without expiry" if hold.until_at is None else f"until {times.moment(hold.until_at, hold.from_at)}"
     return f"{_TARGETS[hold.target_kind]} {name} {until}"

@@ -125,7 +125,7 @@ tr:first-child>.d-dot::before{top:12px} tr:first-child>.d-dot::after{top:16px}
 .st-key-bulk{background:var(--d-accentbg);border:1px solid var(--d-accent);border-radius:4px;padding:4px 10px;font-size:13px}
 .st-key-empty{border:1px dashed var(--d-line);border-radius:4px;padding:56px 20px;text-align:center;align-items:center}
 /* finding tasks */
-.st-key-sql button{min-height:30px;height:30px} .st-key-find{flex-wrap:wrap} .st-key-find>:has([data-testid=stVerticalBlock]),.st-key-find>:first-child{flex:1 1 20rem}
+.st-key-sql button{min-height:30px;height:30px} .st-key-finder{flex-wrap:wrap} .st-key-finder>:has([data-testid=stVerticalBlock]),.st-key-finder>:first-child{flex:1 1 20rem}
 /* acting on tasks: always as high */
 .st-key-acts{background:var(--d-panel);border-radius:4px;padding:4px 10px;min-height:38px;font-size:13px} .st-key-acts:has(b){background:var(--d-accentbg)} .st-key-acts [data-testid=stElementContainer]:has([data-testid=stHtml]){flex:1 1 10rem;min-width:0}
 /* the card on top */
@@ -175,6 +175,13 @@ tr:first-child>.d-dot::before{top:12px} tr:first-child>.d-dot::after{top:16px}
   [class*=st-key-row-] [data-testid=stElementContainer]:has(>:is([data-testid=stSelectbox],[data-testid=stNumberInput])){width:calc(50% - 5px)!important;min-width:0;flex:none!important}
   [class*=st-key-row-] :is([data-testid=stSelectbox],[data-testid=stNumberInput]){width:100%!important}
 }
+/* schedules */
+[data-testid=stBaseButton-primary]:disabled p{color:var(--d-ink3)}
+.st-key-charts>*{flex:1 1 380px;min-width:0} .st-key-charts [data-testid=stVerticalBlock]{gap:2px}
+.d-h3{font-size:12px;line-height:17px;color:var(--d-ink2);padding-top:4px}
+.d-fires{border-collapse:collapse;font-size:12px;line-height:17px;width:100%} .d-fires :is(th,td){border:0;padding:1px 8px 1px 0;text-align:left;font-weight:400;vertical-align:top} .d-fires th{color:var(--d-ink2)}
+.d-way td.d-when{width:108px;padding-right:6px;white-space:nowrap} .d-way td.d-said{text-align:left;white-space:normal;color:var(--d-ink)} .d-way .d-dot.missed::before{background:var(--d-bg);border:1.5px solid var(--d-hold);box-sizing:border-box}
+.st-key-plan-means{background:var(--d-panel);border-radius:4px;padding:6px 10px 8px} .st-key-plan-actions{gap:6px} .st-key-card .st-key-plan-actions{flex-wrap:wrap}
 @media (max-width:700px){
   [data-testid=stMainBlockContainer]{padding:2.6rem 12px 1.5rem}
   [data-testid=stHeader]{background:var(--d-bg)} :is(.st-key-card,.st-key-split :has(.st-key-card)){width:100%!important;max-width:none!important}

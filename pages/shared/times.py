@@ -78,3 +78,30 @@ def age(microseconds: int) -> str:
     if seconds < 2 * 86_400:
         return f"{seconds // 3600} h {seconds // 60 % 60:02}"
     return f"{seconds // 86_400} days"
+
+
+def zone_of(name: str) -> ZoneInfo:
+    """Return a zone that the engine knows by its name."""
+    return ZoneInfo(name)
+
+
+def to_come(instant: int, there: ZoneInfo) -> str:
+    """Word an instant to come, with its day and the zone's short name then: Sun 2026-11-01 01:15 EDT."""
+    at = datetime.fromtimestamp(instant / SECOND, there)
+    return f"{at:%a %Y-%m-%d %H:%M}{f':{at:%S}' if at.second else ''} {at.tzname()}"
+
+
+def alike(instant: int, there: ZoneInfo, here: ZoneInfo) -> bool:
+    """Tell whether clocks of two zones show the same at an instant."""
+    at = datetime.fromtimestamp(instant / SECOND, UTC)
+    return at.astimezone(there).utcoffset() == at.astimezone(here).utcoffset()
+
+
+def instant_of(wall: datetime, there: ZoneInfo) -> int:
+    """Read a wall-clock time in a zone."""
+    return int(wall.replace(tzinfo=there).timestamp()) * SECOND
+
+
+def wall_of(instant: int, there: ZoneInfo) -> datetime:
+    """Tell the wall-clock time of an instant in a zone, to the minute."""
+    return datetime.fromtimestamp(instant // MINUTE * 60, there).replace(tzinfo=None)

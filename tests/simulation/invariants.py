@@ -210,11 +210,15 @@ def no_claim_under_hold(life: Life) -> Broken:
 
 @invariant
 def lifted_only_listed(life: Life) -> Broken:
-    """Resume lifts what its dialog listed, and nothing else."""
+    """Resume lifts what its dialog listed, and nothing else; a hold on a schedule also ends where that is removed."""
     for e in life.holds:
         if e.event == "lifted":
             action = life.notes.sent.get(e.request_id or "")
-            if not isinstance(action, m.LiftHolds) or e.hold_id not in action.holds:
+            if isinstance(action, m.RemoveSchedule):
+                listed = (e.target_kind, e.target) == ("schedule", str(action.schedule))
+            else:
+                listed = isinstance(action, m.LiftHolds) and e.hold_id in action.holds
+            if not listed:
                 yield f"hold {e.hold_id} was lifted by {e.request_id}: {action}"
 
 
