@@ -6,6 +6,7 @@ from engine.lifecycle import PAUSED
 from engine.roles import Right
 from engine.sight import Judged, Sight
 from pages.shared import (
+    asking,
     bulk,
     cancel,
     card,
@@ -90,7 +91,7 @@ def tasks(sight: Sight, now: int, well: bool) -> None:
 
 def carry_out(wish: Wish) -> None:
     """Ask once more, and send what people want to the engine."""
-    cancel.ask(wish.ids, GRID)
+    asking.later(lambda: cancel.ask(wish.ids, GRID))
 
 
 notice.tell()

@@ -44,8 +44,9 @@ def live() -> None:
     frame.head("Logs", site, engine)
     with st.container(horizontal=True, vertical_alignment="center", key="filter"):
         logs = st.container(width="content")
+        wanted = finding.read(query)
         with st.container():
-            wanted = finding.search(sight, place, query)
+            changes = dict(finding.search(sight, place, query))
         of_log = filters.both(filters.parse(f"type:{LOGS[chosen]}"), wanted)
         export.button(f"{chosen} {site}", lambda: frame.sight().ended_tasks(place, Asked(of_log), export.MOST),
                       key="export")  # fmt: skip
@@ -54,7 +55,9 @@ def live() -> None:
     with logs:
         pressed = chips.chips(counts, chosen, key="logs", label="Log")
     if pressed and pressed != chosen:
-        frame.address({"log": pressed.split()[0].lower(), **tasklist.RESET})
+        changes |= {"log": pressed.split()[0].lower(), **tasklist.RESET}
+    if changes:
+        frame.address(changes)
         st.rerun(scope="fragment")
     grid.follow(GRID, address)
     _, opened = grid.state(GRID)

@@ -1,11 +1,13 @@
 """Services: the hosts that drain a site's queue, how each stands and does, and what waits because of one."""
 
+from functools import partial
+
 import streamlit as st
 
 from engine.hosts import worst
 from engine.roles import Right
 from engine.sight import Hosts, Sight
-from pages.shared import frame, grid, hostcard, hostlist, hosts, notice, times
+from pages.shared import asking, frame, grid, hostcard, hostlist, hosts, notice, times
 from pages.shared.verdict import verdict
 
 engine = frame.engine()
@@ -44,7 +46,7 @@ def live() -> None:
         with right:
             wish = hostcard.card(host, sight, business, site, now, key=GRID, stale=not well)
         if wish:
-            hosts.show(business, site, opened, wish)
+            asking.later(partial(hosts.show, business, site, opened, wish))
 
 
 def judge(sight: Sight, found: Hosts, now: int, well: bool) -> None:
@@ -58,7 +60,7 @@ def judge(sight: Sight, found: Hosts, now: int, well: bool) -> None:
         with st.container(key="empty"):
             st.html(hostlist.empty(site, business))
             if ABLE and st.button("Add a host", type="primary", width="content"):
-                hosts.add(business, site)
+                asking.later(partial(hosts.add, business, site))
         return
     host = worst([*found.own, *found.processors])
     named = host is not None and (found.named or host.look.site is not None)
@@ -71,9 +73,9 @@ def judge(sight: Sight, found: Hosts, now: int, well: bool) -> None:
     if pressed is None:
         return
     if offered[pressed] == "Add a host":
-        hosts.add(business, site)
+        asking.later(partial(hosts.add, business, site))
     elif "Bring back" in able:
-        hosts.show(business, site, name, "Bring back")
+        asking.later(partial(hosts.show, business, site, name, "Bring back"))
     else:
         grid.put(GRID, opened=name)
         st.rerun(scope="fragment")

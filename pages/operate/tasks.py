@@ -27,21 +27,22 @@ def live() -> None:
     query = Query.of(st.query_params)
     place = sight.place(business, None if query.everywhere else site)
     frame.head("Tasks", f"{business}, all sites" if query.everywhere else site, engine)
-    tabs = st.container()
-    with st.container(horizontal=True, vertical_alignment="top", key="finder"):
-        with st.container():
-            wanted = finding.search(sight, place, query)
-        asked = Asked(wanted, query.system, query.hidden)
-        counts = sight.counts(place, asked)
-        if query.tab is not Tab.RECURRING:
-            finding.switches(sight, business, query, counts)
-            finding.sql(wanted, now, place)
-    made = sight.timetable(business, site)
-    with tabs:
-        shown = {**counts.tabs, Tab.RECURRING: len(made.planned)}
-        pressed = chips.chips(shown, query.tab, key="tabs", label="Tabs", tabs=True)
+    wanted = finding.read(query)
+    asked = Asked(wanted, query.system, query.hidden)
+    counts, made = sight.counts(place, asked), sight.timetable(business, site)
+    shown = {**counts.tabs, Tab.RECURRING: len(made.planned)}
+    changes: dict[str, str | None] = {}
+    pressed = chips.chips(shown, query.tab, key="tabs", label="Tabs", tabs=True)
     if pressed and pressed != query.tab:
-        frame.address({"tab": pressed.lower(), "sort": None, **tasklist.RESET})
+        changes |= {"tab": pressed.lower(), "sort": None, **tasklist.RESET}
+    if query.tab is not Tab.RECURRING:
+        with st.container(horizontal=True, vertical_alignment="top", key="finder"):
+            with st.container():
+                changes |= finding.search(sight, place, query)
+            changes |= finding.switches(sight, business, query, counts)
+            finding.sql(wanted, now, place)
+    if changes:
+        frame.address(changes)
         st.rerun(scope="fragment")
     if query.tab is Tab.RECURRING:
         zone = sight.snapshot.zones.get((business, site), "UTC")
@@ -49,29 +50,29 @@ def live() -> None:
         Recurring(business, site, may).section(sight, made, now, zone, not well)
         return
     grid.follow(GRID, st.query_params)
-    _, opened = grid.state(GRID)
-    wish = None
-    if opened:
-        shown = card.find_anywhere(sight, opened, now)
-        labels = [act.label for act in acting.of_task(shown.task)] if shown and may_act(shown.task["site"]) else []
-        wish = card.top(shown, now, engine.settings.int("attempts"), key=GRID, actions=labels, stale=not well)
+    selected, task_id = grid.state(GRID)
+    opened, wish = None, None
+    if task_id:
+        opened = card.find_anywhere(sight, task_id, now)
+        acts = acting.of_task(opened.task) if opened and may_act(opened.task["site"]) else ()
+        labels = [one.label for one in acts]
+        wish = card.top(opened, now, engine.settings.int("attempts"), key=GRID, actions=labels, stale=not well)
     page = sight.page(place, asked, query.tab, sort=query.sort, descending=query.down, after=query.after,
                       before=query.before, size=tasklist.ROWS)  # fmt: skip
     total = counts.tabs[query.tab]
-    selected, _ = grid.state(GRID)
-    pressed = None
+    act = None
     if may_act(None if query.everywhere else site):
-        pressed = acting.bar(selected, total, acting.ACTS[query.tab], key=GRID, off=not well)
+        act = acting.bar(selected, total, acting.ACTS[query.tab], key=GRID, view=query.view, off=not well)
     else:
         st.html("<div class='d-readonly'>You read this page; acting on tasks needs the role of a site admin.</div>")
     table(sight, query, wanted, page, now, well)
     tasklist.pager(page, total)
-    if wish is not None:
-        act = next(act for act in acting.of_task(shown.task) if act.label == wish.action)
-        ask(act, sight, sight.those(sight.place(business, shown.task["site"]), wish.ids))
-    elif pressed is not None:
-        act, ids = pressed
-        ask(act, sight, sight.matching(place, asked, [query.tab]) if ids is None else sight.those(place, ids))
+    if wish is not None and opened is not None:
+        verb = next(one for one in acting.of_task(opened.task) if one.label == wish.action)
+        ask(verb, sight, sight.those(sight.place(business, opened.task["site"]), wish.ids))
+    elif act is not None:
+        verb, ids = act
+        ask(verb, sight, sight.matching(place, asked, [query.tab]) if ids is None else sight.those(place, ids))
 
 
 def ask(act: Act, sight: Sight, tasks: pl.DataFrame) -> None:

@@ -76,10 +76,10 @@ def of_task(task: dict[str, Any]) -> tuple[Act, ...]:
 
 
 def bar(
-    selected: Sequence[str], total: int, acts: Sequence[Act], *, key: str, off: bool
+    selected: Sequence[str], total: int, acts: Sequence[Act], *, key: str, view: str, off: bool
 ) -> tuple[Act, tuple[int, ...] | None] | None:
     """Tell how many are selected, offer the rest that match, and return what was pressed and on which; None: on all."""
-    everything = st.session_state.get(f"{key}.all", False) and bool(selected)
+    everything = st.session_state.get(f"{key}.all") == view and bool(selected)  # of another view, others were meant
     n = total if everything else len(selected)
     pressed = None
     with st.container(horizontal=True, vertical_alignment="center", key="acts"):
@@ -87,7 +87,7 @@ def bar(
         st.html(said if selected else "<span class='d-evidence'>Select tasks to act on them.</span>")
         if selected and not everything and len(selected) < total:
             st.button(f"Select all {total:,}", key=f"{key}.everything", width="content", type="tertiary",
-                      on_click=lambda: st.session_state.update({f"{key}.all": True}))  # fmt: skip
+                      on_click=lambda: st.session_state.update({f"{key}.all": view}))  # fmt: skip
         for act in acts if selected else ():
             if st.button(act.label, key=f"{key}.act.{act.label}", disabled=off, width="content"):
                 pressed = act, None if everything else tuple(map(int, selected))

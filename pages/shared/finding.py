@@ -2,46 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
 
 from engine import filters
 from engine.catalogue import Counts, Place
-from engine.errors import Invalid
+from engine.errors import InvalidFilter
 from engine.filters import Filter
 from engine.sight import Sight
 
-from . import chips, filterbar, frame, tasklist, times
+from . import chips, filterbar, tasklist, times
 from .tasklist import Query
 
 _FAULT = "filter fault"
 
 
-def search(sight: Sight, place: Place, query: Query) -> Filter:
-    """Let people say which tasks they want; return the filter that counts: the last that could be read."""
-    zone = times.zone().key
-    try:
-        wanted, fault = filters.parse(query.text, zone), st.session_state.get(_FAULT)
-    except Invalid as error:
-        wanted, fault = filters.parse("", zone), _fault(error, query.text)
+Changes = Mapping[str, str | None]
+"""Parameters of the address that somebody wants otherwise. A page gathers them all, and runs anew but once: else what is
+pressed while something else is under way would be lost."""
+
+
+def search(sight: Sight, place: Place, query: Query) -> Changes:
+    """Let people say which tasks they want. What can't be read yet, or is wrong, changes nothing."""
+    zone, fault = times.zone().key, st.session_state.get(_FAULT)
+    if query.text and not read(query).text:
+        fault = _fault_of(query.text, zone)
     typed = filterbar.filter_bar(query.text, keys(sight, place), key="filter bar", fault=fault)
     if typed is None:
-        return wanted
-    try:
-        filters.parse(typed.text, zone)
-    except Invalid as error:
-        if not typed.draft:
-            st.session_state[_FAULT] = _fault(error, typed.text)
-            st.rerun(scope="fragment")
-        return wanted
-    st.session_state.pop(_FAULT, None)
-    frame.address({"q": typed.text or None, **tasklist.RESET})
-    st.rerun(scope="fragment")
-    return wanted
+        return {}
+    fault = _fault_of(typed.text, zone)
+    if fault is None:
+        st.session_state.pop(_FAULT, None)
+        return {"q": typed.text or None, **tasklist.RESET}
+    if typed.draft:
+        return {}
+    st.session_state[_FAULT] = fault
+    return {"q": query.text or None}
 
 
-def switches(sight: Sight, business: str, query: Query, counts: Counts) -> None:
+def switches(sight: Sight, business: str, query: Query, counts: Counts) -> Changes:
     """Let people look at all sites, at system tasks and at hidden ones, of which it says how many there are."""
     system, hidden = counts.system.get(query.tab, 0), counts.hidden.get(query.tab, 0)
     offered = [
@@ -51,10 +52,8 @@ def switches(sight: Sight, business: str, query: Query, counts: Counts) -> None:
     ]
     shown = [(name, said, on) for name, said, on, useful in offered if useful or on]
     pressed = chips.chips({}, "", key="switches", label="Shown besides", switches=shown) if shown else ""
-    if pressed:
-        on = next(on for name, _, on in shown if name == pressed)
-        frame.address({pressed: None if on else "shown", **tasklist.RESET})
-        st.rerun(scope="fragment")
+    on = {name: on for name, _, on in shown}
+    return {pressed: None if on[pressed] else "shown", **tasklist.RESET} if pressed else {}
 
 
 def sql(wanted: Filter, now: int, place: Place) -> None:
@@ -64,8 +63,21 @@ def sql(wanted: Filter, now: int, place: Place) -> None:
         st.code(wanted.shown_sql(now, place.business, place.sites), language="sql", wrap_lines=True)
 
 
-def _fault(error: Invalid, text: str) -> filterbar.Fault:
-    return filterbar.Fault(str(error), text, getattr(error, "at", 0), getattr(error, "length", 1))
+def read(query: Query) -> Filter:
+    """Read the filter off an address; one that can't be read finds everything."""
+    try:
+        return filters.parse(query.text, times.zone().key)
+    except InvalidFilter:
+        return Filter(zone=times.zone().key)
+
+
+def _fault_of(text: str, zone: str) -> filterbar.Fault | None:
+    """Say what is wrong with a text, if anything is."""
+    try:
+        filters.parse(text, zone)
+    except InvalidFilter as error:
+        return filterbar.Fault(str(error), text, error.at, error.length)
+    return None
 
 
 def keys(sight: Sight, place: Place) -> list[dict[str, Any]]:

@@ -71,7 +71,8 @@ class Recurring:
         with st.container(key="empty"):
             st.html(
                 "<div class='d-finding'>Nothing recurs at this site yet.</div>"
-                "<div class='d-evidence'>A schedule submits a task at set times, in a zone of its own, for an owner.</div>"
+                "<div class='d-evidence'>A schedule submits a task at set times, in a zone of its own, for an owner."
+                "</div>"
             )
             if self.may and st.button("New schedule", key="new", type="primary", width="content"):
                 asking.later(lambda: plan_form.new(self.business, self.site, zone))

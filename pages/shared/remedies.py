@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from engine.health import ALARMS
@@ -9,7 +10,7 @@ from engine.lifecycle import PAUSED
 from engine.roles import Right
 from engine.sight import Judged
 
-from . import cancel, frame, hosts, stagger
+from . import asking, cancel, frame, hosts, stagger
 from .verdict import Level
 
 MOST = 3  #: offered at a time
@@ -48,13 +49,13 @@ def _pile_up(facts: dict[str, Any], business: str, site: str, _: str) -> Iterato
     here = {service.name for service in frame.sight().services(business, site)}
     for host in facts["away"][:2]:
         if host["name"] in here:
-            yield Remedy(f"Open {host['name']}", lambda name=host["name"]: hosts.show(business, site, name))
+            yield Remedy(f"Open {host['name']}", _opens(hosts.show, business, site, host["name"]))
     stacked = (facts["stacked"] or {}).get("schedule_ids", [])
     if len(stacked) > 1 and frame.allowed(Right.SCHEDULE, business, site):
-        yield Remedy("Stagger schedules", lambda: stagger.ask(business, site, tuple(stacked)))
+        yield Remedy("Stagger schedules", _opens(stagger.ask, business, site, tuple(stacked)))
     role = facts["role"]
     if role is not None and frame.allowed(Right.SERVE, business, _home(role, site)):
-        yield Remedy("Add a host", lambda: hosts.add(business, site, role))
+        yield Remedy("Add a host", _opens(hosts.add, business, site, role))
     yield Remedy("Show the longest waits", _show(status="Queued", sort="start"))
 
 
@@ -63,14 +64,14 @@ def _stuck(facts: dict[str, Any], business: str, site: str, grid: str) -> Iterat
     if frame.allowed(Right.OPERATE, business, site):
         ids = tuple(task["task_id"] for task in facts["tasks"])
         label = f"Cancel {worst['label']}" if len(ids) == 1 else f"Cancel {len(ids):,} stuck tasks"
-        yield Remedy(label, lambda: cancel.ask(ids, grid))
+        yield Remedy(label, _opens(cancel.ask, ids, grid))
     yield Remedy(f"Open {worst['label']}", _show(task=str(worst["task_id"])))
 
 
 def _slow_widgets(_: dict[str, Any], business: str, site: str, __: str) -> Iterator[Remedy]:
     yield Remedy("Show system tasks", _show(system="shown", status=None))
     if frame.allowed(Right.SERVE, business, None):
-        yield Remedy("Add a processor", lambda: hosts.add(business, site, "processor"))
+        yield Remedy("Add a processor", _opens(hosts.add, business, site, "processor"))
 
 
 def _old_hold(_: dict[str, Any], __: str, ___: str, ____: str) -> Iterator[Remedy]:
@@ -84,3 +85,8 @@ def _home(role: str, site: str) -> str | None:
 
 def _show(**address: str | None) -> Callable[[], None]:
     return lambda: frame.address({"page": None, **address})
+
+
+def _opens(dialog: Callable[..., None], *about: Any) -> Callable[[], None]:
+    """Open a dialog, outside of the refresh in which it is asked for."""
+    return partial(asking.later, partial(dialog, *about))

@@ -1,0 +1,207 @@
+"""Tasks in a real browser: found by a filter, stopped by thousands, shown to a colleague by a link, taken back; and read
+only by a site user."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from engine.store import Store
+from tests.browser.conftest import ROOT, Server, serve
+
+pytestmark = pytest.mark.browser
+
+MANY = 5_000
+
+#: Audits that outlast the test, on few hosts: nearly all that a surge brings wait.
+FLEET = """
+[kinds.audit]
+failure = 0
+hung = 0
+errors = 0
+
+[businesses.acme]
+name = "Acme"
+processors = [{ name = "proc-1", slots = 2 }]
+users = [{ name = "ann", role = "business_admin" }]
+
+[businesses.acme.sites.berlin]
+name = "Berlin"
+zone = "Europe/Berlin"
+services = [
+  { name = "audit-1", role = "audit_service", slots = 3 }, { name = "explorer-1", role = "explorer", slots = 1 },
+]
+targets = [{ name = "srv", kind = "device", count = 9 }]
+mix.audit = { per_hour = 0, collect = { median_s = 3000, sigma = 0.1 }, process = { median_s = 1, sigma = 0.1 } }
+mix.scan = { per_hour = 1200, collect = { median_s = 1, sigma = 0.1 }, process = { median_s = 1, sigma = 0.1 } }
+
+[businesses.acme.sites.oslo]
+name = "Oslo"
+zone = "Europe/Oslo"
+services = [{ name = "audit-2", role = "audit_service", slots = 1 }]
+targets = [{ name = "box", kind = "device", count = 2 }]
+mix.audit = { per_hour = 60, collect = { median_s = 1, sigma = 0.1 }, process = { median_s = 1, sigma = 0.1 } }
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("tasks")
+    (folder / "settings.toml").write_text("seed_days = 0\n")
+    (folder / "fleet.toml").write_text(FLEET)
+    server = serve(folder, folder / "server.log")
+    yield server
+    if server.process.poll() is None:
+        server.stop()
+
+
+def cli(server: Server, *words: str) -> str:
+    command = [sys.executable, "-m", "engine", *words, "--data", str(server.log.parent), "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser, server: Server) -> Iterator[Page]:
+    context = browser.new_context(
+        viewport={"width": 1280, "height": 800}, timezone_id="Europe/Berlin",
+        permissions=["clipboard-read", "clipboard-write"],
+    )  # fmt: skip
+    context.add_cookies(server.cookies(server.sign_in(server.first_link())))
+    page = context.new_page()
+    page.goto(server.url)
+    page.get_by_role("link", name="Tasks", exact=True).click()
+    expect(page.get_by_role("grid", name="Tasks")).to_be_visible(timeout=60_000)
+    page.get_by_role("combobox", name="Site").or_(page.get_by_label("Site")).first.wait_for()
+    cli(server, "drill", "surge", "--business", "Acme", "--site", "Berlin", "--tasks", str(MANY))
+    yield page
+    context.close()
+
+
+def tab(page: Page, name: str, count: str = r"[\d,]+") -> None:
+    page.get_by_role("group", name="Tabs").get_by_role("button", name=re.compile(f"^{name} {count}$")).click()
+
+
+def ask(page: Page, text: str) -> None:
+    bar = page.get_by_role("combobox", name="Filter")
+    bar.fill(text)
+    bar.press("Enter")
+
+
+def grid(page: Page) -> str:
+    return "\n".join(page.get_by_role("grid", name="Tasks").get_by_role("row").all_inner_texts())
+
+
+def test_a_filter_is_completed_while_it_is_typed_and_counts_every_tab(page: Page) -> None:
+    tab(page, "Active", f"{MANY:,}|5,0\\d\\d")
+    bar = page.get_by_role("combobox", name="Filter")
+    bar.click()
+    bar.press_sequentially("typ")
+    page.get_by_role("option", name=re.compile("^type:")).click()
+    bar.press_sequentially("sc")
+    bar.press("Tab")
+    expect(bar).to_have_value("type:scan ")
+    tab(page, "Completed", r"[1-9][\d,]*")
+    expect(page.get_by_role("link", name=re.compile("^Scan #")).first).to_be_visible()
+    assert "Audit #" not in grid(page)
+    assert "q=type" in page.url
+
+
+def test_a_fault_is_shown_where_it_is_and_the_last_filter_goes_on(page: Page) -> None:
+    ask(page, "type:scan statsu:New")
+    expect(page.get_by_role("alert")).to_contain_text("There is no key “statsu”; did you mean status:?")
+    expect(page.get_by_role("alert").locator("mark")).to_have_text("statsu")
+    expect(page.get_by_role("link", name=re.compile("^Scan #")).first).to_be_visible()
+    ask(page, "type:scan")
+    expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def test_a_link_shows_a_colleague_what_its_sender_saw(page: Page, browser: Browser, server: Server) -> None:
+    ask(page, "type:scan finished:-24h")
+    link = page.get_by_role("link", name=re.compile("^Scan #")).last
+    number = link.inner_text()
+    link.click()
+    expect(page.locator(".st-key-topcard")).to_contain_text(number)
+    page.get_by_role("button", name="Copy link").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    made = json.loads(cli(server, "user", "invite", "bea", "--role", "business_admin", "--business", "Acme"))
+    path = re.search(r"/auth/link/\S+?(?=[\"\s]|$)", json.dumps(made))
+    assert path is not None
+    other = browser.new_context(viewport={"width": 1280, "height": 800}, timezone_id="Europe/Berlin")
+    other.add_cookies(server.cookies(server.sign_in(path[0])))
+    colleague = other.new_page()
+    colleague.goto(copied)
+    expect(colleague.locator(".st-key-topcard")).to_contain_text(number, timeout=60_000)
+    expect(colleague.get_by_role("combobox", name="Filter")).to_have_value("type:scan finished:-24h")
+    expect(colleague.get_by_role("button", name=re.compile("^Completed ")).first).to_have_attribute(
+        "aria-pressed", "true"
+    )
+    expect(colleague.get_by_role("link", name=number)).to_be_visible()
+    other.close()
+    page.locator(".st-key-topcard").get_by_role("button", name="✕").click()
+
+
+def test_all_that_match_are_stopped_in_one_go_after_a_preview(page: Page) -> None:
+    tab(page, "Active")
+    ask(page, "type:audit")
+    expect(page.get_by_role("button", name=re.compile(f"^Active {MANY:,}$"))).to_be_visible(timeout=20_000)
+    page.get_by_role("grid", name="Tasks").get_by_role("checkbox").nth(1).click()
+    page.get_by_role("button", name=f"Select all {MANY:,}").click()
+    expect(page.locator(".st-key-acts")).to_contain_text(f"All {MANY:,} that match are selected")
+    page.get_by_role("button", name="Stop", exact=True).click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text(f"{MANY:,}, as they were when this opened")
+    expect(dialog).to_contain_text("Running3")
+    dialog.get_by_role("textbox", name="Reason").fill("a wrong import")
+    dialog.get_by_role("button", name=f"Stop: {MANY:,} tasks").click()
+    expect(dialog).to_contain_text(f"{MANY:,} stopped or asked to stop.", timeout=30_000)
+    dialog.get_by_role("button", name="Close").last.click()
+    expect(page.get_by_role("button", name="Active 0")).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("button", name=re.compile(f"^Failed {MANY:,}$"))).to_be_visible(timeout=30_000)
+
+
+def test_what_was_deleted_is_hidden_counted_and_can_be_taken_back(page: Page) -> None:
+    tab(page, "Failed")
+    page.get_by_role("grid", name="Tasks").get_by_role("checkbox").nth(1).click()
+    page.get_by_role("grid", name="Tasks").get_by_role("checkbox").nth(2).click()
+    page.get_by_role("button", name="Delete", exact=True).click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Delete: 2 tasks").click()
+    expect(dialog).to_contain_text("2 deleted or hidden.")
+    expect(page.get_by_role("button", name="2 hidden")).to_be_visible()
+    dialog.get_by_role("button", name="Undo").click()
+    expect(dialog).to_contain_text("2 taken back.")
+    dialog.get_by_role("button", name="Close").last.click()
+    expect(page.get_by_role("button", name=re.compile(f"^Failed {MANY:,}$"))).to_be_visible(timeout=20_000)
+
+
+def test_a_site_user_reads_and_acts_on_nothing(page: Page, browser: Browser, server: Server) -> None:
+    made = cli(server, "user", "invite", "uma", "--role", "site_user", "--business", "Acme", "--site", "Berlin")
+    path = re.search(r"/auth/link/[\w-]+", made)
+    assert path is not None
+    other = browser.new_context(viewport={"width": 390, "height": 844})
+    other.add_cookies(server.cookies(server.sign_in(path[0])))
+    phone = other.new_page()
+    phone.goto(f"{server.url}/tasks?tab=failed")
+    expect(phone.get_by_text("You read this page")).to_be_visible(timeout=60_000)
+    expect(phone.get_by_role("link", name=re.compile("^Audit #")).first).to_be_visible()
+    assert phone.get_by_role("button", name="Delete").count() == 0
+    assert phone.evaluate("document.documentElement.scrollWidth") <= 390
+    other.close()
+
+
+def test_the_stop_is_one_request_of_one_commit_with_its_reason(page: Page, server: Server) -> None:
+    page.goto("about:blank")
+    server.stop()
+    with Store.open(Path(server.log.parent) / "store") as store:
+        rows = store.read(
+            """select count(*) as n, count(distinct request_id) as requests, count(distinct batch) as batches,
+                      any_value(reason) as reason, any_value(actor) as actor from audit where action = 'stop'"""
+        ).row(0)
+    assert rows == (MANY, 1, 1, "a wrong import", "admin")
