@@ -13,6 +13,7 @@ Words and rules first, all of them pure:
     messages      commands, reports, orders, outcomes
     views         saved views: who sees one, who may change it, what becomes of one
     fleet         businesses, sites, services, users, mixes; loads and validates fleet.toml
+    reports       what reports and the outlier calculation make of assets
     task          one live task
     dispatch      sub-queues, clocks of waiting, who may start next, and why not
     state         what the rows make of the world: apply
@@ -49,6 +50,7 @@ Then the world:
     standing      what stands: unfinished tasks, services, sites, schedules, holds, as frames
     history       what was: queues over time, what is usual, a task's life, an imported log's facts
     timetable     what schedules did and will do: last runs, misses, next fires, the load to be expected
+    inventory     assets as they stand, what reports found, and what one that ends now finds
     looks         what the health checks go by, gathered
     bulk          actions over many tasks: what one would touch, frozen, and how it is carried out
     catalogue     every task of a place, live and ended: by tab, filter and sort, page by page, counted

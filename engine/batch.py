@@ -100,6 +100,12 @@ def _latest(assets: Sequence[AssetSeen]) -> list[AssetSeen]:
     latest: dict[tuple[str, str, str], AssetSeen] = {}
     for seen in assets:
         key = (seen.business, seen.site, seen.target)
-        if key not in latest or latest[key].seen_at <= seen.seen_at:
-            latest[key] = seen
+        latest[key] = seen_later(latest[key], seen) if key in latest else seen
     return list(latest.values())
+
+
+def seen_later(before: AssetSeen, after: AssetSeen) -> AssetSeen:
+    """Make one of two sights of an asset: as it was seen last, with the score that was told last."""
+    last = after if before.seen_at <= after.seen_at else before
+    score = before.outlier_score if after.outlier_score is None else after.outlier_score
+    return last if last.outlier_score == score else last._replace(outlier_score=score)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -208,6 +208,19 @@ class Catalogue:
             raise Invalid(f"More than {MOST_MATCHING:,} tasks match; narrow the filter down to act on them")
         return found.sort("task_id", descending=True)
 
+    def those(self, snapshot: Snapshot, place: Place, task_ids: Collection[int]) -> pl.DataFrame:
+        """List some tasks of a place, for an action on them, as `matching` does; others are left out."""
+        ids = pl.Series(task_ids, dtype=pl.Int64)
+        living = _live(snapshot, place, Filter(), snapshot.now, _OF_BULK).select(_OF_BULK)
+        living = living.filter(pl.col("task_id").is_in(ids.implode()))
+        ended = self._store.read(
+            f"""select {", ".join(_OF_BULK)} from {_source(place)} where {_at(place)}
+                and task_id in (select unnest($ids::bigint[])) and batch <= $batch
+                and (superseded_by is null or superseded_by > $batch) and status in ({_listed(_ENDED_TAB)})""",
+            {**_place_params(place), "ids": ids.to_list(), "batch": snapshot.batch},
+        )
+        return pl.concat([living, ended]).sort("task_id", descending=True)
+
     def ended(self, snapshot: Snapshot, place: Place, asked: Asked, now: int, most: int) -> pl.DataFrame:
         """Give all ended tasks asked for, with all columns, the latest end first, for an export; so many at most."""
         sql, params = self._where(snapshot, place, asked, _as_of(asked.filter, now), _ENDED_TAB)
@@ -287,8 +300,12 @@ class Catalogue:
         beyond = f" and {cut.beyond(key, backwards)}" if key else ""
         keyed = {"key_value": key.value, "key_id": key.task_id} if key else {}
         params |= {name: value for name, value in keyed.items() if f"${name}" in beyond}
+        # In two steps: so many columns are gathered but for the rows of the page.
+        order, limit = cut.order(backwards), cut.size + 1
         found = self._store.read(
-            f"select {', '.join(ROW)} from {sql}{beyond} order by {cut.order(backwards)} limit {cut.size + 1}", params
+            f"""select {", ".join(ROW)} from {_source(place)}
+                where row_no in (select row_no from {sql}{beyond} order by {order} limit {limit}) order by {order}""",
+            params,
         ).with_columns(pl.col([name for name in ROW if name.endswith("_s")]).cast(pl.Float64))
         more = found.height > cut.size
         rows = found.head(cut.size)
@@ -329,6 +346,8 @@ class _Cut:
         sign = "<" if self.down != backwards else ">"
         column, nulls = self.column, self.column in _NULLABLE
         if key.value is None:
+            if not nulls:
+                return "true" if backwards else "false"
             alone = f"{column} is null and task_id {sign} $key_id"
             return f"({column} is not null or {alone})" if backwards else f"({alone})"
         value = "make_timestamp($key_value::bigint)" if column.endswith("_at") else "$key_value"
@@ -465,9 +484,9 @@ def _place_params(place: Place) -> dict[str, Any]:
 def _source(place: Place) -> str:
     """Name the table, processors by what they are called: so no filter can find one out by its name."""
     if place.processors is None:
-        return "task_done"
+        return "(select rowid as row_no, * from task_done)"
     system = f"kind in ({_listed(_SYSTEM)})"
-    return f"""(select * replace (
+    return f"""(select rowid as row_no, * replace (
         if(processor is null, null, $processors) as processor,
         if(requested_service is not null and {system}, $processors, requested_service) as requested_service)
         from task_done)"""

@@ -16,10 +16,8 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from .ledger import ROW_TYPES
+from .ledger import ROW_TYPES, json_text
 from .schema import TYPES
-
-json_text = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
 
 _ARROW = {"BOOLEAN": pa.bool_(), "DOUBLE": pa.float64()}
 

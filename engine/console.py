@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from . import verbs
+from . import inventory, verbs
 from .access import NOTED_EVERY, Access
 from .clock import SECOND
 from .control import Control, Reply, Request
@@ -109,7 +109,9 @@ class Console:
                 return
             self.stage = Stage("starting", 1.0, "Opening the store")
             world = Simulated(self.fleet, self.settings.int("seed"), self.settings.float("fleet_speed"))
-            engine = Engine(self.folder / STORE, self.settings, lambda _: (world,)).start()
+            engine = Engine(self.folder / STORE, self.settings, lambda _: (world,))
+            world.analyst = inventory.analyst(engine.store)
+            engine.start()
             if not engine.snapshot.zones:
                 self._found(engine)
             self.drills = Drills(engine, world, self.fleet)

@@ -31,7 +31,7 @@ from .ledger import (
     make_id,
     new_row,
 )  # fmt: skip
-from .lifecycle import SYSTEM_KINDS, Kind, Reason, Status
+from .lifecycle import OUTLIERS, REPORTS, SYSTEM_KINDS, Kind, Reason, Status, own_name, result_site
 from .machine import ENGINE, Machine, Policy, Step
 from .roles import Right, may, require
 from .state import Business, Schedule, State, spec_to_detail
@@ -237,6 +237,21 @@ class Core(Machine):
         )
         self._check_new(new, Right.SEE)
         task = self._submit(new, self.state.businesses[action.business], "system", widget=action.widget)
+        return m.Outcome(changed=[task.id])
+
+    def _start_report(self, action: m.StartReport) -> m.Outcome:
+        """Who may change tasks where a report is of may start it: in all of the business, or at the site."""
+        if action.report not in (*REPORTS, OUTLIERS):
+            raise NotFound.named("report", action.report, (*REPORTS, OUTLIERS))
+        kind = Kind.OUTLIER if action.report == OUTLIERS else Kind.REPORT
+        reach = result_site(kind, action.report, action.site)
+        self._require(Right.OPERATE, action.business, reach)
+        new = m.NewTask(
+            action.business, action.site, kind, action.report, SYSTEM_OWNER, "System", scope=reach or action.business
+        )
+        self._check_new(new, Right.OPERATE)
+        task = self._submit(new, self.state.businesses[action.business], self._actor)
+        self._audit("submit", "task", task.id, task.business, task.site)
         return m.Outcome(changed=[task.id])
 
     def _stop_all(self, action: m.Stop) -> m.Outcome:
@@ -520,8 +535,8 @@ class Core(Machine):
     def _run_now(self, action: m.RunNow) -> m.Outcome:
         spec = self._schedule(action.schedule).spec
         new = m.NewTask(
-            spec.business, spec.site, spec.kind, spec.name, spec.owner, self._actor, spec.target, spec.target_kind,
-            spec.scope, spec.requested_service, spec.priority, None, spec.longest_wait_s,
+            spec.business, spec.site, spec.kind, own_name(spec.kind, spec.name, spec.target), spec.owner, self._actor,
+            spec.target, spec.target_kind, spec.scope, spec.requested_service, spec.priority, None, spec.longest_wait_s,
         )
         self._check_new(new, Right.SCHEDULE)
         task = self._submit(new, self.state.businesses[spec.business], self._actor, schedule_id=action.schedule)
@@ -765,6 +780,7 @@ def _check_instant(what: str, at: object) -> None:
 _COMMANDS: dict[type, str] = {
     m.Submit: "_submit_all",
     m.RefreshWidget: "_refresh_widget",
+    m.StartReport: "_start_report",
     m.Stop: "_stop_all",
     m.Delete: "_delete_all",
     m.Restore: "_restore_all",

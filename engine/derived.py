@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from . import rollups
 from .findings import Ledger, Wrong, listed
 from .ledger import NUMBER_BITS, TaskRow
-from .lifecycle import COLLECTING_KINDS, RUNNING, TERMINAL
+from .lifecycle import COLLECTING_KINDS, EXTERNAL, RUNNING, TERMINAL, Kind
 from .waits import CAUSES, WAITED_SHAPE, waited_us
 
 ROLLUPS_TOLD = 2_000
@@ -74,7 +74,10 @@ _FACTS_SHAPE = (
     '"created_by": "VARCHAR", "schedule_id": "BIGINT", "requested_service": "VARCHAR", "priority": "BIGINT", '
     '"due_at": "BIGINT", "rerun_of": "BIGINT", "widget": "VARCHAR", "source": "VARCHAR"}'
 )
-_END_SHAPE = '{"errors": "BIGINT", "joined": "BIGINT", "outcome": "VARCHAR", "error": "VARCHAR", "changes": ["BIGINT"]}'
+_END_SHAPE = (
+    '{"errors": "BIGINT", "joined": "BIGINT", "outcome": "VARCHAR", "error": "VARCHAR", "changes": ["BIGINT"], '
+    '"digest": "VARCHAR"}'
+)
 _EDITED = ("name", "target", "scope", "priority", "requested_service", "due_at")
 _COLLECTS = f"kind in ({listed(COLLECTING_KINDS)})"
 _ASSETS = ("assets_new", "assets_changed", "assets_gone", "assets_online", "assets_offline")
@@ -187,7 +190,8 @@ def _rows_of(events: str) -> str:
                       - if({_COLLECTS}, 0, coalesce(claims_us, 0)) - coalesce(processes_us, 0),
                       null)::bigint as process_s,
                    {assets},
-                   first.facts.widget as widget, if(ended, last.told.joined, null) as joined, last.us as last_us
+                   first.facts.widget as widget, if(ended, last.told.joined, null) as joined, last.us as last_us,
+                   if(ended, last.told.digest, null) as digest
             from staged s left join edited using (task_id)
         )
     """
@@ -215,6 +219,9 @@ def _differing(columns: tuple[str, ...]) -> tuple[str, str]:
 
 _ROW_DIFFERS, _ROW_SAYS = _differing(_COMPARED)
 
+#: as `lifecycle.result_site`
+_RESULT_SITE = f"if(t.kind = '{Kind.REPORT}' and t.name <> '{EXTERNAL}', null, t.site)"
+
 _ROWS = f"""
     with {_rows_of("$span and batch <= $upto")},
     done as (
@@ -231,6 +238,9 @@ _ROWS = f"""
           and (superseded_by is not null or status = 'New' or task_id in (select task_id from done where n > 1))
     ), refreshed as (
         select *, count(*) over (partition by task_id) as n from widget_refresh where $span and batch <= $upto
+    ), resulted as (
+        select *, sha256(result::varchar) as digest, count(*) over (partition by task_id) as n
+        from report_result where $span and batch <= $upto
     )
     select 'task rows' as "check", r.batch, t.business, t.site, t.kind, task_id, {_ROW_SAYS} as what
     from told t join stored r using (task_id) where t.status in ({_FINAL}) and ({_ROW_DIFFERS})
@@ -275,6 +285,19 @@ _ROWS = f"""
     select 'widget refreshes', batch, business, site, null, task_id, 'a refresh is told of a task that finished none'
     from refreshed
     where task_id not in (select task_id from told where widget is not null and status = 'Processed')
+    union all
+    select 'results', r.batch, coalesce(t.business, r.business), coalesce(t.site, r.site), t.kind, task_id,
+           case when r.task_id is null then 'its end tells of a result, but there is none'
+                when t.digest is null then 'there is a result of a task whose end tells of none'
+                when r.n > 1 then 'there are several results'
+                when r.digest <> t.digest then 'the result is not the one that its end tells of'
+                else format('the result is kept as {{}} of {{}} by {{}}, made at {{}}; the ledger says {{}} of {{}} by '
+                            || '{{}}, at {{}}', r.name, coalesce(r.site, r.business), r.created_by, r.made_at, t.name,
+                            coalesce({_RESULT_SITE}, t.business), t.created_by, t.finished_at) end
+    from told t full join resulted r using (task_id)
+    where t.digest is distinct from r.digest or r.n > 1 or r.business <> t.business or r.name <> t.name
+       or r.created_by <> t.created_by or r.made_at <> t.finished_at
+       or (r.task_id is not null and r.site is distinct from {_RESULT_SITE})
 """
 
 _LIVE_DIFFERS, _LIVE_SAYS = _differing((*_COMPARED, *_SHOWN))

@@ -26,6 +26,7 @@ from .recurrence import Rule, check_zone
 SERVICE_ROLES = ("explorer", "audit_service", "hosted_zone")
 USER_ROLES = ("business_admin", "site_admin", "site_user")
 TARGET_KINDS = ("segment", "device", "cloud")
+_TYPE_OF = {"segment": "host", "device": "device", "cloud": "cloud host"}  #: what a target's assets are, if not said
 
 _COLLECTORS: dict[Kind, tuple[str, ...]] = {
     Kind.SCAN: ("explorer",),
@@ -115,11 +116,15 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What tasks work on: a segment, a device or a cloud resource, with about so many assets in it."""
+    """What tasks work on: a segment, a device or a cloud resource, with about so many assets in it.
+
+    `types` are what its assets are, the commonest first: each is about half as common as the one before.
+    """
 
     name: str
     kind: str
     assets: int
+    types: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -574,11 +579,12 @@ def _targets(table: _Table) -> list[Target]:
     """Read a target, or `count` alike ones with numbered names."""
     name, kind = table.text("name"), table.choice("kind", TARGET_KINDS)
     assets, count = table.whole("assets", 1), table.whole("count", None, least=1, most=10_000)
+    types = table.list_of("types", str, "a list of texts", ()) or (_TYPE_OF.get(kind, kind),)
     table.done()
     if count is None:
-        return [Target(name, kind, assets)]
+        return [Target(name, kind, assets, types)]
     digits = max(2, len(str(count)))
-    return [Target(f"{name}-{n:0{digits}}", kind, assets) for n in range(1, count + 1)]
+    return [Target(f"{name}-{n:0{digits}}", kind, assets, types) for n in range(1, count + 1)]
 
 
 def _widget(table: _Table) -> Widget:

@@ -31,10 +31,10 @@ import pyarrow.compute as pc
 
 from .batch import Bulk
 from .chain import BLOCK
-from .columns import json_text, plain_schema
+from .columns import plain_schema
 from .errors import InvalidImport
 from .joblogs import BadRow, Parsed, State, parse
-from .ledger import TaskEvent, TaskRow, make_id, number_of
+from .ledger import TaskEvent, TaskRow, json_text, make_id, number_of
 from .lifecycle import SYSTEM_KINDS, Cause, Kind, Outcome, Reason, Status, successor
 
 ACTOR = "import"

@@ -7,13 +7,18 @@ row shows and no tenant can read another's volume off the ids. Instants and dura
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 NUMBER_BITS = 40
 SYSTEM = 0  #: the business number of what belongs to no business (system-wide holds, console_down)
 
 Detail = dict[str, Any]
+
+json_text = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
+"""Writes a detail as the tables keep it."""
 
 
 def make_id(business_no: int, number: int) -> int:
@@ -243,6 +248,23 @@ class AssetSeen(NamedTuple):
     outlier_score: float | None
 
 
+class ReportResult(NamedTuple):
+    """What a report or an outlier calculation found; the event that ended its task bears the result's digest."""
+
+    task_id: int
+    business: str
+    site: str | None  #: None: of the business as a whole
+    name: str
+    created_by: str
+    made_at: int
+    result: Detail
+
+
+def digest(result: Detail) -> str:
+    """Tell a result from every other: SHA-256 of it as it is kept, in hex."""
+    return sha256(json_text(result).encode("utf-8", "replace")).hexdigest()
+
+
 class Account(NamedTuple):
     """Somebody who may sign in, as he stands; upserted, not part of the ledger."""
 
@@ -305,6 +327,7 @@ class Rows:
     task_done: list[TaskRow] = field(default_factory=list)
     widget_refresh: list[WidgetRefresh] = field(default_factory=list)
     asset: list[AssetSeen] = field(default_factory=list)
+    report_result: list[ReportResult] = field(default_factory=list)
     account: list[Account] = field(default_factory=list)
     sign_in: list[SignIn] = field(default_factory=list)
     one_time_link: list[OneTimeLink] = field(default_factory=list)
@@ -332,6 +355,7 @@ ROW_TYPES: dict[str, type[Any]] = {
     "task_done": TaskRow,
     "widget_refresh": WidgetRefresh,
     "asset": AssetSeen,
+    "report_result": ReportResult,
     "account": Account,
     "sign_in": SignIn,
     "one_time_link": OneTimeLink,

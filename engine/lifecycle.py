@@ -292,6 +292,25 @@ KIND_LABEL = {
     Kind.OUTLIER: "Outlier calculation",
 }
 
+OVERVIEW, COMPARISON, EXTERNAL = REPORTS = (
+    "Organization overview report", "Site and organization comparison", "External assets report",
+)  # fmt: skip
+OUTLIERS = "Outlier calculation"
+ANALYSED = frozenset({Kind.REPORT, Kind.OUTLIER})  #: of the system kinds, those that have a result of their own
+SYSTEM_NAMES: dict[Kind, tuple[str, ...]] = {Kind.REPORT: REPORTS, Kind.QUERY: ("Query",), Kind.OUTLIER: (OUTLIERS,)}
+"""System tasks bear names of their own; a report's name tells which report it is."""
+
+
+def own_name(kind: Kind, *said: str | None) -> str:
+    """Name a task: as was said first or, of a system kind, by the first of its own names that was said, if any was."""
+    own = SYSTEM_NAMES.get(kind)
+    return next((name for name in said if name and (own is None or name in own)), own[0] if own else "")
+
+
+def result_site(kind: str, name: str, site: str | None) -> str | None:
+    """Tell which site a system task's result is of; None: of the business as a whole, for those who see all of it."""
+    return None if kind == Kind.REPORT and name != EXTERNAL else site
+
 
 def task_label(kind: str, number: int) -> str:
     """Name a task as every screen does: Scan #123, numbered per business."""

@@ -121,6 +121,12 @@ def at_work(snapshot: Snapshot, business: str) -> pl.DataFrame:
     return _book(snapshot, business).at_work()
 
 
+def system_tasks(snapshot: Snapshot, business: str, kinds: Collection[str], zone: str = "UTC") -> pl.DataFrame:
+    """Give a business's system tasks of some kinds, as a listing has them, the newest first."""
+    book = _book(snapshot, business)
+    return book.rows(book.system_tasks(kinds), zone)
+
+
 # --- what is kept
 
 
@@ -287,6 +293,11 @@ class _Book:
             "by", descending=descending, nulls_last=True, maintain_order=True
         )["row"]  # fmt: skip
         return _View(order, tuple(int(counts.get(code, 0)) for code in range(len(WORDS))), n_system)
+
+    def system_tasks(self, kinds: Collection[str]) -> pl.Series:
+        """Pick the system tasks of some kinds, newest first."""
+        order = self.order.filter("system")["row"]
+        return order.filter(self._all["kind"].gather(order).is_in(list(kinds)))
 
     def page(self, wanted: tuple[object, ...], view: _View, page: int, size: int, zone: str) -> pl.DataFrame:
         """Give a view's page; made once for all who look at it."""

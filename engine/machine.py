@@ -17,6 +17,7 @@ from .ledger import (
     Detail,
     HoldEvent,
     QueueShift,
+    ReportResult,
     Rows,
     ScheduleEvent,
     ScheduleFire,
@@ -24,9 +25,10 @@ from .ledger import (
     TaskEvent,
     WidgetRefresh,
     business_of,
+    digest,
     new_row,
 )
-from .lifecycle import COLLECTING, NEXT, TERMINAL, Reason, Status
+from .lifecycle import COLLECTING, NEXT, TERMINAL, Reason, Status, own_name, result_site
 from .state import Business, Row, Schedule, State, apply, apply_task, collecting_under
 from .task import COLLECT, PROCESS, Task
 
@@ -445,8 +447,9 @@ class Machine:
         if task_id is not None:
             spec = schedule.spec
             run = m.NewTask(
-                spec.business, spec.site, spec.kind, spec.name, spec.owner, "Schedule", spec.target, spec.target_kind,
-                spec.scope, spec.requested_service, spec.priority, None, spec.longest_wait_s, created_by="Schedule",
+                spec.business, spec.site, spec.kind, own_name(spec.kind, spec.name, spec.target), spec.owner,
+                "Schedule", spec.target, spec.target_kind, spec.scope, spec.requested_service, spec.priority, None,
+                spec.longest_wait_s, created_by="Schedule",
             )
             self._submit(run, business, "schedule", schedule_id=schedule.id)
         self._record_fire(schedule, first, last, count, task_id, outcome, reason)
@@ -639,6 +642,8 @@ class Machine:
             detail["changes"] = report.changes
         if task.joined:
             detail["joined"] = task.joined
+        if report.result is not None:
+            detail["digest"] = digest(report.result)
         if task.status is Status.STOPPING:
             detail["outcome"] = "finished_with_errors" if report.errors else "finished"
             self._confirm_stop(task, Reason.FINISHED_BEFORE_STOP, detail)
@@ -650,6 +655,13 @@ class Machine:
             self._refuse_report(report, task)
             return
         self._step.rows.asset.extend(report.assets)
+        if report.result is not None:
+            site = result_site(task.kind, task.name, task.site)
+            self._step.rows.report_result.append(
+                ReportResult(
+                    task.id, task.business, site, task.name, task.created_by, self._step.now, report.result
+                )
+            )
 
     def _failed(self, task: Task, report: m.Failed) -> None:
         self._emit(task, "fail", task.host, report.reason, dr=-1, detail={"error": report.error})
@@ -703,7 +715,7 @@ class Machine:
         self._step.orders.append(
             new_row(m.StartOrder, (
                 service.executor, task.business, task.site, service.name, task.id, task.lease, task.stage,
-                task.kind, task.target, task.attempt, 0.0 if task.stage == PROCESS else task.checkpoint,
+                task.kind, task.target, task.attempt, 0.0 if task.stage == PROCESS else task.checkpoint, task.name,
             ))
         )
 

@@ -50,6 +50,14 @@ class RefreshWidget(NamedTuple):
     widget: str
 
 
+class StartReport(NamedTuple):
+    """Start one of the reports, or the outlier calculation, by its name; what it finds is of the business or a site."""
+
+    business: str
+    site: str
+    report: str
+
+
 @dataclass(frozen=True, slots=True)
 class Stop:
     tasks: Sequence[int]
@@ -288,7 +296,7 @@ class DropView:
 
 Action = (
     Submit | RefreshWidget | Stop | Delete | Restore | Edit | PlaceHolds | LiftHolds | CreateSchedule | EditSchedule
-    | RemoveSchedule | RunNow | AddBusiness | AddSite | AddService | SetService
+    | RemoveSchedule | RunNow | StartReport | AddBusiness | AddSite | AddService | SetService
     | NoteDrill | NoteSetting | KeepUsers | KeepSignIn | NoteUse
     | EditMany | Rerun | KeepView | DropView
 )  # fmt: skip
@@ -345,13 +353,17 @@ class Collected(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """Processing is done, with so many errors on the way; `changes` counts new, changed, gone, online, offline."""
+    """Processing is done, with so many errors on the way; `changes` counts new, changed, gone, online, offline.
+
+    `result` is what a report or an outlier calculation found; see `reports`.
+    """
 
     task_id: int
     lease: int
     errors: int = 0
     changes: tuple[int, int, int, int, int] | None = None
     assets: Sequence[AssetSeen] = ()
+    result: Detail | None = None
 
 
 class Failed(NamedTuple):
@@ -399,6 +411,7 @@ class StartOrder(NamedTuple):
     target: str | None
     attempt: int
     checkpoint: float
+    name: str = ""  #: of the task: a report's tells which report it is
 
 
 class StopOrder(NamedTuple):

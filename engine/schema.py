@@ -136,6 +136,7 @@ def _create(table: str) -> str:
 MIGRATIONS: tuple[tuple[int, str], ...] = (
     (2, "; ".join(_create(table) for table in ("account", "sign_in", "one_time_link"))),
     (3, _create("saved_view")),
+    (4, _create("report_result")),
 )
 """What leads older stores to the newest version. A new store starts there."""
 
@@ -147,7 +148,10 @@ def append(table: str) -> str:
             insert into asset by name
                 (select * exclude (seen_at), seen_at as first_seen_at, seen_at as last_seen_at from incoming_asset)
             on conflict do update set
-                batch = excluded.batch, name = excluded.name, type = excluded.type, online = excluded.online,
+                batch = excluded.batch,
+                name = if(excluded.last_seen_at < last_seen_at, name, excluded.name),
+                type = if(excluded.last_seen_at < last_seen_at, type, excluded.type),
+                online = if(excluded.last_seen_at < last_seen_at, online, excluded.online),
                 outlier_score = coalesce(excluded.outlier_score, outlier_score),
                 last_seen_at = greatest(excluded.last_seen_at, last_seen_at)
         """
@@ -215,6 +219,7 @@ _TABLES = {
     "live_mark": "The batch as of which task_live was published",
     "widget_refresh": "One finished refresh of a dashboard's widget",
     "asset": "Assets as the last processed task saw them",
+    "report_result": "What a report or an outlier calculation found, one row each",
     "account": "Those who may sign in, as they stand",
     "sign_in": "Sessions, ended or not",
     "one_time_link": "Links that let somebody set his password, once",
@@ -238,6 +243,7 @@ _COLUMNS = {
     "ended_at": "When it was ended; empty while it lasts (UTC)",
     "grants": "What the account may: role, business and site of each grant, as JSON",
     "made_at": "When it was made (UTC)",
+    "result": "Its figures and tables, as JSON; the event that ended its task bears their SHA-256 as digest",
     "made_by": "Who made it",
     "password": "Its argon2id hash; empty until one was set",
     "purpose": "invite or reset",
@@ -298,7 +304,7 @@ _COLUMNS = {
     "occurred_at": "When it happened (UTC)",
     "online": "Whether the asset answered",
     "outcome": "How it ended: finished, finished_with_errors, stopped, failed",
-    "outlier_score": "How unlike its peers the asset is",
+    "outlier_score": "How unlike its peers at the site the asset is, 0 to 10; empty until an outlier calculation ran",
     "owner": "The user behind the task (a schedule's owner for its runs)",
     "placed_at": "When the hold was placed (UTC)",
     "priority": "0 to 9, higher first",
@@ -365,6 +371,9 @@ _COLUMNS = {
     "widget_refresh.run_s": "Seconds of running",
     "widget_refresh.wait_s": "Seconds waited for a processor",
     "asset.target": "The asset's address",
+    "report_result.site": "The site that it is of; empty: the business as a whole",
+    "report_result.name": "Which report it is, or Outlier calculation",
+    "report_result.created_by": "Who started its task",
     "account.created_at": "When the account was made (UTC)",
     "saved_view.business": "The business that it is shared with; empty: it is its owner's alone",
     "saved_view.owner": "Whose view it is",

@@ -21,15 +21,17 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from random import Random
 
+import polars as pl
+
 from . import messages as m
-from . import rollups
-from .batch import Bulk, bound, in_bulk
+from . import reports, rollups
+from .batch import Bulk, bound, in_bulk, seen_later
 from .clock import DAY, HOUR, MINUTE, SECOND, Reading
 from .core import Core
 from .errors import DrainboardError, Invalid
 from .fleet import Fleet
-from .ledger import AssetSeen, Rows, TaskRow, business_of
-from .lifecycle import Kind
+from .ledger import AssetSeen, Detail, Rows, TaskRow, business_of
+from .lifecycle import Kind, result_site
 from .outbox import Outbox
 from .simulated import Simulated
 from .store import Store
@@ -40,6 +42,7 @@ FEWEST_CHAPTERS = 20  #: so that progress shows
 LONGEST_DAYS, MOST_TASKS = 3_660, 100_000_000
 STEP = SECOND // 2  #: executors are stepped twice a second in life, too
 FOUNDER = "fleet"
+RESULTS_OF = DAY  #: before the end of a history: older results of reports are not kept in it
 ROLL_EVERY = 25  #: chapters between two roll-ups
 
 Progress = Callable[[float, str], None]
@@ -85,6 +88,7 @@ class Life:
         self._chance = Random(seed)
         self._core = Core()
         self._world = Simulated(self._fleet, seed, span.pace, tells_progress=False)
+        self._world.analyst = self._analysed
         self._outbox = Outbox(0)
         self._first_seen: dict[tuple[str, str], AssetSeen] = {}
         self._last_seen: dict[tuple[str, str], AssetSeen] = {}
@@ -128,16 +132,36 @@ class Life:
         rows = self._outbox.settle(batch).rows if batch else Rows()
         rows.service_event = [row for row in rows.service_event if business_of(row.event_id) == self._number]
         rows.audit = [row for row in rows.audit if business_of(row.audit_id) == self._number]
-        for seen in rows.asset:  # an asset is seen many times: only the first and the last count
-            self._first_seen.setdefault((seen.site, seen.target), seen)
-            self._last_seen[seen.site, seen.target] = seen
-        rows.asset = []
+        self._note(rows)
         tasks = sum(event.event == "submit" for event in rows.task_event)
         bulk = dict(in_bulk(rows))
         if last and self._first_seen:
             sights = [in_bulk(Rows(asset=list(sight.values()))) for sight in (self._first_seen, self._last_seen)]
             bulk["asset"] = [block for sight in sights for block in sight["asset"]]
         return Chapter(bulk, tasks, self._live_rows() if last else [])
+
+    def _note(self, rows: Rows) -> None:
+        """Take assets out of the rows: each is seen many times, and only the first and the last count."""
+        for seen in rows.asset:
+            key = seen.site, seen.target
+            self._first_seen.setdefault(key, seen)
+            self._last_seen[key] = seen_later(self._last_seen.get(key, seen), seen)
+        rows.asset = []
+
+    def _analysed(self, order: m.StartOrder, now: int) -> tuple[Detail | None, Sequence[AssetSeen]]:
+        """Work out what a report has found, as in life; but of what is long past, nobody keeps that."""
+        if now < self._span.until - RESULTS_OF:
+            return None, ()
+        self._note(self._outbox.open.rows)
+        site = result_site(order.kind, order.name, order.site)
+        known = [
+            (*seen[:5], seen.online, seen.outlier_score, self._first_seen[key].seen_at, seen.seen_at)
+            for key, seen in self._last_seen.items()
+            if site in (None, seen.site)
+        ]
+        assets = pl.DataFrame(known, reports.SCHEMA, orient="row")
+        sites = [one.name for one in self._fleet.businesses[0].sites] if site is None else [site]
+        return reports.analyse(order.kind, order.name, assets, reports.Scope(order.business, site, sites, now))
 
     def _live_rows(self) -> list[TaskRow]:
         queues = self._core.queues

@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 import polars as pl
 import polars.selectors as cs
 
-from . import bulk, health, history, hosts, live, looks, standing, timetable, undo
+from . import bulk, health, history, hosts, inventory, live, looks, standing, timetable, undo
 from .bulk import Preview, Verb
 from .catalogue import LIVE_TABS, Asked, Catalogue, Counts, Page, Place
 from .clock import DAY, SECOND, stopwatch
@@ -26,8 +26,9 @@ from .errors import NotFound
 from .health import Limits, Look, Signal
 from .history import Recent
 from .hosts import Day, Host
-from .ledger import TaskRow
-from .lifecycle import SYSTEM_KINDS, Outcome, Tab, task_label
+from .inventory import Found
+from .ledger import ReportResult, TaskRow
+from .lifecycle import ANALYSED, SYSTEM_KINDS, Outcome, Tab, result_site, task_label
 from .live import Listing
 from .roles import Grants, Right, may, may_somewhere, require
 from .runtime import Engine
@@ -45,6 +46,7 @@ LONGEST_LOOK = 18  #: but for no more seconds than this: the verdict must not co
 RECENT_EVERY = 18  #: seconds for which a site's last hours serve
 MOST_LIVES = 500  #: timelines that are kept
 NAMES_EVERY = 300  #: seconds for which the words that complete a filter serve
+ASSETS_EVERY = 4  #: likewise, assets and the list of results
 TIMETABLE_EVERY = 10  #: likewise, what schedules did and will do
 PAST_EVERY = 3  #: likewise, of one schedule
 QUIET_EVERY = 10  #: likewise, what came last and comes next where nothing happens
@@ -140,6 +142,8 @@ class Watch:
         self._names: _Shared[Mapping[str, list[str]]] = _Shared(NAMES_EVERY, longest_s=NAMES_EVERY)
         self._use: _Shared[_Use] = _Shared(USE_EVERY, USE_SHARE)
         self._changes: _Shared[list[dict[str, Any]]] = _Shared(QUIET_EVERY)
+        self.assets: _Shared[Found] = _Shared(ASSETS_EVERY)
+        self.results: _Shared[list[dict[str, Any]]] = _Shared(ASSETS_EVERY)
         self._timetables: _Shared[Timetable] = _Shared(TIMETABLE_EVERY, LOOK_SHARE)
         self._pasts: _Shared[Past] = _Shared(PAST_EVERY, LOOK_SHARE)
         self._lock = threading.Lock()
@@ -336,6 +340,10 @@ class Sight:
         place = self._seen(place)
         sites = [site for business, site in self.places() if business == place.business]
         return {**self._watch.names(place), "site": sites}
+
+    def those(self, place: Place, task_ids: Collection[int]) -> pl.DataFrame:
+        """List some tasks of a place, for an action on them; see `Catalogue.those`."""
+        return self._watch.catalogue.those(self.snapshot, self._seen(place), task_ids)
 
     def ended_tasks(self, place: Place, asked: Asked, most: int) -> pl.DataFrame:
         """Give all ended tasks asked for, so many at most; see `Catalogue.ended`."""
@@ -535,6 +543,48 @@ class Sight:
 
     def _operates(self, business: str, site: str) -> bool:
         return may(self._grants, Right.OPERATE, business, site)
+
+    def assets(self, business: str, site: str, **asked: Any) -> Found:
+        """List a page of a site's assets; `asked` is what `inventory.listing` takes."""
+        self._see(business, site)
+        engine = self._watch.engine
+
+        def make() -> Found:
+            found = inventory.listing(engine.store, business, site, **asked)
+            return replace(found, rows=_plain(found.rows))
+
+        return self._watch.assets.get((business, site, *sorted(asked.items())), engine.now, make)
+
+    def reports_at_work(self, business: str, site: str) -> list[dict[str, Any]]:
+        """List the reports and outlier calculations under way whose results can be seen here, as a listing has them."""
+        self._see(business, site)
+        rows = live.system_tasks(self.snapshot, business, ANALYSED)
+        tasks = self._rows(rows, business, site).to_dicts()
+        of = [result_site(task["kind"], task["name"], task["site"]) for task in tasks]
+        return [task for task, place in zip(tasks, of, strict=True) if self._result_seen(site, business, place)]
+
+    def results(self, business: str, site: str) -> list[dict[str, Any]]:
+        """List what reports have found at the site, and of the business as a whole where that is seen; newest first."""
+        self._see(business, site)
+        engine, whole = self._watch.engine, may(self._grants, Right.SEE, business, None)
+        return self._watch.results.get(
+            (business, site, whole), engine.now,
+            lambda: _plain(inventory.results(engine.store, business, [site], whole=whole)).to_dicts(),
+        )
+
+    def result(self, business: str, site: str, task_id: int) -> ReportResult | None:
+        """Give what a task of the site, or one on the whole business, has found; None where nothing is to be seen."""
+        there = self.has_result(business, site, task_id)
+        return inventory.result(self._watch.engine.store, task_id) if there else None
+
+    def has_result(self, business: str, site: str, task_id: int) -> bool:
+        """Tell whether `result` has something to give."""
+        self._see(business, site)
+        place = inventory.result_place(self._watch.engine.store, task_id)
+        return place is not None and place[0] == business and self._result_seen(site, business, place[1])
+
+    def _result_seen(self, site: str, business: str, of: str | None) -> bool:
+        return of == site or (of is None and may(self._grants, Right.SEE, business, None))
 
     def timetable(self, business: str, site: str) -> Timetable:
         """Tell what the site's schedules did and will do, some seconds old; next fires lie in the future all the same.

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from heapq import heappop, heappush
+from ipaddress import ip_network
 from itertools import accumulate, count
 from math import exp
 from random import Random
@@ -25,17 +26,18 @@ from .clock import HOUR, MINUTE, SECOND
 from .core import Input
 from .errors import NotFound
 from .fleet import Business, Fleet, Mix, Site, Target, Widget
-from .ledger import AssetSeen
-from .lifecycle import KIND, SYSTEM_KINDS, Kind
+from .ledger import AssetSeen, Detail
+from .lifecycle import ANALYSED, EXTERNAL, KIND, REPORTS, SYSTEM_KINDS, Kind, own_name
 from .task import COLLECT, SYSTEM_OWNER
 
 HEARTBEAT = 10 * SECOND
 PROGRESS_EVERY = 2 * SECOND
 STOPS_UNHEARD = 0.01  #: how often a hung target does not even confirm its stop
 
-REPORTS = ("Organization overview report", "Site and organization comparison", "External assets report")
-
 Place = tuple[str, str]  #: business, site
+
+Analyst = Callable[[m.StartOrder, int], tuple[Detail | None, Sequence[AssetSeen]]]
+"""Works out what a report or an outlier calculation that ends at an instant has found: its result, and assets anew."""
 
 
 @dataclass(slots=True)
@@ -58,6 +60,8 @@ class Simulated:
 
     def __init__(self, fleet: Fleet, seed: int, pace: float = 1.0, *, tells_progress: bool = True) -> None:
         self._fleet, self._pace, self._tells_progress = fleet, pace, tells_progress
+        self.analyst: Analyst | None = None  #: set before the first step; without one, reports find nothing
+        self._to_analyse: list[tuple[int, m.Finished, m.StartOrder]] = []  #: where in what the present step tells
         self._seed, self._chance = seed, Random(seed)
         self._lock = threading.Lock()
         self._orders: list[m.Order] = []
@@ -87,6 +91,10 @@ class Simulated:
         for place in self._sites:
             people = self._businesses[place[0]].submitters(place[1])
             self._people[place] = [u.name for u in people], list(accumulate(u.activity for u in people))
+        self._admins = {  #: who may start a report on all of a business
+            business.name: {SYSTEM_OWNER, *(user.name for user in business.users if user.role == "business_admin")}
+            for business in fleet.businesses
+        }
         self._widgets: dict[tuple[str, str, str], Widget] = {
             (*place, widget.name): widget for place, site in self._sites.items() for widget in site.widgets
         }
@@ -101,6 +109,7 @@ class Simulated:
     def step(self, now: int) -> list[Input]:
         """Work off everything up to `now`; return reports and what people asked for, in the order it happened."""
         told: list[Input] = []
+        self._to_analyse = []
         if not self._born:
             self._begin(now)
         self._now = max(now, self._now)
@@ -116,7 +125,18 @@ class Simulated:
                 happen(at, subject, told)
             if self._tells_progress:
                 self._tell_progress(told)
+        for position, report, order in self._to_analyse:  # without the lock: who gives orders must not wait for it
+            told[position] = self._analysed(report, order, now)
         return told
+
+    def _analysed(self, report: m.Finished, order: m.StartOrder, now: int) -> m.Report:
+        """Work out what a report or an outlier calculation has found by the assets as they are known now."""
+        assert self.analyst is not None
+        try:
+            result, assets = self.analyst(order, now)
+        except Exception as error:  # whatever it is, it ends this task and not the fleet
+            return m.Failed(order.task_id, order.lease, "error", f"It could not be worked out: {error}")
+        return report._replace(assets=assets, result=result)
 
     def settle(self, now: int) -> None:
         """Look at the orders given since the last step without letting time pass."""
@@ -300,11 +320,10 @@ class Simulated:
         assets: list[AssetSeen] = []
         if target is not None:
             seen, number = new + changed + online, max(1, target.assets)
+            known = _assets(target)
             for i in range(seen + gone + offline):
-                name = target.name if number == 1 else f"{target.name}-{int(chance.random() * number) + 1:03}"
-                assets.append(
-                    AssetSeen(order.business, order.site, name, name, target.kind, self._now, i < seen, None)
-                )
+                address, name, kind = known[0 if number == 1 else int(chance.random() * number)]
+                assets.append(AssetSeen(order.business, order.site, address, name, kind, self._now, i < seen, None))
         return m.Finished(order.task_id, order.lease, errors, (new, changed, gone, online, offline), assets)
 
     def _poisson(self, mean: float) -> int:
@@ -327,6 +346,9 @@ class Simulated:
             return
         if run.ends == at and self._runs.get(run.order.lease) is run and run.report is not None:
             del self._runs[run.order.lease]
+            analysed = self.analyst is not None and run.order.kind in ANALYSED
+            if analysed and isinstance(run.report, m.Finished):
+                self._to_analyse.append((len(told), run.report, run.order))
             told.append(run.report)
 
     def _return_lost(self, at: int, host: tuple[str, str], told: list[Input]) -> None:
@@ -342,7 +364,9 @@ class Simulated:
         place, mix = subject
         self._plan(self._next_arrival(at, place, mix), self._arrive, subject)
         person = self._person(place)
-        told.append(self._command(person, m.Submit([self._new(place, mix.kind, person)])))
+        new = self._new(place, mix.kind, person)
+        starts = m.StartReport(*place, new.name) if mix.kind in ANALYSED else m.Submit([new])
+        told.append(self._command(person, starts))
 
     def _next_arrival(self, after: int, place: Place, mix: Mix) -> int:
         """Draw when somebody submits next, by thinning: candidates come at the peak's rate, the hour decides."""
@@ -398,8 +422,9 @@ class Simulated:
     def _new(self, place: Place, kind: Kind, owner: str) -> m.NewTask:
         chance = self._chance
         if kind in SYSTEM_KINDS:
-            name = chance.choice(REPORTS) if kind is Kind.REPORT else "Outlier calculation"
-            return m.NewTask(*place, kind, name, owner, "System")
+            theirs = REPORTS if owner in self._admins[place[0]] else (EXTERNAL,)
+            name = chance.choice(theirs) if kind is Kind.REPORT else own_name(kind)
+            return m.NewTask(*place, kind, name, SYSTEM_OWNER, "System", created_by=owner)
         targets, segments = self._targets_for[*place, kind], self._segments[place]
         if not targets:
             return m.NewTask(*place, kind, _NAMES[kind].format(place[1]), owner, owner, place[1])
@@ -419,6 +444,29 @@ def _poisson_sums(mean: float) -> tuple[float, ...]:
         term *= mean / len(sums)
         sums.append(sums[-1] + term)
     return tuple(sums)
+
+
+@cache
+def _assets(target: Target) -> list[tuple[str, str, str]]:
+    """List what there is in a target, always the same: address, name and type of each asset.
+
+    The first word of a segment's name may be its network; then its assets have addresses of it.
+    """
+    n, (first, _, rest) = max(1, target.assets), target.name.partition(" ")
+    weights = [0.5**i for i in range(len(target.types))]
+    types = Random(target.name).choices(target.types, weights, k=n)
+    if n == 1:
+        return [(target.name, target.name, types[0])]
+    try:
+        network = ip_network(first)
+    except ValueError:
+        names = [f"{target.name}-{i:03}" for i in range(1, n + 1)]
+        return list(zip(names, names, types, strict=True))
+    hosts = network.num_addresses - 2
+    return [
+        (str(network[i]) if i <= hosts else f"{target.name}-{i:03}", f"{rest or first}-{i:03}", types[i - 1])
+        for i in range(1, n + 1)
+    ]
 
 
 def _stable(name: str, among: Sequence[object]) -> int:

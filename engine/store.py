@@ -31,7 +31,6 @@ from .chain import Broken, Head
 from .clock import SECOND
 from .columns import (
     columns_of,
-    json_text,
     ledger_rows,
     plain_columns,
     plain_schema,
@@ -52,6 +51,7 @@ from .ledger import (
     ServiceEvent,
     TaskEvent,
     TaskRow,
+    json_text,
 )
 from .lifecycle import TERMINAL, Reason, Status
 from .schema import append, migrate, quoted

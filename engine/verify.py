@@ -17,6 +17,7 @@ as of one batch, the last durable one when the check began; a console may go on 
     task rows          the row of each finished task says what its events say
     live rows          the rows published for unfinished tasks say what their events said by then
     widget refreshes   each finished refresh of a widget has one row, with its times
+    results            each result of a report is the very one that the end of its task tells of
     slots              no service runs more than its slots
     exclusive scans    no explorer runs two scans
     services           what starts, starts on a service of the right sort that is online, as requested

@@ -12,15 +12,18 @@ from pages.shared.frame import Entry
 
 MENU = {
     "Operate": [
-        Entry("Active tasks", "operate/active.py", counted=True),
-        Entry("Tasks", "operate/tasks.py", "tasks"),
-        Entry("Schedules", "operate/schedules.py", "schedules"),
-        Entry("Services", "operate/services.py", "services"),
-        Entry("Logs", "operate/logs.py", "logs"),
+        Entry("Active tasks", "operate/active.py", counted=True, help="active"),
+        Entry("Tasks", "operate/tasks.py", "tasks", help="tasks"),
+        Entry("Schedules", "operate/schedules.py", "schedules", help="schedules"),
+        Entry("Services", "operate/services.py", "services", help="services"),
+        Entry("Logs", "operate/logs.py", "logs", help="tasks"),
+        Entry("Reports", "operate/reports.py", "reports", help="tasks"),
     ],
     "Administer": [
-        Entry("Settings and drills", "administer/settings.py", "settings", rights=(Right.SETTINGS, Right.DRILL)),
+        Entry("Settings and drills", "administer/settings.py", "settings", rights=(Right.SETTINGS, Right.DRILL),
+              help="settings"),
     ],
+    "": [Entry("Help", "help/help.py", "help")],
 }
 
 st.set_page_config(page_title="Drainboard", page_icon="≡", layout="wide")
@@ -31,6 +34,6 @@ if console is None or console.engine is None:
 else:
     page, listed = frame.navigation(MENU)
     frame.actor()
-    frame.menu(listed)
+    frame.menu(listed, page)
     asking.now()
     page.run()

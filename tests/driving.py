@@ -89,7 +89,8 @@ class Hands:
         assets = []
         if chance.random() < 0.05:
             assets = [AssetSeen(order.business, order.site, order.target or "?", "host", "server", now, True, None)]
-        return m.Finished(order.task_id, order.lease, chance.choice((0, 0, 0, 2)), changes, assets)  # type: ignore[arg-type]
+        found = {"report": order.name, "n": order.task_id} if order.kind in (Kind.REPORT, Kind.OUTLIER) else None
+        return m.Finished(order.task_id, order.lease, chance.choice((0, 0, 0, 2)), changes, assets, found)  # type: ignore[arg-type]
 
 
 class Drive:

@@ -28,8 +28,8 @@ ONLY_IN = {
         "time comes from the engine's clock; beside it only ages of threads and children, and a CLI's instants",
     ),
 }
-PURE = ("errors", "lifecycle", "ledger", "roles", "recurrence", "messages", "fleet", "task", "dispatch", "state",
-        "machine", "core", "outbox", "snapshot", "schema", "columns", "chain", "batch", "health", "usual",
+PURE = ("errors", "lifecycle", "ledger", "roles", "recurrence", "messages", "fleet", "reports", "task", "dispatch",
+        "state", "machine", "core", "outbox", "snapshot", "schema", "columns", "chain", "batch", "health", "usual",
         "conditions", "ranges", "filters", "tally", "views", "bulk")  # fmt: skip
 IMPURE_MODULES = {"os", "socket", "subprocess", "threading", "time", "random", "duckdb", "apscheduler", "queue"}
 

@@ -227,6 +227,18 @@ def test_all_that_match_are_listed_for_an_action_whatever_page_is_shown(life: Li
     assert only.height == counts.tabs[Tab.ACTIVE] > 0
 
 
+def test_some_tasks_are_listed_for_an_action_whether_they_live_or_not(life: Life) -> None:
+    catalogue = Catalogue(life.store)
+    ended = life.submit(2)
+    life.live(100)
+    living = life.submit(2)
+    (elsewhere,) = life.do(m.Submit([m.NewTask("Acme", "Oslo", Kind.AUDIT, "audit", "eve", "eve", "fjord")]))
+    ids = [ended[0], living[0], int(elsewhere.changed[0]), 7]
+    found = catalogue.those(life.snapshot(), BERLIN, ids)
+    assert found["task_id"].to_list() == [living[0], ended[0]]
+    assert found["status"].to_list() == ["Active", "Processed"]
+
+
 def test_who_may_not_see_processors_can_neither_read_nor_find_one_by_name(life: Life) -> None:
     catalogue = Catalogue(life.store)
     life.submit(4)

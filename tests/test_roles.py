@@ -14,7 +14,7 @@ from engine.clock import SECOND, Reading
 from engine.core import Core
 from engine.errors import NotAllowed
 from engine.ledger import LEDGER_TABLES, Account, SignIn, TaskRow
-from engine.lifecycle import Kind
+from engine.lifecycle import EXTERNAL, OVERVIEW, Kind
 from engine.machine import Step
 from engine.recurrence import Rule
 from engine.roles import EVERYTHING, Grant, Grants, Right, Role, checked, may, require, worded
@@ -129,6 +129,7 @@ CELLS: dict[str, tuple[type, Ask, set[Role]]] = {
     "edit a schedule": (m.EditSchedule, lambda w, p: m.EditSchedule(w.schedules[p], 1, spec(p, "Late")), OPERATORS),
     "remove a schedule": (m.RemoveSchedule, lambda w, p: m.RemoveSchedule(w.schedules[p]), OPERATORS),
     "run a schedule now": (m.RunNow, lambda w, p: m.RunNow(w.schedules[p]), OPERATORS),
+    "start a report on a site": (m.StartReport, lambda w, p: m.StartReport(*p, EXTERNAL), OPERATORS),
     "add a service": (m.AddService, lambda w, p: m.AddService(*p, "new", "explorer", 1), OPERATORS),
     "drain a service": (m.SetService, lambda w, p: m.SetService(p[0], f"explorer-{p[1]}", "offline"), OPERATORS),
 }  # fmt: skip
@@ -136,6 +137,7 @@ CELLS: dict[str, tuple[type, Ask, set[Role]]] = {
 
 OF_A_BUSINESS: dict[str, tuple[type, Ask, set[Role]]] = {
     "hold in a business": (m.PlaceHolds, lambda w, p: m.PlaceHolds(p[0], [m.HoldTarget("user", "cid")], ""), ADMINS),
+    "start a report on all of it": (m.StartReport, lambda w, p: m.StartReport(*p, OVERVIEW), ADMINS),
     "keep users": (m.KeepUsers, lambda w, p: m.KeepUsers("invite", "bob", p[0], [account("bob")]), ADMINS),
     "drop another's view": (m.DropView, lambda w, p: m.DropView(shared(w, p, "bob")), ADMINS),
     "change another's view": (

@@ -532,6 +532,26 @@ DERIVED = (
         "wrong latency of a widget", "widget refreshes",
         "update widget_refresh set latency_s = latency_s + 1 where task_id = (select min(task_id) from widget_refresh)",
     ),
+    spoilt(
+        "another result put in a report's place", "results",
+        """update report_result set result = '{"report":"x","n":1}'
+           where task_id = (select min(task_id) from report_result)""",
+    ),
+    spoilt(
+        "result missing", "results",
+        "delete from report_result where task_id = (select min(task_id) from report_result)",
+    ),
+    spoilt(
+        "result of a business given to a site", "results",
+        "update report_result set site = 'berlin' where task_id = (select min(task_id) from report_result "
+        "where site is null)",
+    ),
+    spoilt(
+        "result of a task that found none", "results",
+        "insert into report_result select batch, task_id, business, site, name, created_by, finished_at, '{}' "
+        "from task_done where task_id = (select min(task_id) from task_done where kind = 'scan' and "
+        "outcome = 'finished')",
+    ),
 )  # fmt: skip
 
 
@@ -627,7 +647,7 @@ def test_a_task_that_started_before_an_earlier_one_of_its_line_is_named(store: S
     rechain(store)
     found = verify.check(store)
     assert {finding.check for finding in found} >= {"dispatch order"}
-    assert {finding.check for finding in found} <= {"dispatch order", "wait split", "task rows", "live rows"}
+    assert {finding.check for finding in found} <= {"dispatch order", "wait split", "task rows", "live rows", "results"}
     (told,) = [finding for finding in found if finding.check == "dispatch order"]
     assert "went before " in told.what
 

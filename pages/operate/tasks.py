@@ -5,8 +5,9 @@ import streamlit as st
 from engine.catalogue import Asked, Page
 from engine.filters import Filter
 from engine.lifecycle import Tab
+from engine.roles import Right
 from engine.sight import Sight
-from pages.shared import card, chips, finding, frame, grid, holds, notice, tasklist, times
+from pages.shared import acting, card, chips, finding, frame, grid, holds, notice, tasklist, times
 from pages.shared.tasklist import Query
 
 engine = frame.engine()
@@ -39,13 +40,35 @@ def live() -> None:
         st.rerun(scope="fragment")
     grid.follow(GRID, st.query_params)
     _, opened = grid.state(GRID)
+    wish = None
     if opened:
         shown = card.find_anywhere(sight, opened, now)
-        card.top(shown, now, engine.settings.int("attempts"), key=GRID, stale=not well)
+        labels = [act.label for act in acting.of_task(shown.task)] if shown and may_act(shown.task["site"]) else []
+        wish = card.top(shown, now, engine.settings.int("attempts"), key=GRID, actions=labels, stale=not well)
     page = sight.page(place, asked, query.tab, sort=query.sort, descending=query.down, after=query.after,
                       before=query.before, size=tasklist.ROWS)  # fmt: skip
+    total = counts.tabs[query.tab]
+    selected, _ = grid.state(GRID)
+    pressed = None
+    if may_act(None if query.everywhere else site):
+        pressed = acting.bar(selected, total, acting.ACTS[query.tab], key=GRID, off=not well)
+    else:
+        st.html("<div class='d-readonly'>You read this page; acting on tasks needs the role of a site admin.</div>")
     table(sight, query, wanted, page, now, well)
-    tasklist.pager(page, counts.tabs[query.tab])
+    tasklist.pager(page, total)
+    if wish is not None:
+        act = next(act for act in acting.of_task(shown.task) if act.label == wish.action)
+        acting.ask(act, sight.those(sight.place(business, shown.task["site"]), wish.ids), sight, GRID)
+    elif pressed is not None:
+        act, ids = pressed
+        tasks = sight.matching(place, asked, [query.tab]) if ids is None else sight.those(place, ids)
+        acting.ask(act, tasks, sight, GRID)
+
+
+def may_act(at: str | None) -> bool:
+    """Tell whether whoever looks may change tasks at a site, or (None) at some of the business."""
+    sites = [at] if at is not None else [s for b, s in frame.sight().places() if b == business]
+    return any(frame.allowed(Right.OPERATE, business, s) for s in sites)
 
 
 def table(sight: Sight, query: Query, wanted: Filter, page: Page, now: int, well: bool) -> None:

@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
+from urllib.parse import urlencode
 
 import streamlit as st
 
 from engine.clock import SECOND
 from engine.ledger import number_of
-from engine.lifecycle import REASON_WORDS, STATUS, TERMINAL, Cause, queue_word, task_label
+from engine.lifecycle import ANALYSED, REASON_WORDS, STATUS, TERMINAL, Cause, Kind, queue_word, task_label
 from engine.sight import Sight
 from engine.snapshot import Waits
 
@@ -39,6 +40,7 @@ class Opened:
     steps: Sequence[dict[str, Any]]
     waits: Waits | None
     why: str
+    has_result: bool = False  #: of a report or an outlier calculation, to be seen on the page Reports
 
 
 def find(sight: Sight, business: str, site: str, task_id: str | None, now: int) -> Opened | None:
@@ -56,7 +58,8 @@ def find(sight: Sight, business: str, site: str, task_id: str | None, now: int) 
         return None
     task["task"] = task_label(task["kind"], task["number"])
     task["word"] = queue_word(STATUS[task["status"]], True, False, task["outcome"], task["errors"] or 0)
-    return Opened(task, False, sight.timeline(business, site, wanted), None, "")
+    has_result = Kind(task["kind"]) in ANALYSED and sight.has_result(business, site, wanted)
+    return Opened(task, False, sight.timeline(business, site, wanted), None, "", has_result)
 
 
 def find_anywhere(sight: Sight, task_id: str, now: int) -> Opened | None:
@@ -84,6 +87,9 @@ def card(
         end = now if opened.live else task["finished_at"]
         _progress(task, end, stale)
         _facts(opened, now, attempts)
+        if opened.has_result:
+            address = urlencode({"site": st.session_state.get("site", ""), "report": task["task_id"]})
+            st.html(f"<a class='d-link' href='reports?{escape(address)}' target='_self'>Open the result</a>")
         _way(opened, end)
         with st.container(horizontal=True):
             for action in actions if opened.live else ():

@@ -31,7 +31,8 @@ REFRESH = {"1 s": 1, "5 s": 5, "30 s": 30, "5 min": 300, "Off": None}
 class Entry:
     """A page of the menu: for whoever has one of the rights anywhere; without rights, for everybody.
 
-    `path` is its address, "" the root's. A `counted` one shows how many tasks are in flight.
+    `path` is its address, "" the root's. A `counted` one shows how many tasks are in flight. `help` names the topic of
+    Help that fits it.
     """
 
     title: str
@@ -39,6 +40,7 @@ class Entry:
     path: str = ""
     rights: tuple[Right, ...] = ()
     counted: bool = False
+    help: str = ""
 
     def open_to(self, grants: Grants) -> bool:
         """Tell whether it is for somebody with these grants."""
@@ -148,13 +150,14 @@ def not_open(title: str) -> None:
     )
 
 
-def menu(sections: Mapping[str, Sequence[tuple[Entry, Any]]]) -> None:
-    """Draw the mark, the choice of site and the pages by section into the sidebar."""
+def menu(sections: Mapping[str, Sequence[tuple[Entry, Any]]], current: Any) -> None:
+    """Draw the mark, the choice of site and the pages by section into the sidebar; what has no section stands below."""
     bars = "".join(f"<b style='width:{width}px'></b>" for width in (16, 11, 6))
     with st.sidebar:
         st.html(f"<div class='d-mark'><i>{bars}</i>Drainboard</div>")
         choose_site()
-        _links(sections)
+        _links({section: pages for section, pages in sections.items() if section})
+        _help(sections, current)
         account()
 
 
@@ -172,6 +175,15 @@ def _links(sections: Mapping[str, Sequence[tuple[Entry, Any]]]) -> None:
     links()
 
 
+def _help(sections: Mapping[str, Sequence[tuple[Entry, Any]]], current: Any) -> None:
+    """Link to Help, at the topic that fits the page on the screen."""
+    every = [entry for pages in sections.values() for entry, page in pages if page.url_path == current.url_path]
+    topic = next((entry.help for entry in every), "")
+    with st.container(key="foot"):
+        for entry, page in sections.get("", ()):
+            st.page_link(page, label=entry.title, query_params={"topic": topic} if topic else None)
+
+
 def _in_flight() -> int | None:
     """Count what is in flight at the chosen site; None where there is none, or nobody to see it any more."""
     who, console = _who(), current()
@@ -185,7 +197,7 @@ def choose_site() -> None:
     """Let the viewer choose among the sites; the address keeps which."""
     if sites := _sites():
         st.selectbox("Site", list(sites), key="site", label_visibility="collapsed", bind="query-params",
-                     on_change=lambda: address({"task": None, "schedule": None, "page": None}))  # fmt: skip
+                     on_change=lambda: address(dict.fromkeys(("task", "report", "schedule", "page"))))  # fmt: skip
 
 
 def site() -> tuple[str, str]:
@@ -255,7 +267,8 @@ def head(title: str, shown: str, running: Engine) -> None:
         else:
             said = f"Stale: {silence(running)} old<span>, engine not answering</span>"
             st.html(f"<div class='d-stale' role='status'>{said}</div>", width="content")
-        st.selectbox("Refresh every", list(REFRESH), key="refresh", label_visibility="collapsed", width=84)
+        st.selectbox("Refresh every", list(REFRESH), key="refresh", label_visibility="collapsed", width=84,
+                     persist_state="session")  # fmt: skip
     if refresh() != before:
         st.rerun()
 

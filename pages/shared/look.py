@@ -74,6 +74,7 @@ html,body,.stApp{font-variant-numeric:tabular-nums}
 .d-grants{font-size:13px;line-height:18px} .d-grants b{font-weight:600} .d-grants li{font-size:13px} .d-grants :is(b,li){overflow-wrap:anywhere} .d-grants ul{margin:4px 0 10px;padding-left:18px}
 .d-grants button{font:inherit;font-size:13px;color:var(--d-accent);background:none;border:0;padding:0;cursor:pointer}
 .st-key-account button{min-height:0;padding:0 8px;color:var(--d-accent)!important} .st-key-account button p{font-size:12px}
+.st-key-foot{margin-top:12px;padding-top:6px;border-top:1px solid var(--d-line)} .st-key-foot+* .d-account,.st-key-foot~* .d-account{margin-top:0;border-top:0}
 .d-section{font-size:12px;color:var(--d-ink3);padding:10px 8px 3px}
 
 /* the head row */
@@ -125,6 +126,8 @@ tr:first-child>.d-dot::before{top:12px} tr:first-child>.d-dot::after{top:16px}
 .st-key-empty{border:1px dashed var(--d-line);border-radius:4px;padding:56px 20px;text-align:center;align-items:center}
 /* finding tasks */
 .st-key-sql button{min-height:30px;height:30px} .st-key-find{flex-wrap:wrap} .st-key-find>:has([data-testid=stVerticalBlock]),.st-key-find>:first-child{flex:1 1 20rem}
+/* acting on tasks: always as high */
+.st-key-acts{background:var(--d-panel);border-radius:4px;padding:4px 10px;min-height:38px;font-size:13px} .st-key-acts:has(b){background:var(--d-accentbg)} .st-key-acts [data-testid=stElementContainer]:has([data-testid=stHtml]){flex:1 1 10rem;min-width:0}
 /* the card on top */
 .st-key-topcard{border:1px solid var(--d-line);border-radius:4px;padding:10px 12px}
 .st-key-topcard-head [data-testid=stElementContainer]:has(.d-cardhead){flex:1 1 0;min-width:0} .st-key-topcard-parts{gap:24px} .st-key-topcard-actions{border-top:1px solid var(--d-line2);padding-top:8px}
@@ -157,6 +160,11 @@ tr:first-child>.d-dot::before{top:12px} tr:first-child>.d-dot::after{top:16px}
 .d-set{display:grid;grid-template-columns:minmax(0,1fr) 92px 92px 112px 150px;gap:0 12px;align-items:baseline;font-size:13px;line-height:18px}
 .d-set b{font-weight:600;display:block} .d-set small{display:block;font-size:12px;line-height:17px;color:var(--d-ink2)} .d-set :is(.v,.d){text-align:right;overflow-wrap:anywhere} .d-set :is(.d,.s,.c){color:var(--d-ink2);overflow-wrap:anywhere} .d-set i{font-style:normal;color:var(--d-hold);display:block;font-size:12px;line-height:17px}
 .d-set .k{display:none} .d-set>:nth-child(4){padding-left:14px}
+/* reports */
+[class*=st-key-one-report-]{border-bottom:1px solid var(--d-line2);padding-bottom:6px}
+.d-doing{font-size:13px;line-height:18px;color:var(--d-ink2);text-align:right}
+:is([class*=st-key-report-table-],.st-key-report-results) [data-testid=stElementContainer]:has(.d-h2),.st-key-report-made [data-testid=stElementContainer]:has(.d-evidence){flex:1 1 14rem;min-width:0}
+.stApp a.d-link{color:var(--d-accent);font-size:13px;text-decoration:none} .d-scroll{overflow-x:auto} .tb :is(th,td).n{text-align:right} .d-scroll td{white-space:nowrap} .d-scroll td.w{white-space:normal;min-width:220px}
 @media (max-width:900px){
   .d-set>:nth-child(4){padding-left:0}
   .d-set{display:block} .d-set>:not(.n){display:inline-block;margin-right:14px} .d-set .k{display:inline;color:var(--d-ink2)} .d-set i{display:inline;padding-left:6px}

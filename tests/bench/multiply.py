@@ -21,11 +21,11 @@ from engine.store import Store
 
 FLEET = Path(__file__).resolve().parents[2] / "data" / "fleet.toml"
 INSTANTS = ("occurred_at", "created_at", "due_at", "queued_at", "started_at", "collected_at", "processing_queued_at",
-            "processing_started_at", "finished_at", "bucket", "hour")  # fmt: skip
+            "processing_started_at", "finished_at", "bucket", "hour", "made_at")  # fmt: skip
 FINISHED = "task_id in (select task_id from task_done)"
 COPIED = {
     "task_event": FINISHED, "task_done": "true", "widget_refresh": "true", "put_back": FINISHED,
-    "queue_minute": "true", "queue_quarter": "true", "wait_histogram": "true",
+    "report_result": "true", "queue_minute": "true", "queue_quarter": "true", "wait_histogram": "true",
 }  # fmt: skip
 """Which rows of which tables a copy takes."""
 
