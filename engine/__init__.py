@@ -49,8 +49,8 @@ Then the world:
     filters       the filter language: one line that says which tasks are meant. Pure
     standing      what stands: unfinished tasks, services, sites, schedules, holds, as frames
     history       what was: queues over time, what is usual, a task's life, an imported log's facts
-    timetable     what schedules did and will do: last runs, misses, next fires, the load to be expected
     inventory     assets as they stand, what reports found, and what one that ends now finds
+    timetable     what schedules did and will do: last runs, misses, next fires, the load to be expected
     looks         what the health checks go by, gathered
     bulk          actions over many tasks: what one would touch, frozen, and how it is carried out
     catalogue     every task of a place, live and ended: by tab, filter and sort, page by page, counted

@@ -5,22 +5,18 @@ from typing import Any
 import streamlit as st
 
 from engine.roles import Right
-from engine.sight import Sight
-from engine.timetable import Load, Timetable
+from engine.timetable import Load
 from pages.shared import (
     asking,
     charts,
     frame,
-    grid,
     holds,
     notice,
     once,
-    plan_actions,
-    plan_card,
-    plan_form,
     plans,
     stagger,
 )
+from pages.shared.recurring import Recurring
 from pages.shared.verdict import Level, verdict
 
 STACKED = 3  #: schedules in one minute from which on it is worth a word
@@ -30,7 +26,7 @@ engine = frame.engine()
 business, site = frame.site()
 MAY = frame.allowed(Right.SCHEDULE, business, site)
 MAY_CHANGE_TASKS = frame.allowed(Right.OPERATE, business, site)
-GRID = f"schedules {business} {site}"
+LIST = Recurring(business, site, MAY)
 
 
 @st.fragment(run_every=frame.refresh())
@@ -49,12 +45,7 @@ def live() -> None:
     if made.planned:
         paused = plans.pauses(over)
         load(made.load, sum(paused(one) is not None for one in made.planned))
-        recurring(sight, made, now, zone, stale)
-    else:
-        nothing(zone)
-        grid.follow(GRID, st.query_params, "schedule")
-        if opened := grid.state(GRID)[1]:
-            card(sight, made, opened, plans.pauses(over), now, zone, stale)
+    LIST.section(sight, made, now, zone, stale)
     once.section(sight.scheduled(business, site), now, zone, key=f"once {business} {site}", may=MAY_CHANGE_TASKS,
                  stale=stale)  # fmt: skip
 
@@ -95,51 +86,6 @@ def _fullest(expected: Load) -> str:
     unknown = expected.unknown
     left = f" How long {_many(unknown, 'schedule')} will take is not known yet." if unknown else ""
     return f"{told if fires else 'Nothing fires in the coming week.'}{left}"
-
-
-def recurring(sight: Sight, made: Timetable, now: int, zone: str, stale: bool) -> None:
-    """Let people narrow the schedules down, list a page of them, and the open one beside."""
-    paused = plans.pauses(sight.holds(business, site))
-    with st.container(horizontal=True, vertical_alignment="center", key="filter"):
-        query, found = plans.search(made, paused)
-        if MAY and st.button("New schedule", key="new", type="secondary", width="content", disabled=stale):
-            asking.later(lambda: plan_form.new(business, site, zone))
-    grid.follow(GRID, st.query_params, "schedule")
-    _, opened = grid.state(GRID)
-    with st.container(horizontal=True, wrap=False, key="split"):
-        left, right = st.container(), st.container(width=320) if opened else None
-    plans.pager(query, len(found), zone)
-    with left:
-        answer = plans.table(query, found, paused, now, zone, key=GRID, narrow=bool(opened), stale=stale)
-    if answer.sort:
-        frame.address({"sort": "-" * answer.sort["desc"] + answer.sort["id"], "page": None})
-        st.rerun(scope="fragment")
-    if right and opened:
-        with right:
-            card(sight, made, opened, paused, now, zone, stale)
-
-
-def card(
-    sight: Sight, made: Timetable, opened: str, paused: plans.Over, now: int, zone: str, stale: bool
-) -> None:
-    """Draw the open schedule, and do what is pressed on it."""
-    wanted = int(opened) if opened.isascii() and opened.isdigit() and len(opened) < 19 else -1
-    planned = next((one for one in made.planned if one.schedule.schedule_id == wanted), None)
-    hold = paused(planned) if planned is not None else None
-    past = sight.past(business, site, wanted)
-    pressed = plan_card.card(planned, hold, past, now, zone, key=GRID, may=MAY, stale=stale)
-    if pressed is not None and planned is not None:
-        plan_actions.carry_out(pressed, planned.schedule, hold)
-
-
-def nothing(zone: str) -> None:
-    """Say that nothing recurs here yet, and what a schedule is for."""
-    with st.container(key="empty"):
-        st.html("<div class='d-finding'>Nothing recurs at this site yet.</div>"
-                "<div class='d-evidence'>A schedule submits a task at set times, in a zone of its own, for an owner."
-                "</div>")  # fmt: skip
-        if MAY and st.button("New schedule", key="new", type="primary", width="content"):
-            asking.later(lambda: plan_form.new(business, site, zone))
 
 
 def _many(n: Any, word: str) -> str:

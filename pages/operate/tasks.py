@@ -1,5 +1,6 @@
 """Tasks: every task of a site or a business, live or ended, by tab: found, opened, acted on, alone or by thousands."""
 
+import polars as pl
 import streamlit as st
 
 from engine.catalogue import Asked, Page
@@ -7,7 +8,9 @@ from engine.filters import Filter
 from engine.lifecycle import Tab
 from engine.roles import Right
 from engine.sight import Sight
-from pages.shared import acting, card, chips, finding, frame, grid, holds, notice, tasklist, times
+from pages.shared import acting, asking, card, chips, finding, frame, grid, holds, notice, tasklist, times
+from pages.shared.acting import Act
+from pages.shared.recurring import Recurring
 from pages.shared.tasklist import Query
 
 engine = frame.engine()
@@ -25,19 +28,26 @@ def live() -> None:
     place = sight.place(business, None if query.everywhere else site)
     frame.head("Tasks", f"{business}, all sites" if query.everywhere else site, engine)
     tabs = st.container()
-    with st.container(horizontal=True, vertical_alignment="top", key="find"):
+    with st.container(horizontal=True, vertical_alignment="top", key="finder"):
         with st.container():
             wanted = finding.search(sight, place, query)
         asked = Asked(wanted, query.system, query.hidden)
         counts = sight.counts(place, asked)
-        finding.switches(sight, business, query, counts)
-        finding.sql(wanted, now, place)
+        if query.tab is not Tab.RECURRING:
+            finding.switches(sight, business, query, counts)
+            finding.sql(wanted, now, place)
+    made = sight.timetable(business, site)
     with tabs:
-        shown = {name: counts.tabs.get(name, 0) for name in tasklist.TABS if name is not Tab.RECURRING}
+        shown = {**counts.tabs, Tab.RECURRING: len(made.planned)}
         pressed = chips.chips(shown, query.tab, key="tabs", label="Tabs", tabs=True)
     if pressed and pressed != query.tab:
         frame.address({"tab": pressed.lower(), "sort": None, **tasklist.RESET})
         st.rerun(scope="fragment")
+    if query.tab is Tab.RECURRING:
+        zone = sight.snapshot.zones.get((business, site), "UTC")
+        may = frame.allowed(Right.SCHEDULE, business, site)
+        Recurring(business, site, may).section(sight, made, now, zone, not well)
+        return
     grid.follow(GRID, st.query_params)
     _, opened = grid.state(GRID)
     wish = None
@@ -58,11 +68,16 @@ def live() -> None:
     tasklist.pager(page, total)
     if wish is not None:
         act = next(act for act in acting.of_task(shown.task) if act.label == wish.action)
-        acting.ask(act, sight.those(sight.place(business, shown.task["site"]), wish.ids), sight, GRID)
+        ask(act, sight, sight.those(sight.place(business, shown.task["site"]), wish.ids))
     elif pressed is not None:
         act, ids = pressed
-        tasks = sight.matching(place, asked, [query.tab]) if ids is None else sight.those(place, ids)
-        acting.ask(act, tasks, sight, GRID)
+        ask(act, sight, sight.matching(place, asked, [query.tab]) if ids is None else sight.those(place, ids))
+
+
+def ask(act: Act, sight: Sight, tasks: pl.DataFrame) -> None:
+    """Freeze what an action would touch, and open its dialog."""
+    found = sight.preview(act.verb, tasks)
+    asking.later(lambda: acting.ask(act, found, GRID))
 
 
 def may_act(at: str | None) -> bool:

@@ -19,7 +19,6 @@ from engine import bulk
 from engine.bulk import Done, Preview, Verb
 from engine.errors import DrainboardError
 from engine.lifecycle import KIND, STATUS, Tab
-from engine.sight import Sight
 
 from . import frame, grid
 from .plain import plain
@@ -103,15 +102,12 @@ def _clear(key: str) -> None:
     grid.put(key, opened=opened)
 
 
-def ask(act: Act, tasks: pl.DataFrame, sight: Sight, key: str) -> None:
-    """Open the dialog of an action over tasks as they were listed just now."""
-    request = f"{act.verb}-{uuid4()}"
-    st.session_state[f"{request}.preview"] = sight.preview(act.verb, tasks)
-    st.dialog(f"{act.label} tasks", on_dismiss="rerun")(_dialog)(act, request, key)
+def ask(act: Act, found: Preview, key: str) -> None:
+    """Open the dialog of an action over tasks that were looked at; `key` is the grid's they were selected in."""
+    st.dialog(f"{act.label} tasks")(_dialog)(act, found, f"{act.verb}-{uuid4()}", key)
 
 
-def _dialog(act: Act, request: str, key: str) -> None:
-    found: Preview = st.session_state[f"{request}.preview"]
+def _dialog(act: Act, found: Preview, request: str, key: str) -> None:
     done: Done | None = st.session_state.get(f"{request}.done")
     if done is not None:
         _came_of_it(act, done, request, key)

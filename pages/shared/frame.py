@@ -193,11 +193,14 @@ def _in_flight() -> int | None:
     return sum(sight().listing(*place, size=1).counts.values()) if place is not None else None
 
 
+_OF_A_SITE = ("task", "schedule", "report", "service", "page", "after", "before")  #: what an address has of one
+
+
 def choose_site() -> None:
     """Let the viewer choose among the sites; the address keeps which."""
     if sites := _sites():
         st.selectbox("Site", list(sites), key="site", label_visibility="collapsed", bind="query-params",
-                     on_change=lambda: address(dict.fromkeys(("task", "report", "schedule", "page"))))  # fmt: skip
+                     on_change=lambda: address(dict.fromkeys(_OF_A_SITE)))  # fmt: skip
 
 
 def site() -> tuple[str, str]:

@@ -1,7 +1,7 @@
 """The list of all tasks on a long history: server milliseconds of pages, exact counts and text search, median of some.
 
-Pages are cut behind the first row, deep within and at the end, by every sort that a tab lists; counts are made anew, and
-moved on by a batch as a refresh does. Times are wall-clock; the tasks are those of the busiest site's whole business.
+Pages are cut behind the first row, deep within and at the end, by every sort that a tab lists; counts are made anew,
+and moved on by a batch as a refresh does. Times are wall-clock; the tasks are those of the busiest business.
 """
 
 import argparse
@@ -26,8 +26,8 @@ from tests.bench.imports import memory
 from tests.bench.multiply import long_history
 
 PAGE_MS, COUNT_MS, TEXT_MS = 50, 50, 600
-STRUCTURED = ("", "user:{owner}", "type:scan outcome:finished", "finished:-30d -type:audit", "status:canceled wait:>10m",
-              "user:{owner} target:{target} finished:<-7d")  # fmt: skip
+STRUCTURED = ("", "user:{owner}", "type:scan outcome:finished", "finished:-30d -type:audit",
+              "status:canceled wait:>10m", "user:{owner} target:{target} finished:<-7d")  # fmt: skip
 TEXTS = ("{target}", "no such thing anywhere", "discovery OR *srv*1", "-scan {owner}")
 
 

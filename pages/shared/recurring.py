@@ -1,0 +1,78 @@
+"""The schedules of a site as a list that can be narrowed down, the open one beside; or word that there is none yet."""
+
+from dataclasses import dataclass
+
+import streamlit as st
+
+from engine.sight import Sight
+from engine.timetable import Timetable
+
+from . import asking, frame, grid, plan_actions, plan_card, plan_form, plans
+
+
+@dataclass(frozen=True, slots=True)
+class Recurring:
+    """Where the schedules are, and whether whoever looks may change them."""
+
+    business: str
+    site: str
+    may: bool
+
+    @property
+    def key(self) -> str:
+        return f"schedules {self.business} {self.site}"
+
+    def section(self, sight: Sight, made: Timetable, now: int, zone: str, stale: bool) -> None:
+        """List them, or say that there is none; and draw the one that is open, also one that was removed."""
+        if made.planned:
+            self._list(sight, made, now, zone, stale)
+            return
+        self._nothing(zone)
+        grid.follow(self.key, st.query_params, "schedule")
+        if opened := grid.state(self.key)[1]:
+            paused = plans.pauses(sight.holds(self.business, self.site))
+            self._card(sight, made, opened, paused, now, zone, stale)
+
+    def _list(self, sight: Sight, made: Timetable, now: int, zone: str, stale: bool) -> None:
+        """Let people narrow the schedules down, list a page of them, and the open one beside."""
+        paused = plans.pauses(sight.holds(self.business, self.site))
+        with st.container(horizontal=True, vertical_alignment="center", key="filter"):
+            query, found = plans.search(made, paused)
+            if self.may and st.button("New schedule", key="new", type="secondary", width="content", disabled=stale):
+                asking.later(lambda: plan_form.new(self.business, self.site, zone))
+        grid.follow(self.key, st.query_params, "schedule")
+        _, opened = grid.state(self.key)
+        with st.container(horizontal=True, wrap=False, key="split"):
+            left, right = st.container(), st.container(width=320) if opened else None
+        plans.pager(query, len(found), zone)
+        with left:
+            answer = plans.table(query, found, paused, now, zone, key=self.key, narrow=bool(opened), stale=stale)
+        if answer.sort:
+            frame.address({"sort": "-" * answer.sort["desc"] + answer.sort["id"], "page": None})
+            st.rerun(scope="fragment")
+        if right and opened:
+            with right:
+                self._card(sight, made, opened, paused, now, zone, stale)
+
+    def _card(
+        self, sight: Sight, made: Timetable, opened: str, paused: plans.Over, now: int, zone: str, stale: bool
+    ) -> None:
+        """Draw the open schedule, and do what is pressed on it."""
+        wanted = int(opened) if opened.isascii() and opened.isdigit() and len(opened) < 19 else -1
+        planned = next((one for one in made.planned if one.schedule.schedule_id == wanted), None)
+        hold = paused(planned) if planned is not None else None
+        past = sight.past(self.business, self.site, wanted)
+        pressed = plan_card.card(planned, hold, past, now, zone, key=self.key, may=self.may, stale=stale)
+        if pressed is not None and planned is not None:
+            plan_actions.carry_out(pressed, planned.schedule, hold)
+
+    def _nothing(self, zone: str) -> None:
+        """Say that nothing recurs here yet, and what a schedule is for."""
+        with st.container(key="empty"):
+            st.html(
+                "<div class='d-finding'>Nothing recurs at this site yet.</div>"
+                "<div class='d-evidence'>A schedule submits a task at set times, in a zone of its own, for an owner."
+                "</div>"
+            )
+            if self.may and st.button("New schedule", key="new", type="primary", width="content"):
+                asking.later(lambda: plan_form.new(self.business, self.site, zone))
