@@ -13,6 +13,7 @@ from pages.shared import (
     holds,
     notice,
     once,
+    plans,
     stagger,
 )
 from pages.shared.recurring import Recurring
@@ -42,14 +43,15 @@ def live() -> None:
                 "a site admin.</div>")  # fmt: skip
     holds.strip(over, sight.numbers(business, site).paused, offer=False)
     if made.planned:
-        load(made.load)
+        paused = plans.pauses(over)
+        load(made.load, sum(paused(one) is not None for one in made.planned))
     LIST.section(sight, made, now, zone, stale)
     once.section(sight.scheduled(business, site), now, zone, key=f"once {business} {site}", may=MAY_CHANGE_TASKS,
                  stale=stale)  # fmt: skip
 
 
-def load(expected: Load) -> None:
-    """Say which minute is stacked the most, offer to pull it apart, and draw the week's load."""
+def load(expected: Load, paused: int) -> None:
+    """Say which minute is stacked the most, offer to pull it apart, and draw the load of who is not paused."""
     busiest, offers = expected.busiest, []
     if busiest is None:
         level: Level = "steady"
@@ -61,6 +63,8 @@ def load(expected: Load) -> None:
         said = f"{busiest.n:,} schedules fire {busiest.when()}"
         why = f"{names}{more}. {_fullest(expected)}"
         offers = ["Stagger schedules"] if MAY else []
+    if paused:
+        why += f" {_many(paused, 'paused schedule')} {'is' if paused == 1 else 'are'} left out."
     if verdict(level, said, why, offers) is not None and busiest is not None:
         asking.later(lambda: stagger.ask(business, site, busiest.schedule_ids))
     with st.container(horizontal=True, key="charts"):

@@ -167,7 +167,7 @@ def _heatmap(
     plain = {"showgrid": False, "zeroline": False, "fixedrange": True, "tickangle": 0}
     line = token("line", of)
     figure.update_xaxes(**plain, ticks="outside", ticklen=3, tickcolor=line, title=_title(title, of))
-    figure.update_yaxes(**plain, autorange="reversed", type="category", ticks="")
+    figure.update_yaxes(**plain, autorange="reversed", type="category", ticks="", tickvals=list(names))
     return figure
 
 
