@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from . import glyphs
+from . import glyphs, presses
 
 CSS = """
 .chips{display:flex;flex-wrap:wrap;gap:8px;font:13px/18px var(--st-font);font-variant-numeric:tabular-nums}
@@ -22,7 +22,7 @@ button:focus-visible{outline:2px solid var(--d-accent);outline-offset:-2px}
 JS = (
     glyphs.JS
     + """
-export default function ({data, parentElement, setTriggerValue}) {
+export default function ({data, parentElement, setStateValue}) {
   const root = parentElement.querySelector('.chips')
   if (!root._one) {
     root._one = root.appendChild(make('div', 'one')); root._one.setAttribute('role', 'group'); root._buttons = new Map()
@@ -31,7 +31,7 @@ export default function ({data, parentElement, setTriggerValue}) {
     let b = root._buttons.get(name)
     if (!b) { b = make('button', kind); b.type = 'button'; root._buttons.set(name, b); into.append(b) }
     if (b.textContent !== text) b.textContent = text
-    b.setAttribute('aria-pressed', on); b.onclick = () => setTriggerValue('pressed', value)
+    b.setAttribute('aria-pressed', on); b.onclick = () => setStateValue('pressed', {value, n: Date.now()})
   }
   root.className = 'chips' + (data.tabs ? ' tabs' : '')
   root._one.setAttribute('aria-label', data.label)
@@ -63,7 +63,8 @@ def chips(
     shown = [[name, f"{name} {count:,}"] for name, count in counts.items()]
     data = {"chips": shown, "chosen": chosen, "label": label, "switches": [list(s) for s in switches], "tabs": tabs}
     width = "stretch" if tabs else "content"
-    return _CHIPS(data=data, key=key, on_pressed_change=_nothing, width=width).pressed or ""
+    pressed = presses.heard(_CHIPS(data=data, key=key, on_pressed_change=_nothing, width=width).pressed, key)
+    return str(pressed["value"]) if pressed else ""
 
 
 def _nothing() -> None:

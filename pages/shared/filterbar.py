@@ -12,6 +12,8 @@ from typing import Any
 
 import streamlit as st
 
+from . import presses
+
 CSS = """
 :host{display:block} .bar{position:relative;font:13px/18px var(--st-font);color:var(--d-ink);font-variant-numeric:tabular-nums}
 .line{display:flex;align-items:center;gap:8px;height:28px;border:1px solid var(--d-line);border-radius:4px;background:var(--d-bg);padding:0 8px 0 10px}
@@ -81,7 +83,7 @@ class Bar {
     clearTimeout(this.timer)
     if (draft && this.input.value === this.asked) return
     this.asked = this.input.value
-    this.tell.setTriggerValue('asked', {text: this.input.value, draft, n: (this.n = (this.n || 0) + 1)})
+    this.tell.setStateValue('asked', {text: this.input.value, draft, n: Date.now()})
   }
   offer() {
     const {key, from, part, to} = token(this.input.value, this.input.selectionStart), like = part.toLowerCase()
@@ -126,10 +128,10 @@ class Bar {
   }
 }
 
-export default function ({data, parentElement, setTriggerValue}) {
+export default function ({data, parentElement, setStateValue}) {
   const root = parentElement.querySelector('.bar')
   if (!root._bar) root._bar = new Bar(root)
-  root._bar.tell = {setTriggerValue}
+  root._bar.tell = {setStateValue}
   root._bar.update(data)
 }
 """
@@ -168,7 +170,7 @@ def filter_bar(
     wrong = {"text": fault.said, "of": fault.of, "at": fault.at, "length": fault.length} if fault else None
     data = {"text": text, "keys": list(keys), "found": found, "error": wrong, "placeholder": placeholder,
             "label": "Filter"}  # fmt: skip
-    asked = _BAR(data=data, key=key, on_asked_change=_nothing).asked
+    asked = presses.heard(_BAR(data=data, key=key, on_asked_change=_nothing).asked, key)
     return Typed(str(asked["text"]), bool(asked["draft"])) if asked else None
 
 

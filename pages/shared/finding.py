@@ -20,8 +20,8 @@ _FAULT = "filter fault"
 
 
 Changes = Mapping[str, str | None]
-"""Parameters of the address that somebody wants otherwise. A page gathers them all, and runs anew but once: else what is
-pressed while something else is under way would be lost."""
+"""Parameters of the address that somebody wants otherwise. A page gathers them all, and runs anew but once: else what
+is pressed while something else is under way would be lost."""
 
 
 def search(sight: Sight, place: Place, query: Query) -> Changes:

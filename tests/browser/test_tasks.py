@@ -1,5 +1,5 @@
-"""Tasks in a real browser: found by a filter, stopped by thousands, shown to a colleague by a link, taken back; and read
-only by a site user."""
+"""Tasks in a real browser: found by a filter, stopped by thousands, shown to a colleague by a link, taken back; and
+only read by a site user."""
 
 import json
 import re
