@@ -47,6 +47,7 @@ Then the world:
     conditions    what a filter comes down to: conditions on columns, as SQL and for Polars. Pure
     ranges        instants, durations and numbers as somebody writes them. Pure
     filters       the filter language: one line that says which tasks are meant. Pure
+    targets       what somebody wants worked on, as he writes it: checked, each once. Pure
     standing      what stands: unfinished tasks, services, sites, schedules, holds, as frames
     history       what was: queues over time, what is usual, a task's life, an imported log's facts
     inventory     assets as they stand, what reports found, and what one that ends now finds

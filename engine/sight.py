@@ -22,19 +22,20 @@ from . import bulk, health, history, hosts, inventory, live, looks, standing, ti
 from .bulk import Preview, Verb
 from .catalogue import LIVE_TABS, Asked, Catalogue, Counts, Page, Place
 from .clock import DAY, SECOND, stopwatch
+from .dispatch import SERVES, lane_of
 from .errors import NotFound
 from .health import Limits, Look, Signal
 from .history import Recent
 from .hosts import Day, Host
 from .inventory import Found
 from .ledger import ReportResult, TaskRow
-from .lifecycle import ANALYSED, SYSTEM_KINDS, Outcome, Tab, result_site, task_label
+from .lifecycle import ANALYSED, SYSTEM_KINDS, Kind, Outcome, Tab, result_site, task_label
 from .live import Listing
 from .roles import Grants, Right, may, may_somewhere, require
 from .runtime import Engine
 from .snapshot import HoldLook, Numbers, ServiceLook, Snapshot, Waits
 from .standing import Schedule, View
-from .task import PROCESS
+from .task import COLLECT, PROCESS
 from .timetable import Past, Planned, Timetable
 from .undo import Undo
 
@@ -340,6 +341,21 @@ class Sight:
         place = self._seen(place)
         sites = [site for business, site in self.places() if business == place.business]
         return {**self._watch.names(place), "site": sites}
+
+    def in_flight(self, business: str, site: str, kind: Kind, targets: Collection[str]) -> dict[str, str]:
+        """Tell which of the targets have an unfinished task of the type at the site: by target, its label."""
+        self._see(business, site)
+        rows = self.snapshot.tasks("number", "kind", "business", "site", "target")
+        here = rows.filter(
+            pl.col("business") == business, pl.col("site") == site, pl.col("kind") == kind,
+            pl.col("target").is_in(pl.Series(targets, dtype=pl.String).implode()),
+        )  # fmt: skip
+        return {target: task_label(kind, number) for target, number in here.select("target", "number").rows()}
+
+    def able(self, business: str, site: str, kind: Kind) -> list[str]:
+        """List the site's services that could run a task of the type."""
+        roles = SERVES[lane_of(kind, COLLECT)]
+        return [look.name for look in self.services(business, site) if look.role in roles]
 
     def those(self, place: Place, task_ids: Collection[int]) -> pl.DataFrame:
         """List some tasks of a place, for an action on them; see `Catalogue.those`."""

@@ -8,7 +8,7 @@ from engine.filters import Filter
 from engine.lifecycle import Tab
 from engine.roles import Right
 from engine.sight import Sight
-from pages.shared import acting, asking, card, chips, finding, frame, grid, holds, notice, tasklist, times
+from pages.shared import acting, asking, card, chips, finding, frame, grid, holds, newtask, notice, tasklist, times
 from pages.shared.acting import Act
 from pages.shared.recurring import Recurring
 from pages.shared.tasklist import Query
@@ -32,6 +32,7 @@ def live() -> None:
     counts, made = sight.counts(place, asked), sight.timetable(business, site)
     shown = {**counts.tabs, Tab.RECURRING: len(made.planned)}
     changes: dict[str, str | None] = {}
+    new = False
     pressed = chips.chips(shown, query.tab, key="tabs", label="Tabs", tabs=True)
     if pressed and pressed != query.tab:
         changes |= {"tab": pressed.lower(), "sort": None, **tasklist.RESET}
@@ -41,9 +42,12 @@ def live() -> None:
                 changes |= finding.search(sight, place, query)
             changes |= finding.switches(sight, business, query, counts)
             finding.sql(wanted, now, place)
+            new = newtask.offer(business, site)
     if changes:
         frame.address(changes)
         st.rerun(scope="fragment")
+    if new:
+        asking.later(lambda: newtask.ask(business, site))
     if query.tab is Tab.RECURRING:
         zone = sight.snapshot.zones.get((business, site), "UTC")
         may = frame.allowed(Right.SCHEDULE, business, site)
