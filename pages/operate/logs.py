@@ -56,9 +56,7 @@ def live() -> None:
         pressed = chips.chips(counts, chosen, key="logs", label="Log")
     if pressed and pressed != chosen:
         changes |= {"log": pressed.split()[0].lower(), **tasklist.RESET}
-    if changes:
-        frame.address(changes)
-        st.rerun(scope="fragment")
+    frame.turn_to(changes)
     grid.follow(GRID, address)
     _, opened = grid.state(GRID)
     if opened:

@@ -8,7 +8,21 @@ from engine.filters import Filter
 from engine.lifecycle import Tab
 from engine.roles import Right
 from engine.sight import Sight
-from pages.shared import acting, asking, card, chips, finding, frame, grid, holds, newtask, notice, tasklist, times
+from pages.shared import (
+    acting,
+    asking,
+    card,
+    chips,
+    finding,
+    frame,
+    grid,
+    holds,
+    newtask,
+    notice,
+    savedviews,
+    tasklist,
+    times,
+)
 from pages.shared.acting import Act
 from pages.shared.recurring import Recurring
 from pages.shared.tasklist import Query
@@ -31,7 +45,7 @@ def live() -> None:
     asked = Asked(wanted, query.system, query.hidden)
     counts, made = sight.counts(place, asked), sight.timetable(business, site)
     shown = {**counts.tabs, Tab.RECURRING: len(made.planned)}
-    changes: dict[str, str | None] = {}
+    changes = dict(savedviews.follow(sight))
     new = False
     pressed = chips.chips(shown, query.tab, key="tabs", label="Tabs", tabs=True)
     if pressed and pressed != query.tab:
@@ -41,11 +55,12 @@ def live() -> None:
             with st.container():
                 changes |= finding.search(sight, place, query)
             changes |= finding.switches(sight, business, query, counts)
+            changes |= savedviews.menu(sight, business, query)
             finding.sql(wanted, now, place)
             new = newtask.offer(business, site)
     if changes:
-        frame.address(changes)
-        st.rerun(scope="fragment")
+        notice.tell()
+    frame.turn_to(changes)
     if new:
         asking.later(lambda: newtask.ask(business, site))
     if query.tab is Tab.RECURRING:

@@ -19,10 +19,11 @@ from engine.runtime import Engine
 from engine.sight import Sight
 from engine.web import COOKIE, SIGN_IN, SIGN_OUT
 
-from . import times
+from . import presses, times
 
 ANSWERED_WITHIN = 15.0  #: seconds
 COUNTED_EVERY = 10  #: seconds between two looks at what the menu counts, at least
+HELD_FOR = 3  #: runs for which an address that was asked for is held
 SLOW = 30  #: seconds between two refreshes from which on a page is not called live
 REFRESH = {"1 s": 1, "5 s": 5, "30 s": 30, "5 min": 300, "Off": None}
 
@@ -100,6 +101,7 @@ def watch(business: str, site: str) -> None:
     """Within a refresh, see that whoever looks still may see this site; else run the page anew, which says so."""
     if not may(actor().grants, Right.SEE, business, site):
         st.rerun()
+    _hold()
 
 
 def account() -> None:
@@ -152,6 +154,9 @@ def not_open(title: str) -> None:
 
 def menu(sections: Mapping[str, Sequence[tuple[Entry, Any]]], current: Any) -> None:
     """Draw the mark, the choice of site and the pages by section into the sidebar; what has no section stands below."""
+    if st.session_state.get("page") != current.title:
+        st.session_state.pop(_TURNED, None)  # it was of another page
+        st.session_state["page"] = current.title
     bars = "".join(f"<b style='width:{width}px'></b>" for width in (16, 11, 6))
     with st.sidebar:
         st.html(f"<div class='d-mark'><i>{bars}</i>Drainboard</div>")
@@ -193,6 +198,7 @@ def _in_flight() -> int | None:
     return sum(sight().listing(*place, size=1).counts.values()) if place is not None else None
 
 
+_TURNED = "turned to"
 _OF_A_SITE = ("task", "schedule", "report", "service", "page", "after", "before")  #: what an address has of one
 
 
@@ -228,11 +234,42 @@ def link(business: str, site: str, **parameters: str) -> str:
 
 def address(changes: Mapping[str, str | None]) -> None:
     """Change parameters of the page's address, which says what its viewer asked for; None takes one out."""
+    held, left = st.session_state.get(_TURNED, ({}, 0))
+    st.session_state[_TURNED] = {name: value for name, value in held.items() if name not in changes}, left
+    _put(changes)
+
+
+def _put(changes: Mapping[str, str | None]) -> None:
     for name, value in changes.items():
         if value is not None:
             st.query_params[name] = value
         elif name in st.query_params:
             del st.query_params[name]
+
+
+def turn_to(changes: Mapping[str, str | None]) -> None:
+    """Change the address as was pressed, and draw anew; within a refresh.
+
+    For the next few runs it is held so: a browser that has not heard of it yet would say the old one once more.
+    """
+    if not changes:
+        presses.settle()
+        return
+    held, _ = st.session_state.get(_TURNED, ({}, 0))
+    st.session_state[_TURNED] = {**held, **changes}, HELD_FOR
+    presses.settle()  # nothing from here back can be broken off by another run
+    _put(changes)
+    st.rerun(scope="fragment")
+
+
+def _hold() -> None:
+    """Put right what an address has lost of what was pressed just now."""
+    held, left = st.session_state.get(_TURNED, ({}, 0))
+    if left:
+        st.session_state[_TURNED] = held, left - 1
+        _put({name: value for name, value in held.items() if st.query_params.get(name) != value})
+    else:
+        st.session_state.pop(_TURNED, None)
 
 
 def refresh() -> int | None:

@@ -125,7 +125,7 @@ tr:first-child>.d-dot::before{top:12px} tr:first-child>.d-dot::after{top:16px}
 .st-key-bulk{background:var(--d-accentbg);border:1px solid var(--d-accent);border-radius:4px;padding:4px 10px;font-size:13px}
 .st-key-empty{border:1px dashed var(--d-line);border-radius:4px;padding:56px 20px;text-align:center;align-items:center}
 /* finding tasks */
-.st-key-sql button{min-height:30px;height:30px} .st-key-finder{flex-wrap:wrap} .st-key-finder>:has([data-testid=stVerticalBlock]),.st-key-finder>:first-child{flex:1 1 20rem}
+:is(.st-key-sql,.st-key-views)>* button,:is(.st-key-sql,.st-key-views) [data-testid=stPopoverButton]{min-height:30px;height:30px} .st-key-finder{flex-wrap:wrap} .st-key-finder>:has([data-testid=stVerticalBlock]),.st-key-finder>:first-child{flex:1 1 20rem}
 /* acting on tasks: always as high */
 .st-key-acts{background:var(--d-panel);border-radius:4px;padding:4px 10px;min-height:38px;font-size:13px} .st-key-acts:has(b){background:var(--d-accentbg)} .st-key-acts [data-testid=stElementContainer]:has([data-testid=stHtml]){flex:1 1 10rem;min-width:0}
 /* the card on top */

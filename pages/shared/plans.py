@@ -93,8 +93,7 @@ def search(made: Timetable, paused: Over) -> tuple[Query, list[Planned]]:
     counts = {chip: len(kept[chip]) for chip in CHIPS}
     pressed = chips.chips(counts, query.chip, key="chips", label="Schedules")
     if pressed:
-        frame.address({"show": None if pressed == "All" else pressed, "page": None})
-        st.rerun(scope="fragment")
+        frame.turn_to({"show": None if pressed == "All" else pressed, "page": None})
     return query, sorted(kept[query.chip], key=_order(query.column, paused), reverse=query.desc)
 
 

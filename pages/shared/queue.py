@@ -89,11 +89,9 @@ def search(sight: Sight, business: str, site: str) -> tuple[Query, Listing]:
         switches = [(_SYSTEM, system, query.system)] if found.system or query.system else []
         pressed = chips.chips(counts, query.chip, key="chips", label="Status", switches=switches)
     if pressed == _SYSTEM:
-        frame.address({"system": None if query.system else "shown", "page": None})
+        frame.turn_to({"system": None if query.system else "shown", "page": None})
     elif pressed:
-        frame.address({"status": None if pressed == "All" else pressed, "page": None})
-    if pressed:
-        st.rerun(scope="fragment")
+        frame.turn_to({"status": None if pressed == "All" else pressed, "page": None})
     return query, found
 
 

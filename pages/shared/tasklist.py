@@ -15,7 +15,7 @@ from . import frame, grid, queue, times
 
 ROWS = 50  #: on a page
 TABS = tuple(Tab)
-RESET = {"after": None, "before": None}  #: what of an address goes where another list is asked for
+RESET = {"after": None, "before": None, "view": None}  #: what of an address goes where another list is asked for
 
 #: shown status: its glyph and colour
 GLYPHS = {

@@ -93,10 +93,6 @@ def ask(page: Page, text: str) -> None:
     bar.press("Enter")
 
 
-def grid(page: Page) -> str:
-    return "\n".join(page.get_by_role("grid", name="Tasks").get_by_role("row").all_inner_texts())
-
-
 def test_a_filter_is_completed_while_it_is_typed_and_counts_every_tab(page: Page) -> None:
     tab(page, "Active", f"{MANY:,}|5,0\\d\\d")
     bar = page.get_by_role("combobox", name="Filter")
@@ -108,7 +104,7 @@ def test_a_filter_is_completed_while_it_is_typed_and_counts_every_tab(page: Page
     expect(bar).to_have_value("type:scan ")
     tab(page, "Completed", r"[1-9][\d,]*")
     expect(page.get_by_role("link", name=re.compile("^Scan #")).first).to_be_visible()
-    assert "Audit #" not in grid(page)
+    expect(page.get_by_role("link", name=re.compile("^Audit #"))).to_have_count(0)
     assert "q=type" in page.url
 
 
@@ -151,6 +147,7 @@ def test_all_that_match_are_stopped_in_one_go_after_a_preview(page: Page) -> Non
     tab(page, "Active")
     ask(page, "type:audit")
     expect(page.get_by_role("button", name=re.compile(f"^Active {MANY:,}$"))).to_be_visible(timeout=20_000)
+    expect(page.get_by_role("link", name=re.compile("^Audit #")).first).to_be_visible()
     page.get_by_role("grid", name="Tasks").get_by_role("checkbox").nth(1).click()
     page.get_by_role("button", name=f"Select all {MANY:,}").click()
     expect(page.locator(".st-key-acts")).to_contain_text(f"All {MANY:,} that match are selected")
@@ -166,8 +163,51 @@ def test_all_that_match_are_stopped_in_one_go_after_a_preview(page: Page) -> Non
     expect(page.get_by_role("button", name=re.compile(f"^Failed {MANY:,}$"))).to_be_visible(timeout=30_000)
 
 
+def test_a_view_is_kept_shared_and_reached_by_its_link(page: Page) -> None:
+    tab(page, "Failed")
+    ask(page, "type:audit -user:bea")
+    page.get_by_role("button", name="Views").click()
+    name = page.get_by_role("textbox", name="Keep what is shown as")
+    name.fill("Stopped audits")
+    name.press("Tab")
+    page.get_by_text("Share with everybody at Acme").click()
+    page.get_by_role("button", name="Keep view").click()
+    expect(page.get_by_role("button", name="Stopped audits")).to_be_visible(timeout=15_000)
+    page.get_by_role("button", name="Stopped audits").click()
+    page.wait_for_url(re.compile(r"view=\w+"))
+    link = re.search(r"view=\w+", page.url)
+    assert link is not None
+    other = page.context.new_page()
+    other.goto(f"{page.url.partition('?')[0]}?{link[0]}")
+    expect(other.get_by_role("combobox", name="Filter")).to_have_value("type:audit -user:bea", timeout=60_000)
+    expect(other.get_by_role("button", name=re.compile("^Failed "))).to_have_attribute("aria-pressed", "true")
+    other.close()
+    page.keyboard.press("Escape")
+
+
+def test_new_tasks_are_checked_line_by_line_and_come_when_they_are_to(page: Page) -> None:
+    page.goto(page.url.partition("?")[0])
+    page.get_by_role("button", name="New task").click()
+    dialog = page.get_by_role("dialog")
+    targets = dialog.get_by_role("textbox", name=re.compile("^Targets"))
+    targets.fill("10.0.0.7/24\nsrv-1, srv-1")
+    targets.press("Tab")
+    expect(dialog).to_contain_text("Line 1, “10.0.0.7/24”: it is an address within a network; the network is 10.0.0.0/")
+    expect(dialog).to_contain_text("Written more than once, taken once: srv-1.")
+    expect(dialog.get_by_role("button", name=re.compile("^Submit"))).to_be_disabled()
+    targets.fill("10.0.0.0/24 lab\nsrv-1")
+    targets.press("Tab")
+    dialog.get_by_text("Later", exact=True).click()
+    expect(dialog).to_contain_text("At, Europe/Berlin")
+    dialog.get_by_role("button", name="Submit 2 tasks").click()
+    tab(page, "Scheduled", "2")
+    expect(page.get_by_role("grid", name="Tasks")).to_contain_text("Discovery scan of 10.0.0.0/24 lab")
+    expect(page.get_by_role("grid", name="Tasks")).to_contain_text("Discovery scan of srv-1")
+
+
 def test_what_was_deleted_is_hidden_counted_and_can_be_taken_back(page: Page) -> None:
     tab(page, "Failed")
+    expect(page.get_by_role("link", name=re.compile("^Audit #")).first).to_be_visible()
     page.get_by_role("grid", name="Tasks").get_by_role("checkbox").nth(1).click()
     page.get_by_role("grid", name="Tasks").get_by_role("checkbox").nth(2).click()
     page.get_by_role("button", name="Delete", exact=True).click()
