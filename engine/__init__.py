@@ -53,6 +53,7 @@ Then the world:
     inventory     assets as they stand, what reports found, and what one that ends now finds
     timetable     what schedules did and will do: last runs, misses, next fires, the load to be expected
     looks         what the health checks go by, gathered
+    living        the unfinished tasks that a filter finds at a place
     bulk          actions over many tasks: what one would touch, frozen, and how it is carried out
     catalogue     every task of a place, live and ended: by tab, filter and sort, page by page, counted
     live          what Active tasks shows of a site: filtered, sorted, counted, and why each task waits

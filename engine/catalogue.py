@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from . import bulk
-from .clock import SECOND
 from .errors import Invalid
 from .filters import Filter
-from .lifecycle import SYSTEM_KINDS, TERMINAL, Status, Tab, tab
+from .lifecycle import TERMINAL, Tab, tab
+from .living import SYSTEM, Place, asked_at, living
 from .schema import TYPES
 from .snapshot import Snapshot
 from .store import Store
@@ -31,7 +31,6 @@ ENDED_TABS = (Tab.FAILED, Tab.COMPLETED)
 TABS = (Tab.ACTIVE, Tab.PROCESSING, Tab.SCHEDULED, Tab.FAILED, Tab.COMPLETED)  #: every task is in exactly one
 MOST_ROWS = 200  #: a page has at most so many
 MOST_MATCHING = 100_000  #: so many tasks can be acted on at once
-AS_OF = 10 * SECOND  #: a filter that goes by the present moment is asked by a clock that ticks so often
 NAMED = {"user": "owner", "target": "target", "scope": "scope", "service": "service", "initiator": "initiator"}
 MOST_NAMES = 100
 _KEPT = 256  #: counts that are kept
@@ -56,17 +55,7 @@ ROW = tuple(TYPES["task_done"])
 
 _ENDED_TAB = {status.value: tab(status, True) for status in TERMINAL}
 _STATUSES = {t: tuple(s for s, there in _ENDED_TAB.items() if there is t) for t in ENDED_TABS}
-_SYSTEM = tuple(sorted(kind.value for kind in SYSTEM_KINDS))
 _OF_BULK = bulk.COLUMNS
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where tasks are looked for: sites of a business; none named means all. Some may not see processors by name."""
-
-    business: str
-    sites: tuple[str, ...] = ()
-    processors: str | None = None  #: what each processor is called instead of by its name
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +133,7 @@ class Catalogue:
     def counts(self, snapshot: Snapshot, place: Place, asked: Asked, now: int) -> Counts:
         """Count the tasks asked for, tab by tab, exactly."""
         by = {t: [0, 0, 0, 0] for t in TABS}  #: neither, system, hidden, both
-        live = _live(snapshot, place, asked.filter, _as_of(asked.filter, now), ())
+        live = living(snapshot, place, asked.filter, asked_at(asked.filter, now), ())
         counted = live.group_by("tab", "system", "hidden").len()
         for name, system, hidden, n in counted.select("tab", "system", "hidden", "len").rows():
             by[Tab(name)][system + 2 * hidden] += n
@@ -185,9 +174,9 @@ class Catalogue:
         if not 1 <= size <= MOST_ROWS:
             raise Invalid(f"A page has 1 to {MOST_ROWS} rows", size=size)
         wanted = _Cut(column, down, after, before, size)
-        as_of = _as_of(asked.filter, now)
+        as_of = asked_at(asked.filter, now)
         if at in LIVE_TABS:
-            rows = _shown(_live(snapshot, place, asked.filter, as_of, (*ROW, "collecting", "processing")), asked)
+            rows = _shown(living(snapshot, place, asked.filter, as_of, (*ROW, "collecting", "processing")), asked)
             return wanted.cut(rows.filter(pl.col("tab") == at))
         return self._ended_page(snapshot, place, asked, as_of, at, wanted)
 
@@ -196,9 +185,9 @@ class Catalogue:
 
         Raises Invalid beyond 100,000: so many are never meant.
         """
-        as_of, parts, chosen = _as_of(asked.filter, now), [], set(tabs)
+        as_of, parts, chosen = asked_at(asked.filter, now), [], set(tabs)
         columns = list(_OF_BULK)
-        live = _shown(_live(snapshot, place, asked.filter, as_of, _OF_BULK), asked)
+        live = _shown(living(snapshot, place, asked.filter, as_of, _OF_BULK), asked)
         parts.append(live.filter(pl.col("tab").is_in([t.value for t in chosen])).select(columns))
         if ended := [t for t in ENDED_TABS if t in chosen]:
             sql, params = self._where(snapshot, place, asked, as_of, [s for t in ended for s in _STATUSES[t]])
@@ -211,19 +200,19 @@ class Catalogue:
     def those(self, snapshot: Snapshot, place: Place, task_ids: Collection[int]) -> pl.DataFrame:
         """List some tasks of a place, for an action on them, as `matching` does; others are left out."""
         ids = pl.Series(task_ids, dtype=pl.Int64)
-        living = _live(snapshot, place, Filter(), snapshot.now, _OF_BULK).select(_OF_BULK)
-        living = living.filter(pl.col("task_id").is_in(ids.implode()))
+        live = living(snapshot, place, Filter(), snapshot.now, _OF_BULK).select(_OF_BULK)
+        live = live.filter(pl.col("task_id").is_in(ids.implode()))
         ended = self._store.read(
             f"""select {", ".join(_OF_BULK)} from {_source(place)} where {_at(place)}
                 and task_id in (select unnest($ids::bigint[])) and batch <= $batch
                 and (superseded_by is null or superseded_by > $batch) and status in ({_listed(_ENDED_TAB)})""",
             {**_place_params(place), "ids": ids.to_list(), "batch": snapshot.batch},
         )
-        return pl.concat([living, ended]).sort("task_id", descending=True)
+        return pl.concat([live, ended]).sort("task_id", descending=True)
 
     def ended(self, snapshot: Snapshot, place: Place, asked: Asked, now: int, most: int) -> pl.DataFrame:
         """Give all ended tasks asked for, with all columns, the latest end first, for an export; so many at most."""
-        sql, params = self._where(snapshot, place, asked, _as_of(asked.filter, now), _ENDED_TAB)
+        sql, params = self._where(snapshot, place, asked, asked_at(asked.filter, now), _ENDED_TAB)
         return self._store.read(
             f"select {', '.join(ROW)} from {sql} order by finished_at desc, task_id desc limit {int(most)}", params
         )
@@ -245,7 +234,7 @@ class Catalogue:
         self, snapshot: Snapshot, place: Place, wanted: Filter, now: int
     ) -> Mapping[tuple[str, bool, bool], int]:
         """Count what has ended by (tab, system, hidden), from the last count on."""
-        as_of = _as_of(wanted, now)
+        as_of = asked_at(wanted, now)
         key = (place, wanted.text, as_of if wanted.relative else None)
         return self._counted.up_to(
             key, snapshot.batch, lambda last: self._count(place, wanted, as_of, last, snapshot.batch)
@@ -256,7 +245,7 @@ class Catalogue:
     ) -> Mapping[tuple[str, bool, bool], int]:
         """Count the rows that stand as of a batch: all, or those that came since a last one less those replaced."""
         test, params = wanted.sql(as_of)
-        groups = f"status, kind in ({_listed(_SYSTEM)}) as system, hidden"
+        groups = f"status, kind in ({_listed(SYSTEM)}) as system, hidden"
         here, params = _at(place), {**params, **_place_params(place), "batch": batch}
         source = _source(place)
         stands = "(superseded_by is null or superseded_by > $batch)"
@@ -285,7 +274,7 @@ class Catalogue:
             f"status in ({_listed(statuses)})", f"({test})",
         ]  # fmt: skip
         if not asked.with_system:
-            parts.append(f"kind not in ({_listed(_SYSTEM)})")
+            parts.append(f"kind not in ({_listed(SYSTEM)})")
         if not asked.with_hidden:
             parts.append("not hidden")
         params = {**params, **_place_params(place), "batch": snapshot.batch}
@@ -432,40 +421,10 @@ class _Tally:
     n: Mapping[tuple[str, bool, bool], int] = field(default_factory=dict)
 
 
-# --- what lives
-
-
-def _live(snapshot: Snapshot, place: Place, wanted: Filter, as_of: int, columns: Iterable[str]) -> pl.DataFrame:
-    """Give the unfinished tasks that a filter finds: some columns, and tab, system, hidden."""
-    needed = {*columns, *wanted.columns, "task_id", "business", "site", "kind", "status", "queued_at", "hidden"}
-    rows = snapshot.tasks(*sorted(needed)).filter(pl.col("business") == place.business)
-    if place.sites:
-        rows = rows.filter(pl.col("site").is_in(place.sites))
-    instants = [name for name in rows.columns if name.endswith("_at")]
-    spans = [name for name in rows.columns if name.endswith("_s")]
-    rows = rows.with_columns(pl.col(instants).cast(pl.Datetime("us")), pl.col(spans) / SECOND)
-    if place.processors is not None:
-        rows = rows.with_columns(_masked(rows.columns, place.processors))
-    due = pl.col("queued_at").is_not_null()
-    where = (
-        pl.when(~due & (pl.col("status") == Status.NEW))
-        .then(pl.lit(Tab.SCHEDULED.value))
-        .otherwise(pl.col("status").replace_strict(_LIVE_TAB, return_dtype=pl.String))
-    )
-    return rows.filter(wanted.expr(as_of)).with_columns(tab=where, system=pl.col("kind").is_in(_SYSTEM))
-
-
-_LIVE_TAB = {status.value: tab(status, True).value for status in Status}
-
-
 def _shown(rows: pl.DataFrame, asked: Asked) -> pl.DataFrame:
     if not asked.with_system:
         rows = rows.filter(~pl.col("system"))
     return rows if asked.with_hidden else rows.filter(~pl.col("hidden"))
-
-
-def _as_of(wanted: Filter, now: int) -> int:
-    return now - now % AS_OF if wanted.relative else now
 
 
 # --- where
@@ -485,21 +444,11 @@ def _source(place: Place) -> str:
     """Name the table, processors by what they are called: so no filter can find one out by its name."""
     if place.processors is None:
         return "(select rowid as row_no, * from task_done)"
-    system = f"kind in ({_listed(_SYSTEM)})"
+    system = f"kind in ({_listed(SYSTEM)})"
     return f"""(select rowid as row_no, * replace (
         if(processor is null, null, $processors) as processor,
         if(requested_service is not null and {system}, $processors, requested_service) as requested_service)
         from task_done)"""
-
-
-def _masked(columns: Iterable[str], processors: str) -> list[pl.Expr]:
-    named, system = pl.lit(processors), pl.col("kind").is_in(_SYSTEM)
-    masks = {
-        "processor": pl.when(pl.col("processor").is_not_null()).then(named).alias("processor"),
-        "requested_service": pl.when(system & pl.col("requested_service").is_not_null()).then(named)
-        .otherwise("requested_service").alias("requested_service"),
-    }  # fmt: skip
-    return [mask for name, mask in masks.items() if name in columns]
 
 
 def _listed(words: Iterable[str]) -> str:

@@ -3,7 +3,7 @@
 A row is a task that has entered the queue and has not ended, in the words of queue and logs (Queued, Running, Paused,
 Stopping). All comes from one snapshot. What many sessions ask alike is made once and kept for all of them, bounded:
 
-    book    a business's rows as of a snapshot, with what search and order go by, and who is held
+    book    a business's rows as of a snapshot, with what order goes by, and who is held
     view    the order of a book's rows under one filter and sort, and how many stand under each word
 
 A book is made of the one before and of what changed since: new versions of rows go behind the others, the old ones stay
@@ -22,8 +22,10 @@ import polars as pl
 
 from .dispatch import lane_of
 from .errors import Invalid
+from .filters import Filter
 from .health import WAITS_FOR, Words
 from .lifecycle import KIND_LABEL, PAUSED, RUNNING, SYSTEM_KINDS, UNFINISHED, Cause, Kind, Status, queue_word
+from .living import Place, asked_at, living
 from .snapshot import LiveRow, Snapshot, frame_of
 from .task import COLLECT, PROCESS
 
@@ -31,13 +33,12 @@ T = TypeVar("T")
 
 WORDS = ("Queued", "Running", PAUSED, "Stopping")  #: the chips; every row is under exactly one of them
 SORTS = ("target", "task", "queued_at", "scope", "initiator", "owner", "word", "started_at", "priority")
+ALL = Filter()
 MOST_ROWS = 200  #: a page has at most so many
-LONGEST_SEARCH = 200
 LONGEST_TAIL = 5_000  #: changed rows behind the others, from which on a book is put in order
 
 _WORD = {status.value: WORDS.index(queue_word(status, True, False)) for status in UNFINISHED}
 _PAUSED = WORDS.index(PAUSED)
-_SEARCHED = ("target", "task", "scope", "initiator", "owner")
 _PAGE = (
     "task_id", "number", "task", "name", "kind", "business", "site", "target", "target_kind", "scope", "initiator",
     "owner", "schedule_id", "requested_service", "service", "processor", "host", "status", "attempt", "priority",
@@ -63,7 +64,7 @@ class Listing:
     rows: pl.DataFrame
     total: int  #: tasks asked for, on all pages
     counts: dict[str, int]  #: tasks under each word, the other filters applied
-    system: int  #: system tasks that the search finds, shown or not
+    system: int  #: system tasks that the filter finds, shown or not
     page: int  #: the page that this is: the last one, where a later one was asked for
 
 
@@ -72,7 +73,8 @@ def listing(
     business: str,
     site: str | None = None,
     *,
-    search: str = "",
+    wanted: Filter = ALL,
+    processors: str | None = None,
     words: Collection[str] = (),
     system: bool = False,
     sort: str = "queued_at",
@@ -85,8 +87,8 @@ def listing(
 
     Among equals the newest comes first; only where the oldest are asked for first, the oldest does.
 
-    `search` is looked for as it is, in any case, in target, task, scope, initiator and owner. No `words` means all.
-    System tasks are left out unless asked for. Instants in `why` are told in the zone.
+    No `words` means all. System tasks are left out unless asked for. Instants in `why` are told in the zone. With
+    `processors`, each processor is called that for the filter, too.
     """
     if sort not in SORTS:
         raise Invalid(f"Tasks can't be sorted by “{sort}”; they can by {', '.join(SORTS)}", sort=sort)
@@ -95,13 +97,12 @@ def listing(
         raise Invalid(f"There is no “{unknown[0]}” in the queue; there are {', '.join(WORDS)}", word=unknown[0])
     if page < 0 or not 1 <= size <= MOST_ROWS:
         raise Invalid(f"Pages count from 0 and have 1 to {MOST_ROWS} rows", page=page, size=size)
-    if len(search) > LONGEST_SEARCH:
-        raise Invalid(f"A search has at most {LONGEST_SEARCH} characters")
     book = _book(snapshot, business)
-    wanted = (site, search.strip(), frozenset(words), system, sort, descending)
-    view = book.view(*wanted)
+    found = None if wanted.tree is None else (wanted, asked_at(wanted, snapshot.now), processors)
+    asked = (site, found, frozenset(words), system, sort, descending)
+    view = book.view(*asked)
     page = min(page, max(view.order.len() - 1, 0) // size)
-    rows = book.page(wanted, view, page, size, zone)
+    rows = book.page(asked, view, page, size, zone)
     return Listing(rows, view.order.len(), dict(zip(WORDS, view.counts, strict=True)), view.system, page)
 
 
@@ -178,7 +179,7 @@ class _View:
 
 
 def _prepared(frame: pl.DataFrame, business: str) -> pl.DataFrame:
-    """Pick a business's rows that are due, with what search and order go by."""
+    """Pick a business's rows that are due, with what order goes by."""
     due = frame.filter(pl.col("business") == business, pl.col("queued_at").is_not_null())
     kind, processing = pl.col("kind"), pl.col("status") == Status.PROCESSING_QUEUED
     lane = kind.replace_strict({k.value: lane_of(k, COLLECT) for k in Kind}, return_dtype=pl.String)
@@ -194,8 +195,7 @@ def _prepared(frame: pl.DataFrame, business: str) -> pl.DataFrame:
             age=pl.col("queued_at").cast(pl.Int128) * 2**40 + pl.col("number"),
             turn=((9 - pl.col("priority")) * 2**52 + since).cast(pl.Int128) * 2**40 + pl.col("number"),
         )
-        .with_columns(text=pl.concat_str(_SEARCHED, separator="\n", ignore_nulls=True).str.to_lowercase())
-        .select(*_PAGE, "system", "plain", "lane", "turn", "age", "text")
+        .select(*_PAGE, "system", "plain", "lane", "turn", "age")
     )
 
 
@@ -228,7 +228,7 @@ class _Book:
     """What a business has in the queue as of a snapshot; made of the book of another, where the difference is known."""
 
     def __init__(self, snapshot: Snapshot, business: str, other: _Book | None = None) -> None:
-        self._snapshot = snapshot
+        self._snapshot, self._business = snapshot, business
         self.order: pl.DataFrame
         self._all: pl.DataFrame
         changes = None if other is None else _difference(other._snapshot, snapshot)
@@ -260,20 +260,24 @@ class _Book:
         self._lanes: _Kept[pl.Series] = _Kept(1, 64)
         self._pages: _Kept[pl.DataFrame] = _Kept(1, 64)
 
-    def view(self, *wanted: Any) -> _View:
-        return self._views.get(None, wanted, lambda: self._view(*wanted))
+    def view(self, *asked: Any) -> _View:
+        return self._views.get(None, asked, lambda: self._view(*asked))
 
     def _view(
-        self, site: str | None, search: str, words: frozenset[str], system: bool, sort: str, descending: bool
+        self,
+        site: str | None,
+        found: tuple[Filter, int, str | None] | None,
+        words: frozenset[str],
+        system: bool,
+        sort: str,
+        descending: bool,
     ) -> _View:
-        found = self.order.lazy()
+        rows = self.order.lazy()
         if site is not None:
-            found = found.filter(pl.col("site") == site)
-        if search:
-            needle = pl.lit(search, pl.String).str.to_lowercase()
-            hits = self._all.select(pl.col("text").str.contains(needle, literal=True)).to_series()
-            found = found.filter(pl.lit(hits).gather("row"))
-        asked = found.select("row", "system", "code").collect()
+            rows = rows.filter(pl.col("site") == site)
+        if found is not None:
+            rows = rows.filter(pl.col("task_id").is_in(self._matching(site, *found).implode()))
+        asked = rows.select("row", "system", "code").collect()
         n_system = int(asked["system"].sum())
         if not system:
             asked = asked.filter(~pl.col("system"))
@@ -294,15 +298,19 @@ class _Book:
         )["row"]  # fmt: skip
         return _View(order, tuple(int(counts.get(code, 0)) for code in range(len(WORDS))), n_system)
 
+    def _matching(self, site: str | None, wanted: Filter, as_of: int, processors: str | None) -> pl.Series:
+        place = Place(self._business, () if site is None else (site,), processors)
+        return living(self._snapshot, place, wanted, as_of, ())["task_id"]
+
     def system_tasks(self, kinds: Collection[str]) -> pl.Series:
         """Pick the system tasks of some kinds, newest first."""
         order = self.order.filter("system")["row"]
         return order.filter(self._all["kind"].gather(order).is_in(list(kinds)))
 
-    def page(self, wanted: tuple[object, ...], view: _View, page: int, size: int, zone: str) -> pl.DataFrame:
+    def page(self, asked: tuple[object, ...], view: _View, page: int, size: int, zone: str) -> pl.DataFrame:
         """Give a view's page; made once for all who look at it."""
         order = view.order.slice(page * size, size)
-        return self._pages.get(None, (*wanted, page, size, zone), lambda: self.rows(order, zone))
+        return self._pages.get(None, (*asked, page, size, zone), lambda: self.rows(order, zone))
 
     def at_work(self) -> pl.DataFrame:
         """Give what a service is at work on; made once for all who look at it."""

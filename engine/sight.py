@@ -20,7 +20,7 @@ import polars.selectors as cs
 
 from . import bulk, health, history, hosts, inventory, live, looks, standing, timetable, undo
 from .bulk import Preview, Verb
-from .catalogue import LIVE_TABS, Asked, Catalogue, Counts, Page, Place
+from .catalogue import LIVE_TABS, Asked, Catalogue, Counts, Page
 from .clock import DAY, SECOND, stopwatch
 from .dispatch import SERVES, lane_of
 from .errors import NotFound
@@ -31,6 +31,7 @@ from .inventory import Found
 from .ledger import ReportResult, TaskRow
 from .lifecycle import ANALYSED, SYSTEM_KINDS, Kind, Outcome, Tab, result_site, task_label
 from .live import Listing
+from .living import Place
 from .roles import Grants, Right, may, may_somewhere, require
 from .runtime import Engine
 from .snapshot import HoldLook, Numbers, ServiceLook, Snapshot, Waits
@@ -302,7 +303,8 @@ class Sight:
     def listing(self, business: str, site: str, **asked: Any) -> Listing:
         """List a page of a site's queue; `asked` is what `live.listing` takes."""
         self._see(business, site)
-        found = live.listing(self.snapshot, business, site, **asked)
+        named = None if self._names_processors(business) else A_PROCESSOR
+        found = live.listing(self.snapshot, business, site, processors=named, **asked)
         return replace(found, rows=self._rows(found.rows, business, site))
 
     def place(self, business: str, site: str | None = None) -> Place:

@@ -12,11 +12,12 @@ import polars as pl
 import pytest
 
 from engine import messages as m
-from engine.catalogue import FIRST, SORTS, TABS, Asked, Catalogue, Counts, Key, Page, Place
+from engine.catalogue import FIRST, SORTS, TABS, Asked, Catalogue, Counts, Key, Page
 from engine.clock import MINUTE
 from engine.errors import Invalid
 from engine.filters import parse
 from engine.lifecycle import STATUS, Kind, Tab, tab
+from engine.living import Place
 
 from .health_fixtures import Life
 

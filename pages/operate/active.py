@@ -65,7 +65,7 @@ def judge(judged: Judged, well: bool, now: int) -> None:
 def tasks(sight: Sight, now: int, well: bool) -> None:
     """Let people narrow the queue down, list a page of it, and the open task beside."""
     query, found = queue.search(sight, business, site)
-    grid.follow(GRID, st.query_params)
+    frame.hold(grid.follow(GRID, st.query_params))
     selected, opened = grid.state(GRID)
     if not (sum(found.counts.values()) or selected or opened or query.text or found.system):
         quiet.nothing(sight, business, site, now)
@@ -78,8 +78,7 @@ def tasks(sight: Sight, now: int, well: bool) -> None:
     with left:
         answer = queue.table(sight, business, site, query, found, now, key=GRID, narrow=bool(opened), stale=not well)
     if answer.sort:
-        frame.address({"sort": "-" * answer.sort["desc"] + answer.sort["id"], "page": None})
-        st.rerun(scope="fragment")
+        frame.turn_to({"sort": "-" * answer.sort["desc"] + answer.sort["id"], "page": None})
     if right:
         with right:
             shown = card.find(sight, business, site, opened, now)

@@ -44,9 +44,9 @@ def live() -> None:
     frame.head("Logs", site, engine)
     with st.container(horizontal=True, vertical_alignment="center", key="filter"):
         logs = st.container(width="content")
-        wanted = finding.read(query)
+        wanted = finding.read(query.text)
         with st.container():
-            changes = dict(finding.search(sight, place, query))
+            changes = dict(finding.search(sight, place, query.text, tasklist.RESET))
         of_log = filters.both(filters.parse(f"type:{LOGS[chosen]}"), wanted)
         export.button(f"{chosen} {site}", lambda: frame.sight().ended_tasks(place, Asked(of_log), export.MOST),
                       key="export")  # fmt: skip
@@ -57,7 +57,7 @@ def live() -> None:
     if pressed and pressed != chosen:
         changes |= {"log": pressed.split()[0].lower(), **tasklist.RESET}
     frame.turn_to(changes)
-    grid.follow(GRID, address)
+    frame.hold(grid.follow(GRID, address))
     _, opened = grid.state(GRID)
     if opened:
         shown = card.find_anywhere(sight, opened, now)
@@ -77,8 +77,7 @@ def live() -> None:
         sort={"id": next((c for c, by in SORTS.items() if by == query.sort), ""), "desc": query.down},
     )  # fmt: skip
     if answer.sort:
-        frame.address({"sort": "-" * answer.sort["desc"] + SORTS[answer.sort["id"]], **tasklist.RESET})
-        st.rerun(scope="fragment")
+        frame.turn_to({"sort": "-" * answer.sort["desc"] + SORTS[answer.sort["id"]], **tasklist.RESET})
     tasklist.pager(page, counts[chosen])
 
 

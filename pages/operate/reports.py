@@ -192,8 +192,7 @@ def assets() -> None:
         answer = grid.grid(rows, COLUMNS, key=f"assets {business} {site}", label="Assets", picks=False,
                            sort={"id": column, "desc": desc}, view=repr((text, sort, there.page)))  # fmt: skip
         if answer.sort:
-            frame.address({"sort": "-" * answer.sort["desc"] + answer.sort["id"], "page": None})
-            st.rerun(scope="fragment")
+            frame.turn_to({"sort": "-" * answer.sort["desc"] + answer.sort["id"], "page": None})
     else:
         said = "No asset matches." if text else "No task has found an asset here yet."
         st.html(f"<div class='d-evidence'>{said}</div>")

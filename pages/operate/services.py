@@ -32,7 +32,7 @@ def live() -> None:
     judge(sight, found, now, well)
     if not (found.own or found.processors):
         return
-    grid.follow(GRID, st.query_params, "service")
+    frame.hold(grid.follow(GRID, st.query_params, "service"))
     _, opened = grid.state(GRID)
     with st.container(horizontal=True, wrap=False, key="split"):
         left, right = st.container(), st.container(width=hostcard.WIDTH) if opened else None

@@ -41,7 +41,7 @@ def live() -> None:
     query = Query.of(st.query_params)
     place = sight.place(business, None if query.everywhere else site)
     frame.head("Tasks", f"{business}, all sites" if query.everywhere else site, engine)
-    wanted = finding.read(query)
+    wanted = finding.read(query.text)
     asked = Asked(wanted, query.system, query.hidden)
     counts, made = sight.counts(place, asked), sight.timetable(business, site)
     shown = {**counts.tabs, Tab.RECURRING: len(made.planned)}
@@ -53,8 +53,8 @@ def live() -> None:
     if query.tab is not Tab.RECURRING:
         with st.container(horizontal=True, vertical_alignment="top", key="finder"):
             with st.container():
-                changes |= finding.search(sight, place, query)
-            changes |= finding.switches(sight, business, query, counts)
+                changes |= finding.search(sight, place, query.text, tasklist.RESET)
+            changes |= tasklist.switches(sight, business, query, counts)
             changes |= savedviews.menu(sight, business, query)
             finding.sql(wanted, now, place)
             new = newtask.offer(business, site)
@@ -68,7 +68,7 @@ def live() -> None:
         may = frame.allowed(Right.SCHEDULE, business, site)
         Recurring(business, site, may).section(sight, made, now, zone, not well)
         return
-    grid.follow(GRID, st.query_params)
+    frame.hold(grid.follow(GRID, st.query_params))
     selected, task_id = grid.state(GRID)
     opened, wish = None, None
     if task_id:
@@ -129,8 +129,7 @@ def table(sight: Sight, query: Query, wanted: Filter, page: Page, now: int, well
     )  # fmt: skip
     if answer.sort:
         by = tasklist.sorted_by(answer.sort["id"], query.tab)
-        frame.address({"sort": "-" * answer.sort["desc"] + by, **tasklist.RESET})
-        st.rerun(scope="fragment")
+        frame.turn_to({"sort": "-" * answer.sort["desc"] + by, **tasklist.RESET})
 
 
 notice.tell()

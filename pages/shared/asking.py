@@ -9,12 +9,15 @@ from collections.abc import Callable
 
 import streamlit as st
 
+from . import presses
+
 _ASKED = "asked"
 
 
 def later(open_dialog: Callable[[], None]) -> None:
     """Run the page anew, which then opens the dialog; call it in a refresh."""
     st.session_state[_ASKED] = open_dialog
+    presses.settle()
     st.rerun()
 
 

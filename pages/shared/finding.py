@@ -8,15 +8,14 @@ from typing import Any
 import streamlit as st
 
 from engine import filters
-from engine.catalogue import Counts, Place
 from engine.errors import InvalidFilter
 from engine.filters import Filter
+from engine.living import Place
 from engine.sight import Sight
 
-from . import chips, filterbar, tasklist, times
-from .tasklist import Query
+from . import filterbar, times
 
-_FAULT = "filter fault"
+_BAR, _FAULT = "filter bar", "filter fault"
 
 
 Changes = Mapping[str, str | None]
@@ -24,36 +23,27 @@ Changes = Mapping[str, str | None]
 is pressed while something else is under way would be lost."""
 
 
-def search(sight: Sight, place: Place, query: Query) -> Changes:
-    """Let people say which tasks they want. What can't be read yet, or is wrong, changes nothing."""
+def search(sight: Sight, place: Place, text: str, reset: Changes) -> Changes:
+    """Let people say which tasks they want. What can't be read yet, or is wrong, changes nothing.
+
+    `text` is the filter that counts; with another one, `reset` changes, too.
+    """
+    if not (st.session_state.get(_BAR) or {}).get("asked"):
+        st.session_state.pop(_FAULT, None)  # it was about a bar that is no longer there
     zone, fault = times.zone().key, st.session_state.get(_FAULT)
-    if query.text and not read(query).text:
-        fault = _fault_of(query.text, zone)
-    typed = filterbar.filter_bar(query.text, keys(sight, place), key="filter bar", fault=fault)
+    if text and not read(text).text:
+        fault = _fault_of(text, zone)
+    typed = filterbar.filter_bar(text, keys(sight, place), key=_BAR, fault=fault)
     if typed is None:
         return {}
     fault = _fault_of(typed.text, zone)
     if fault is None:
         st.session_state.pop(_FAULT, None)
-        return {"q": typed.text or None, **tasklist.RESET}
+        return {"q": typed.text or None, **reset}
     if typed.draft:
         return {}
     st.session_state[_FAULT] = fault
-    return {"q": query.text or None}
-
-
-def switches(sight: Sight, business: str, query: Query, counts: Counts) -> Changes:
-    """Let people look at all sites, at system tasks and at hidden ones, of which it says how many there are."""
-    system, hidden = counts.system.get(query.tab, 0), counts.hidden.get(query.tab, 0)
-    offered = [
-        ("all", "All sites", query.everywhere, len([b for b, _ in sight.places() if b == business]) > 1),
-        ("system", f"{system:,} system {'task' if system == 1 else 'tasks'}", query.system, system > 0),
-        ("hidden", f"{hidden:,} hidden", query.hidden, hidden > 0),
-    ]
-    shown = [(name, said, on) for name, said, on, useful in offered if useful or on]
-    pressed = chips.chips({}, "", key="switches", label="Shown besides", switches=shown) if shown else ""
-    on = {name: on for name, _, on in shown}
-    return {pressed: None if on[pressed] else "shown", **tasklist.RESET} if pressed else {}
+    return {"q": text or None}
 
 
 def sql(wanted: Filter, now: int, place: Place) -> None:
@@ -63,10 +53,10 @@ def sql(wanted: Filter, now: int, place: Place) -> None:
         st.code(wanted.shown_sql(now, place.business, place.sites), language="sql", wrap_lines=True)
 
 
-def read(query: Query) -> Filter:
-    """Read the filter off an address; one that can't be read finds everything."""
+def read(text: str) -> Filter:
+    """Read a filter off an address; one that can't be read finds everything."""
     try:
-        return filters.parse(query.text, times.zone().key)
+        return filters.parse(text, times.zone().key)
     except InvalidFilter:
         return Filter(zone=times.zone().key)
 

@@ -255,11 +255,17 @@ def turn_to(changes: Mapping[str, str | None]) -> None:
     if not changes:
         presses.settle()
         return
-    held, _ = st.session_state.get(_TURNED, ({}, 0))
-    st.session_state[_TURNED] = {**held, **changes}, HELD_FOR
+    hold(changes)
     presses.settle()  # nothing from here back can be broken off by another run
-    _put(changes)
     st.rerun(scope="fragment")
+
+
+def hold(changes: Mapping[str, str | None]) -> None:
+    """Change the address within a refresh, which goes on; held likewise."""
+    if changes:
+        held, _ = st.session_state.get(_TURNED, ({}, 0))
+        st.session_state[_TURNED] = {**held, **changes}, HELD_FOR
+        _put(changes)
 
 
 def _hold() -> None:

@@ -18,13 +18,13 @@ first of under "group"; a cell is a text, a number, None ("–"), or
 While something is selected, rows keep their order; what comes anew waits behind a line, what left stays, greyed.
 """
 
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
 
-from . import glyphs
+from . import glyphs, presses
 
 Row = dict[str, Any]
 
@@ -35,7 +35,7 @@ class Answer:
 
     selected: tuple[str, ...]  #: ids
     open: str | None  #: id
-    action: Row | None  #: {"id", "act"}, in the run after the click only
+    action: Row | None  #: {"id", "act"}, until the press is settled
     sort: Row | None  #: {"id", "desc"}, likewise
 
 
@@ -176,7 +176,7 @@ const draw = {
     cell.replaceChildren(...(v || []).map(one => {
       const b = make('button', '', one.t)
       b.type = 'button'; b.disabled = Boolean(one.off); b.title = one.off || ''
-      b.onclick = () => grid.tell.setTriggerValue('action', {id, act: one.act})
+      b.onclick = () => grid.tell('action', {id, act: one.act, n: Date.now()})
       return b
     }))
   },
@@ -226,7 +226,7 @@ class Grid {
       cell.setAttribute('aria-sort', mine ? (desc ? 'descending' : 'ascending') : 'none')
       const b = make('button', '', c.label + (mine ? (desc ? ' ↓' : ' ↑') : ''))
       b.type = 'button'
-      b.onclick = () => this.tell.setTriggerValue('sort', {id: c.id, desc: mine ? !desc : c.sort === 'desc'})
+      b.onclick = () => this.tell('sort', {id: c.id, desc: mine ? !desc : c.sort === 'desc', n: Date.now()})
       cell.append(b); return cell
     }))
   }
@@ -303,7 +303,7 @@ class Grid {
     this.open = this.open === id ? null : id; this.mark(); this.say()
     if (this.data.lifts && this.open) document.querySelector('[data-testid=stMain]')?.scrollTo({top: 0})
   }
-  say() { this.tell.setStateValue('chosen', {selected: [...this.selected], open: this.open, shown: this.order(), reset: this.reset}) }
+  say() { this.tell('chosen', {selected: [...this.selected], open: this.open, shown: this.order(), reset: this.reset}) }
   arrow(e) {
     const step = {ArrowDown: 'nextElementSibling', ArrowUp: 'previousElementSibling'}[e.key]
     const row = e.target.closest('.row'), to = step && row && row[step]
@@ -313,10 +313,10 @@ class Grid {
   }
 }
 
-export default function ({data, parentElement, setStateValue, setTriggerValue}) {
+export default function ({data, parentElement, setStateValue}) {
   const root = parentElement.querySelector('.wrap')
   if (!root._grid) root._grid = new Grid(root)
-  root._grid.tell = {setStateValue, setTriggerValue}
+  root._grid.tell = setStateValue
   root._grid.update(data)
 }
 """
@@ -354,7 +354,8 @@ def grid(
         on_action_change=_nothing,
         on_sort_change=_nothing,
     )  # fmt: skip
-    return Answer(*state(key), answer.action, answer.sort)
+    action, by = presses.heard(answer.action, f"{key} action"), presses.heard(answer.sort, f"{key} sort")
+    return Answer(*state(key), action, by)
 
 
 def state(key: str) -> tuple[tuple[str, ...], str | None]:
@@ -386,19 +387,21 @@ def _chosen(key: str) -> Row:
     return told if told and told["reset"] == put_last["reset"] else put_last
 
 
-def follow(key: str, address: MutableMapping[str, str], name: str = "task") -> None:
-    """Keep the open row and a parameter of the address the same, whichever changed; call it above the grid."""
+def follow(key: str, address: Mapping[str, str], name: str = "task") -> dict[str, str | None]:
+    """Keep the open row and a parameter of the address the same, whichever changed; call it above the grid.
+
+    Returns what the address must change; see that it is held until the browser has heard of it, else a run that was
+    under way would open again what was closed.
+    """
     selected, opened = state(key)
-    wanted = address.get(name)
+    wanted, changes = address.get(name), dict[str, str | None]()
     if wanted != st.session_state.get(f"{key}.followed"):
         put(key, selected=selected, opened=wanted)
         opened = wanted
     elif opened != wanted:
-        if opened is None:
-            del address[name]
-        else:
-            address[name] = opened
+        changes = {name: opened}
     st.session_state[f"{key}.followed"] = opened
+    return changes
 
 
 def _nothing() -> None:

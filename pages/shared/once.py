@@ -10,7 +10,7 @@ import streamlit as st
 from engine.lifecycle import KIND_LABEL, Kind, task_label
 from engine.messages import Delete, Edit
 
-from . import asking, frame, grid, notice, times
+from . import asking, frame, grid, notice, presses, times
 from .plain import plain
 
 MOST = 100  #: that are listed
@@ -62,6 +62,7 @@ def section(tasks: Sequence[dict[str, Any]], now: int, zone: str, *, key: str, m
         if task is not None:
             dialog = _edit if answer.action["act"] == "edit" else _remove
             asking.later(lambda: dialog(task, f"once-{uuid4()}"))
+        presses.settle()  # it is gone
 
 
 @st.dialog("Edit task", width="large")

@@ -12,10 +12,10 @@ from engine.lifecycle import COLLECTING_KINDS, PAUSED, RUNNING, STATUS, SYSTEM_K
 from engine.live import Listing
 from engine.sight import Sight
 
-from . import chips, frame, grid, holds, times
+from . import chips, finding, frame, grid, holds, times
 
 ROWS = 50  #: on a page
-LONGEST_SEARCH = 200
+RESET = {"page": None}  #: what of an address goes where another list is asked for
 
 #: chip: the words that it shows
 CHIPS = {"All": (), "Queued": ("Queued",), "Running": ("Running", "Stopping"), PAUSED: (PAUSED,)}
@@ -51,11 +51,11 @@ class Query:
     system: bool = False  #: with system tasks
     column: str = "start"
     desc: bool = True
-    text: str = ""
+    text: str = ""  #: in the filter language
     page: int = 0
 
     @classmethod
-    def of(cls, address: Mapping[str, str], text: str) -> Query:
+    def of(cls, address: Mapping[str, str]) -> Query:
         """Read it off an address; what is not known there counts as not said."""
         chip, sort, page = address.get("status", "All"), address.get("sort", "-start"), address.get("page", "1")
         column = sort.removeprefix("-")
@@ -64,34 +64,34 @@ class Query:
         number = int(page) - 1 if page.isascii() and page.isdigit() and len(page) < 9 else 0
         return cls(
             chip if chip in CHIPS else "All", "system" in address, column, sort.startswith("-"),
-            text[:LONGEST_SEARCH], max(number, 0),
+            address.get("q", ""), max(number, 0),
         )  # fmt: skip
 
 
 def find(sight: Sight, business: str, site: str, query: Query) -> Listing:
     """Have the engine list the page that was asked for."""
     return sight.listing(
-        business, site, search=query.text, words=CHIPS[query.chip], system=query.system, sort=SORTS[query.column],
-        descending=query.desc, page=query.page, size=ROWS,
+        business, site, wanted=finding.read(query.text), words=CHIPS[query.chip], system=query.system,
+        sort=SORTS[query.column], descending=query.desc, page=query.page, size=ROWS,
     )  # fmt: skip
 
 
 def search(sight: Sight, business: str, site: str) -> tuple[Query, Listing]:
     """Let people narrow the queue down, and return what they asked for and what there is."""
-    address = st.query_params
-    with st.container(horizontal=True, vertical_alignment="center", key="filter"):
-        text = st.text_input("Search", key="q", bind="query-params", label_visibility="collapsed",
-                             placeholder="Search device, task, scope, initiator, owner …")  # fmt: skip
-        query = Query.of(address, text or "")
+    with st.container(horizontal=True, vertical_alignment="top", key="filter"):
+        query = Query.of(st.query_params)
+        with st.container():
+            changes = dict(finding.search(sight, sight.place(business, site), query.text, RESET))
         found = find(sight, business, site, query)
         counts = {name: sum(found.counts[word] for word in words or found.counts) for name, words in CHIPS.items()}
         system = f"{found.system:,} system {'task' if found.system == 1 else 'tasks'}"
         switches = [(_SYSTEM, system, query.system)] if found.system or query.system else []
         pressed = chips.chips(counts, query.chip, key="chips", label="Status", switches=switches)
     if pressed == _SYSTEM:
-        frame.turn_to({"system": None if query.system else "shown", "page": None})
+        changes |= {"system": None if query.system else "shown", **RESET}
     elif pressed:
-        frame.turn_to({"status": None if pressed == "All" else pressed, "page": None})
+        changes |= {"status": None if pressed == "All" else pressed, **RESET}
+    frame.turn_to(changes)
     return query, found
 
 
@@ -137,7 +137,7 @@ def table(
     rows = [row(task, now, narrow, held_by, start) for task in page + others]
     if not rows:
         narrowed = query.text or query.chip != "All"
-        said = "No task matches. Clear the search, or choose All." if narrowed else "There are but system tasks."
+        said = "No task matches. Clear the filter, or choose All." if narrowed else "There are but system tasks."
         st.html(f"<div class='d-evidence'>{said}</div>")
     columns = [{**c, "width": width} for c, width in zip(COLUMNS, NARROW, strict=True)] if narrow else COLUMNS
     return grid.grid(

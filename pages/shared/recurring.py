@@ -28,7 +28,7 @@ class Recurring:
             self._list(sight, made, now, zone, stale)
             return
         self._nothing(zone)
-        grid.follow(self.key, st.query_params, "schedule")
+        frame.hold(grid.follow(self.key, st.query_params, "schedule"))
         if opened := grid.state(self.key)[1]:
             paused = plans.pauses(sight.holds(self.business, self.site))
             self._card(sight, made, opened, paused, now, zone, stale)
@@ -40,7 +40,7 @@ class Recurring:
             query, found = plans.search(made, paused)
             if self.may and st.button("New schedule", key="new", type="secondary", width="content", disabled=stale):
                 asking.later(lambda: plan_form.new(self.business, self.site, zone))
-        grid.follow(self.key, st.query_params, "schedule")
+        frame.hold(grid.follow(self.key, st.query_params, "schedule"))
         _, opened = grid.state(self.key)
         with st.container(horizontal=True, wrap=False, key="split"):
             left, right = st.container(), st.container(width=320) if opened else None
@@ -48,8 +48,7 @@ class Recurring:
         with left:
             answer = plans.table(query, found, paused, now, zone, key=self.key, narrow=bool(opened), stale=stale)
         if answer.sort:
-            frame.address({"sort": "-" * answer.sort["desc"] + answer.sort["id"], "page": None})
-            st.rerun(scope="fragment")
+            frame.turn_to({"sort": "-" * answer.sort["desc"] + answer.sort["id"], "page": None})
         if right and opened:
             with right:
                 self._card(sight, made, opened, paused, now, zone, stale)

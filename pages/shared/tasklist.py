@@ -8,10 +8,11 @@ from typing import Any
 
 import streamlit as st
 
-from engine.catalogue import FIRST, SORTS, Key, Page
+from engine.catalogue import FIRST, SORTS, Counts, Key, Page
 from engine.lifecycle import PAUSED, REASON_WORDS, STATUS, Status, Tab, task_label
+from engine.sight import Sight
 
-from . import frame, grid, queue, times
+from . import chips, finding, frame, grid, queue, times
 
 ROWS = 50  #: on a page
 TABS = tuple(Tab)
@@ -62,6 +63,20 @@ class Query:
         """Name what is looked at: when it changes, so do the rows, whatever is selected."""
         return repr((self.tab, self.text, self.everywhere, self.system, self.hidden, self.sort, self.down, self.after,
                      self.before))  # fmt: skip
+
+
+def switches(sight: Sight, business: str, query: Query, counts: Counts) -> finding.Changes:
+    """Let people look at all sites, at system tasks and at hidden ones, of which it says how many there are."""
+    system, hidden = counts.system.get(query.tab, 0), counts.hidden.get(query.tab, 0)
+    offered = [
+        ("all", "All sites", query.everywhere, len([b for b, _ in sight.places() if b == business]) > 1),
+        ("system", f"{system:,} system {'task' if system == 1 else 'tasks'}", query.system, system > 0),
+        ("hidden", f"{hidden:,} hidden", query.hidden, hidden > 0),
+    ]
+    shown = [(name, said, on) for name, said, on, useful in offered if useful or on]
+    pressed = chips.chips({}, "", key="switches", label="Shown besides", switches=shown) if shown else ""
+    on = {name: on for name, _, on in shown}
+    return {pressed: None if on[pressed] else "shown", **RESET} if pressed else {}
 
 
 # --- columns

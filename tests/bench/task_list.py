@@ -12,10 +12,11 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from engine.catalogue import ENDED_TABS, SORTS, Asked, Catalogue, Key, Place
+from engine.catalogue import ENDED_TABS, SORTS, Asked, Catalogue, Key
 from engine.core import Core
 from engine.filters import Filter, parse
 from engine.lifecycle import Tab
+from engine.living import Place
 from engine.machine import Policy
 from engine.runtime import rebuild
 from engine.snapshot import Publisher, Snapshot
