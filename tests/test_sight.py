@@ -50,6 +50,7 @@ name = "Oslo"
 zone = "Europe/Oslo"
 services = [{ name = "audit-2", role = "audit_service", slots = 1 }]
 targets = [{ name = "box", kind = "device", count = 5 }]
+mix.audit = { per_hour = 0, collect = { median_s = 5, sigma = 0.2 }, process = { median_s = 5, sigma = 0.1 } }
 
 [businesses.globex]
 name = "Globex"
