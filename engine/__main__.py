@@ -22,7 +22,7 @@ import threading
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from . import control, drills, rollups, seeding, shell, verbs
 from .console import SEEDING, STORE, Console, fleet_file
@@ -68,23 +68,25 @@ def main(arguments: list[str] | None = None) -> int:
         reply = verbs.Reply(1, text)
     if reply is None:  # it has been written already
         return 0 if _written() else 1
-    with suppress(OSError):  # which is told below
-        if options.json:
-            print(json.dumps({"exit": reply.exit, "text": reply.text, **reply.data}, default=str))
-        elif reply.text:
-            wrong = reply.exit == shell.USAGE or (reply.exit and not reply.data)
-            print(reply.text, file=sys.stderr if wrong else sys.stdout)
-    return reply.exit if _written() else reply.exit or 1
+    if options.json:
+        written = _written(json.dumps({"exit": reply.exit, "text": reply.text, **reply.data}, default=str))
+    else:
+        wrong = reply.exit == shell.USAGE or (reply.exit and not reply.data)
+        written = _written(reply.text, sys.stderr if wrong else sys.stdout)
+    return reply.exit if written else reply.exit or 1
 
 
-def _written() -> bool:
+def _written(text: str = "", stream: TextIO | None = None) -> bool:
     """See that all is written that was said, and tell where it can't be. That a reader has enough is no trouble."""
     try:
+        if text:
+            print(text, file=stream)
         sys.stdout.flush()
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the end of the program would try again
         if not isinstance(error, BrokenPipeError):
-            print(f"The answer could not be written: {error.strerror}", file=sys.stderr)
+            with suppress(OSError):
+                print(f"The answer could not be written: {error.strerror}", file=sys.stderr)
             return False
     return True
 

@@ -27,7 +27,7 @@ from .store import Store
 from .tables import clean
 from .undo import Undo, undo
 
-AT_A_TIME = 1_000  #: rows of one answer: a console must not be kept from its work by who lists millions
+AT_A_TIME = 2_000  #: rows of one answer: a console must not be kept from its work by who lists millions
 ANSWERED_WITHIN = 60.0  #: seconds in which a command should be durable
 SHOWN = 5  #: of users, sites and reasons; the rest is counted
 
@@ -39,6 +39,7 @@ class Act:
     verb: Verb
     tabs: tuple[Tab, ...]  #: where it looks unless told otherwise
     help: str
+    to: str  #: "{n} tasks to {to}"
     does: str
     done: str
     reason: bool = True  #: whether it is done for a reason
@@ -51,28 +52,28 @@ class Act:
 
 ACTS = {
     "stop": Act(
-        Verb.STOP, (Tab.ACTIVE, Tab.PROCESSING), "stop tasks that wait or run",
+        Verb.STOP, (Tab.ACTIVE, Tab.PROCESSING), "stop tasks that wait or run", "stop",
         "What waits is stopped at once; what runs is asked to stop, and what it has collected stays.",
         "stopped or asked to stop",
     ),
     "rerun": Act(
-        Verb.RERUN, (Tab.FAILED,), "submit failed and stopped tasks again",
+        Verb.RERUN, (Tab.FAILED,), "submit failed and stopped tasks again", "submit again",
         "Each is submitted once more as it was; the old one stays as it is.", "submitted again",
     ),
     "priority": Act(
-        Verb.EDIT, (Tab.ACTIVE, Tab.SCHEDULED), "move New tasks in the line",
+        Verb.EDIT, (Tab.ACTIVE, Tab.SCHEDULED), "move New tasks in the line", "move in the line",
         "Only New tasks can still be moved in the line.", "moved in the line", undone=True,
     ),
     "delete": Act(
-        Verb.DELETE, (Tab.ACTIVE, Tab.SCHEDULED), "take New tasks out of the queue",
+        Verb.DELETE, (Tab.ACTIVE, Tab.SCHEDULED), "take New tasks out of the queue", "take out of the queue",
         "New tasks are taken out of the queue; what runs is left alone.", "deleted", undone=True,
     ),
     "hide": Act(
-        Verb.DELETE, (Tab.FAILED, Tab.COMPLETED), "hide ended tasks from lists",
+        Verb.DELETE, (Tab.FAILED, Tab.COMPLETED), "hide ended tasks from lists", "hide",
         "They are left out of lists, and stay in the history.", "hidden", undone=True,
     ),
     "unhide": Act(
-        Verb.RESTORE, (Tab.FAILED, Tab.COMPLETED), "list hidden tasks again",
+        Verb.RESTORE, (Tab.FAILED, Tab.COMPLETED), "list hidden tasks again", "list again",
         "Hidden tasks are listed again, deleted ones queue again while they can.", "shown again", reason=False,
     ),
 }  # fmt: skip
@@ -108,7 +109,7 @@ class Desk:
 
         `next` and `now` are what the next question takes for `after` and `as_of`.
         """
-        places, asked, now = self._places(wanted), _asked(wanted), self.now if as_of is None else as_of
+        asked, places, now = _asked(wanted), self._places(wanted), self.now if as_of is None else as_of
         down = sort is not None and sort.startswith("-")
         rows, key = self.catalogue.rows(
             self.snapshot, places, asked, now, _tabs(wanted, TABS), sort=sort.lstrip("-") if sort else None,
@@ -142,12 +143,13 @@ class Desk:
 
     def preview(self, name: str, wanted: Wanted) -> Preview:
         """Freeze what an action would touch of what a filter finds at one business."""
-        act, places = ACTS[name], self._places(wanted)
+        act = ACTS[name]
+        filter = act.wanted(parse(wanted.filter, wanted.zone))
+        places = self._places(wanted)
         if len(places) > 1:
             names = ", ".join(place.business for place in places)
             raise Refused(f"There are {len(places)} businesses ({names}); say with --business which one is meant")
-        asked = replace(_asked(wanted), filter=act.wanted(parse(wanted.filter, wanted.zone)))
-        tabs = _tabs(wanted, act.tabs)
+        asked, tabs = Asked(filter, wanted.system, wanted.hidden), _tabs(wanted, act.tabs)
         found = self.catalogue.matching(self.snapshot, places[0], asked, self.now, tabs)
         return bulk.preview(act.verb, found)
 
@@ -216,7 +218,7 @@ def told(preview: Preview, name: str, wanted: Wanted) -> str:
         "running": f"{preview.running:,}" if preview.running else "",
         "left": f"{left:,}: {_some(preview.left)}" if left else "",
     }
-    lines = [f"{name.capitalize()} {n}, as they stand now. {act.does}"]
+    lines = [f"{n} to {act.to}, as they stand now. {act.does}"]
     return "\n".join(lines + [f"  {what:<8} {fact}" for what, fact in facts.items() if fact])
 
 

@@ -133,12 +133,18 @@ def find(ask: Ask, options: argparse.Namespace) -> Reply | None:
     if first.exit:
         return first
     rest = _parts(ask, how, options.limit, first)
-    if options.json:
-        _write_json(rest, sys.stdout)
-    elif options.csv:
-        _write_csv(rest)
-    else:
-        _write_table(rest, options, wanted, ask)
+    try:
+        if options.json:
+            _write_json(rest, sys.stdout)
+        elif options.csv:
+            _write_csv(rest)
+        else:
+            _write_table(rest, options, wanted, ask)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read it has enough
+        raise
+    except OSError as error:
+        raise Refused(f"The answer could not be written: {error.strerror}") from None
     return None
 
 
@@ -215,7 +221,7 @@ _INSTANTS = ("created", "started", "finished")
 def _headed(names: list[str], zone: str) -> list[str]:
     """Head the columns; the zone is named once."""
     first = next((name for name in names if name in _INSTANTS), None)
-    return [f"{name} ({zone})".upper() if name == first else name.upper() for name in names]
+    return [f"{name.upper()} ({zone})" if name == first else name.upper() for name in names]
 
 
 def _cells(row: Row, zone: ZoneInfo, now: int, several: bool) -> dict[str, str]:
@@ -287,7 +293,7 @@ def act(ask: Ask, options: argparse.Namespace) -> Reply:
     if not found.data["running_console"]:
         raise Refused(f"No console runs on {options.data}, and nothing was changed; start one, if only by "
                       "`python -m engine run`, and ask again")  # fmt: skip
-    if not options.yes and not _agreed(f"{name.capitalize()}: {found.data['count']:,}?"):
+    if not options.yes and not _agreed("Go on?"):
         return Reply(1, "Nothing was changed.")
     request = f"{name}-{uuid4()}"
     if undoing:

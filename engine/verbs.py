@@ -32,8 +32,11 @@ from .outbox import Outbox
 from .roles import EVERYTHING, checked
 from .runtime import Engine, Import, policy_of, rebuild
 from .settings import Settings
+from .snapshot import Snapshot
 from .state import Business
 from .store import Store, require_free
+
+CAUGHT_UP_WITHIN = 3.0  #: seconds; a snapshot follows its batch within a fraction of one
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Context:
         if self.engine is None:
             snapshot = byfilter.at_rest(self.store, self.settings)
             return Desk(self.store, catalogue, snapshot, max(now(), snapshot.now), self.actor)
-        snapshot = self.engine.snapshot
+        snapshot = _up_to_date(self.engine)
         return Desk(
             self.store, catalogue, snapshot, max(self.engine.now, snapshot.now), self.actor, self.engine
         )
@@ -69,6 +72,14 @@ class Reply:
     exit: int
     text: str
     data: dict[str, Any] = field(default_factory=dict)
+
+
+def _up_to_date(engine: Engine) -> Snapshot:
+    """Wait a moment for a snapshot with all that has been acknowledged: a script looks right after it has acted."""
+    batch, until = engine.store.batch, time.monotonic() + CAUGHT_UP_WITHIN
+    while engine.snapshot.batch < batch and time.monotonic() < until:
+        time.sleep(0.02)
+    return engine.snapshot
 
 
 def now() -> int:
