@@ -31,7 +31,20 @@ from .ledger import (
     make_id,
     new_row,
 )  # fmt: skip
-from .lifecycle import OUTLIERS, REPORTS, SYSTEM_KINDS, Kind, Reason, Status, own_name, result_site
+from .lifecycle import (
+    ANALYSED,
+    KIND_LABEL,
+    OUTLIERS,
+    REPORTS,
+    SYSTEM_KINDS,
+    SYSTEM_NAMES,
+    Kind,
+    Reason,
+    Status,
+    named_report,
+    own_name,
+    result_site,
+)
 from .machine import ENGINE, Machine, Policy, Step
 from .roles import Right, may, require
 from .state import Business, Schedule, State, spec_to_detail
@@ -208,7 +221,16 @@ class Core(Machine):
         if new.longest_wait_s is not None and new.longest_wait_s < 1:
             raise Invalid(f"The longest wait of “{new.name}” is {new.longest_wait_s} s; it must be at least 1 s")
         _check_instant("due time", new.due_at)
+        self._check_result(new.kind, new.name, new.business, new.site, right)
         self._check_requested(new.business, new.site, new.kind, new.requested_service)
+
+    def _check_result(self, kind: Kind, name: str, business: str, site: str, right: Right) -> None:
+        """A task that finds something bears a name of its own, and is for who has the right wherever that is of."""
+        if kind not in ANALYSED:
+            return
+        if name not in SYSTEM_NAMES[kind]:
+            raise NotFound.named(KIND_LABEL[kind].lower(), name, SYSTEM_NAMES[kind])
+        self._require(right, business, result_site(kind, name, site))
 
     def _check_requested(self, business: str, site: str, kind: Kind, requested: str | None) -> None:
         if requested is None:
@@ -408,8 +430,10 @@ class Core(Machine):
                 raise Invalid(f"Priority {value!r} is not 0 to 9")
             if name in ("name", "target", "scope") and not isinstance(value, str | None):
                 raise Invalid(f"The {name} {value!r} is no text")  # and could never be stored
-            if name == "name" and not value:
-                raise Invalid("A task needs a name")
+            if name == "name":
+                if not value:
+                    raise Invalid("A task needs a name")
+                self._check_result(task.kind, str(value), task.business, task.site, Right.OPERATE)
             if name == "requested_service":
                 self._check_requested(task.business, task.site, task.kind, value if value is None else str(value))
             if name == "due_at":
@@ -556,10 +580,13 @@ class Core(Machine):
             raise Invalid("A schedule needs a person as its owner")  # whom a hold can pause
         if spec.on_hold not in ("skip", "queue_one"):
             raise NotFound.named("rule for runs under a hold", spec.on_hold, ("skip", "queue_one"))
+        if not named_report(spec.kind, spec.name, spec.target):
+            raise Invalid(f"A schedule of a report bears its name, or has it as its target: {', '.join(REPORTS)}")
         self._check_new(
             m.NewTask(
-                spec.business, spec.site, spec.kind, spec.name, spec.owner, "Schedule", priority=spec.priority,
-                requested_service=spec.requested_service, longest_wait_s=spec.longest_wait_s,
+                spec.business, spec.site, spec.kind, own_name(spec.kind, spec.name, spec.target), spec.owner,
+                "Schedule", priority=spec.priority, requested_service=spec.requested_service,
+                longest_wait_s=spec.longest_wait_s,
             ),
             Right.SCHEDULE,
         )

@@ -9,7 +9,7 @@ from engine import messages as m
 from engine.clock import SECOND, Reading
 from engine.core import Core, answers_from
 from engine.ledger import NUMBERED_TABLES, Rows, TaskEvent, TaskRow
-from engine.lifecycle import Kind
+from engine.lifecycle import Kind, own_name
 from engine.machine import Policy, Step
 from engine.state import replay
 from engine.task import Task
@@ -92,7 +92,9 @@ class Desk:
         return self.submit_all([(kind, owner, facts)])[0]
 
     def submit_all(self, tasks: Sequence[tuple[Kind, str, dict[str, Any]]]) -> list[int]:
-        self.wait(1, m.Submit([m.NewTask(*SITE, kind, "task", owner, owner, **facts) for kind, owner, facts in tasks]))
+        self.wait(1, m.Submit([
+            m.NewTask(*SITE, kind, own_name(kind, "task"), owner, owner, **facts) for kind, owner, facts in tasks
+        ]))  # fmt: skip
         outcome = self.outcomes[-1]
         assert outcome.refused is None, outcome.refused
         return [int(task) for task in outcome.changed]

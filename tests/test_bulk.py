@@ -15,7 +15,7 @@ from engine.bulk import Verb, carry_out, parts, preview, refusal
 from engine.clock import SECOND, Reading
 from engine.errors import NotFound, Refused
 from engine.ledger import TaskRow
-from engine.lifecycle import KIND, STATUS, Kind
+from engine.lifecycle import KIND, STATUS, Kind, own_name
 from engine.roles import EVERYTHING, Grant, Grants, Right, Role, may
 from engine.runtime import Engine
 from engine.settings import Settings
@@ -53,7 +53,7 @@ class Site:
     def submit(
         self, n: int, owner: str = "ann", site: str = "berlin", kind: Kind = Kind.AUDIT, **facts: object
     ) -> list[int]:
-        new = m.NewTask("acme", site, kind, "task", owner, owner, **facts)  # type: ignore[arg-type]
+        new = m.NewTask("acme", site, kind, own_name(kind, "task"), owner, owner, **facts)  # type: ignore[arg-type]
         (outcome,) = self.drive.do(m.Submit([new] * n))
         return [int(task) for task in outcome.changed]
 

@@ -16,7 +16,7 @@ from engine.catalogue import FIRST, SORTS, TABS, Asked, Catalogue, Counts, Key, 
 from engine.clock import MINUTE
 from engine.errors import Invalid
 from engine.filters import parse
-from engine.lifecycle import STATUS, Kind, Tab, tab
+from engine.lifecycle import STATUS, Kind, Tab, own_name, tab
 
 from .health_fixtures import Life
 
@@ -61,7 +61,7 @@ class Anything:
         owner, kind = chance.choice(OWNERS), chance.choice((Kind.AUDIT, Kind.SCAN, Kind.AUDIT, Kind.REPORT))
         later = life.now + chance.randrange(10 * MINUTE) if chance.random() < 0.2 else None
         site = "Oslo" if kind is Kind.AUDIT and chance.random() < 0.3 else "Berlin"
-        name, target = f"{kind} {chance.randrange(5)}", f"srv-{chance.randrange(9)}"
+        name, target = own_name(kind, f"{kind} {chance.randrange(5)}"), f"srv-{chance.randrange(9)}"
         task = m.NewTask("Acme", site, kind, name, owner, owner, target, "device", due_at=later)
         (outcome,) = life.do(m.Submit([task] * chance.randrange(1, 4)))
         self.ids += map(int, outcome.changed)

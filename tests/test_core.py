@@ -10,7 +10,7 @@ from engine import messages as m
 from engine.clock import HOUR, SECOND, Reading
 from engine.core import Core, answers_from
 from engine.ledger import Audit
-from engine.lifecycle import Cause, Kind, Status
+from engine.lifecycle import Cause, Kind, Status, own_name
 from engine.machine import Policy
 from engine.recurrence import Rule
 from tests.desk import CLUSTER, EXPLORER, PROCESSOR, SITE, START, Desk
@@ -410,7 +410,7 @@ def test_of_two_editors_who_saw_the_same_version_the_second_is_refused() -> None
 @pytest.mark.parametrize(("kind", "service"), [(SCAN, "audits"), (REPORT, "explorer"), (Kind.AUDIT, "explorer")])
 def test_a_task_can_ask_only_for_a_service_that_could_run_it(kind: Kind, service: str) -> None:
     desk = Desk(EXPLORER, m.AddService(*SITE, "audits", "audit_service", 2))
-    new = m.NewTask(*SITE, kind, "task", "ann", "ann", requested_service=service)
+    new = m.NewTask(*SITE, kind, own_name(kind, "task"), "ann", "ann", requested_service=service)
     desk.wait(1, m.Submit([new]))
     assert "can't run" in str(desk.outcomes[-1].refused)
 
