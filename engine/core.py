@@ -46,7 +46,7 @@ from .lifecycle import (
     result_site,
 )
 from .machine import ENGINE, Machine, Policy, Step
-from .roles import Right, may, require
+from .roles import Right, checked, may, require
 from .state import Business, Schedule, State, spec_to_detail
 from .task import COLLECT, EDITABLE, SYSTEM_OWNER, Task, again
 
@@ -696,7 +696,13 @@ class Core(Machine):
         return m.Outcome(changed=[action.setting])
 
     def _keep_users(self, action: m.KeepUsers) -> m.Outcome:
+        """Who keeps a user manages users wherever that one's grants reach: else he would hand out more than he has."""
         self._require(Right.USERS, action.business, None)
+        for account in action.accounts:
+            for grant in account.grants["grants"]:
+                self._require(Right.USERS, checked(*grant).business, None)
+        if ({row.name for row in action.accounts} | {row.account for row in action.links}) - {action.user}:
+            raise NotAllowed(f"This is kept of {action.user} alone; nothing was changed")
         rows = self._step.rows
         rows.account += action.accounts
         rows.one_time_link += action.links

@@ -56,7 +56,8 @@ class Life:
 
     def submit(self, n: int = 1, kind: Kind = Kind.AUDIT, *, target: str = "db-7", owner: str = "ann") -> list[int]:
         """Submit tasks at the present instant; return their ids."""
-        task = m.NewTask("Acme", "Berlin", kind, own_name(kind, f"{kind} of {target}"), owner, owner, target, "device", "databases")
+        name = own_name(kind, f"{kind} of {target}")
+        task = m.NewTask("Acme", "Berlin", kind, name, owner, owner, target, "device", "databases")
         (outcome,) = self.do(m.Submit([task] * n))
         return [int(task_id) for task_id in outcome.changed]
 

@@ -228,6 +228,16 @@ def test_everybody_signs_in_for_himself_and_nobody_for_another() -> None:
         assert not step.rows.account
 
 
+def test_nobody_hands_out_more_than_he_has_nor_keeps_one_user_under_the_name_of_another() -> None:
+    here = world()
+    root = account("bob")._replace(grants={"grants": [["platform_admin", None, None]]})
+    elsewhere = account("bob")._replace(grants={"grants": [["site_user", "globex", "berlin"]]})
+    for forged in (root, elsewhere, account("cid")):
+        outcome, step = here.ask(m.KeepUsers("invite", "bob", "acme", [forged]), [GRANT[Role.BUSINESS_ADMIN]])
+        assert outcome.refused
+        assert not step.rows.account
+
+
 @pytest.mark.parametrize("place", [OWN, NEIGHBOUR, STRANGER], ids=" ".join)
 @pytest.mark.parametrize("role", Role)
 @pytest.mark.parametrize("name", [*CELLS, *OF_A_BUSINESS, *OF_THE_PLATFORM])

@@ -542,8 +542,9 @@ class World:
             longest = chance.choice((5, 30, 90)) if chance.random() < 0.15 else None
             tasks.append(
                 m.NewTask(
-                    business, site, kind, own_name(kind, "task"), chance.choice(USERS), "ann", "host", requested_service=asked,
-                    priority=chance.choice((5, 5, 5, 2, 8)), due_at=due_at, longest_wait_s=longest,
+                    business, site, kind, own_name(kind, "task"), chance.choice(USERS), "ann", "host",
+                    requested_service=asked, priority=chance.choice((5, 5, 5, 2, 8)), due_at=due_at,
+                    longest_wait_s=longest,
                 )
             )  # fmt: skip
         self._command(chance.choice(USERS), m.Submit(tasks))
