@@ -215,7 +215,7 @@ class Access:
             self._do(
                 account.name,
                 KeepSignIn("set_password", ended, [account], [link._replace(used_at=now)]),
-                (),
+                grants_of(account),
             )
         except Exception:
             with self._lock:

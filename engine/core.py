@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 
 from . import messages as m
-from . import views
+from . import views, wellformed
 from .clock import Reading
 from .dispatch import ROLES, SERVES, Hold, Service, lane_of
 from .errors import Invalid, NotAllowed, NotFound, Refused
@@ -46,10 +46,13 @@ from .lifecycle import (
     result_site,
 )
 from .machine import ENGINE, Machine, Policy, Step
+from .recurrence import check_zone
 from .roles import Right, checked, may, require
 from .state import Business, Schedule, State, spec_to_detail
 from .task import COLLECT, EDITABLE, SYSTEM_OWNER, Task, again
 
+LONGEST_WAIT_S = 10 * 366 * 86_400
+MOST_SLOTS = 100_000
 LATEST = 253_402_300_799_999_999  #: the last instant of the year 9999: a later one can be neither shown nor stored
 
 Input = m.Command | m.Report
@@ -140,6 +143,7 @@ class Core(Machine):
             return known
         self._request = command
         try:
+            wellformed.check(command)
             outcome: m.Outcome = getattr(self, _COMMANDS[type(command.action)])(command.action)
         except Refused as refusal:
             outcome = m.Outcome(refused=str(refusal))
@@ -218,8 +222,12 @@ class Core(Machine):
             raise Invalid(f"{new.site} is an archive of imported history; nothing can run there")
         if not 0 <= new.priority <= 9:
             raise Invalid(f"The priority of “{new.name}” is {new.priority}; it must be 0 to 9")
-        if new.longest_wait_s is not None and new.longest_wait_s < 1:
-            raise Invalid(f"The longest wait of “{new.name}” is {new.longest_wait_s} s; it must be at least 1 s")
+        if not new.name or not new.owner:
+            raise Invalid("A task needs a name and an owner")
+        if new.longest_wait_s is not None and not 1 <= new.longest_wait_s <= LONGEST_WAIT_S:
+            raise Invalid(
+                f"The longest wait of “{new.name}” is {new.longest_wait_s} s; it must be 1 to {LONGEST_WAIT_S} s"
+            )
         _check_instant("due time", new.due_at)
         self._check_result(new.kind, new.name, new.business, new.site, right)
         self._check_requested(new.business, new.site, new.kind, new.requested_service)
@@ -466,6 +474,10 @@ class Core(Machine):
             raise NotFound.named("business", action.business, self.state.businesses)
         if action.business is None and any(t.kind != "kind" for t in action.targets):
             raise Invalid("Only a task type can be held system-wide")
+        if action.site is not None:
+            known = self._business(action.business).sites if action.business is not None else ()
+            if action.site not in known:
+                raise NotFound.named("site", action.site, known)
         for target in action.targets:
             _check_target(target)
         placed: list[int] = []
@@ -576,6 +588,7 @@ class Core(Machine):
     def _check_schedule(self, spec: m.ScheduleSpec) -> None:
         if not spec.name:
             raise Invalid("A schedule needs a name")
+        spec.rule.check()
         if not spec.owner or spec.owner == SYSTEM_OWNER:
             raise Invalid("A schedule needs a person as its owner")  # whom a hold can pause
         if spec.on_hold not in ("skip", "queue_one"):
@@ -614,6 +627,7 @@ class Core(Machine):
         self._require(Right.SERVE, action.business, None)
         business = self._business(action.business)
         _check_name("site", action.name, business.sites)
+        check_zone(action.zone)
         detail = {"zone": action.zone, "archive": action.archive}
         self._topology(business.next_event(), action.business, action.name, None, "site_added", detail)
         self._audit("add", "site", action.name, action.business, action.name, after=detail)
@@ -631,8 +645,7 @@ class Core(Machine):
             raise Invalid("A processor belongs to the business; every other service belongs to a site")
         if action.site is not None and action.site not in business.sites:
             raise NotFound.named("site", action.site, business.sites)
-        if action.slots < 1:
-            raise Invalid(f"{action.name} has {action.slots} slots; it needs at least one")
+        _check_slots(action.name, action.slots)
         detail = {"role": action.role, "slots": action.slots, "executor": action.executor}
         self._topology(business.next_event(), action.business, action.site, action.name, "service_added", detail)
         self._audit("add", "service", action.name, action.business, action.site, after=detail)
@@ -658,8 +671,8 @@ class Core(Machine):
             raise NotFound.named("service", action.service, names)
         if action.state not in (None, "online", "draining", "offline"):
             raise NotFound.named("state", action.state, ("online", "draining", "offline"))
-        if action.slots is not None and action.slots < 1:
-            raise Invalid(f"{action.service} needs at least one slot")
+        if action.slots is not None:
+            _check_slots(action.service, action.slots)
         before = {"state": service.wanted, "slots": service.slots}
         if action.slots is not None and action.slots != service.slots:
             self._service_event(service, "slots", self._actor, action.reason, {"slots": action.slots})
@@ -713,10 +726,12 @@ class Core(Machine):
         return m.Outcome(changed=[action.user])
 
     def _keep_sign_in(self, action: m.KeepSignIn) -> m.Outcome:
-        """Everybody may, for himself; nobody for another."""
+        """Everybody may, for himself and with what he has already; nobody for another."""
         owned: tuple[SignIn | OneTimeLink, ...] = (*action.sign_ins, *action.links)
         whose = {row.account for row in owned} | {account.name for account in action.accounts}
-        if whose != {self._actor}:
+        assert self._request is not None
+        kept = {checked(*grant) for account in action.accounts for grant in account.grants["grants"]}
+        if whose != {self._actor} or not kept.issubset(self._request.grants):
             raise NotAllowed
         rows = self._step.rows
         rows.sign_in += action.sign_ins
@@ -791,6 +806,8 @@ def _check_target(target: m.HoldTarget) -> None:
         raise NotFound.named("kind of hold", target.kind, ("user", "kind", "schedule"))
     if target.kind == "kind" and target.name not in list(Kind):
         raise NotFound.named("task type", target.name, list(Kind))
+    if not target.name:
+        raise Invalid("A hold needs somebody or something that it is on")
     if target.kind == "user" and target.name == SYSTEM_OWNER:
         raise Invalid("System tasks are held by their type, not as a user's")
 
@@ -803,6 +820,11 @@ def _right_over(hold: Hold) -> Right:
 def _is_number(text: str) -> bool:
     """Tell whether a text is an id as holds keep it."""
     return text.isascii() and text.isdecimal() and len(text) < 20 and not text.startswith("0")
+
+
+def _check_slots(name: str, slots: int) -> None:
+    if not 1 <= slots <= MOST_SLOTS:
+        raise Invalid(f"{name} can't have {slots} slots; it has 1 to {MOST_SLOTS:,}")
 
 
 def _check_instant(what: str, at: object) -> None:

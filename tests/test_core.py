@@ -393,8 +393,8 @@ def test_an_instant_that_could_never_be_stored_is_refused() -> None:
     desk = Desk(EXPLORER)
     desk.wait(
         1,
-        m.Submit([m.NewTask(*SITE, SCAN, "task", "ann", "ann", due_at=2**63)]),
-        m.PlaceHolds("acme", [m.HoldTarget("user", "ann")], "pause", until_at=2**63),
+        m.Submit([m.NewTask(*SITE, SCAN, "task", "ann", "ann", due_at=2**62)]),
+        m.PlaceHolds("acme", [m.HoldTarget("user", "ann")], "pause", until_at=2**62),
     )
     assert all("no instant" in str(outcome.refused) for outcome in desk.outcomes[-2:])
 
