@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 
 from . import messages as m
 from . import views, wellformed
@@ -63,7 +64,7 @@ class Core(Machine):
 
     def __init__(self, state: State | None = None, policy: Policy | None = None) -> None:
         super().__init__(state, policy)
-        self._answered: dict[str, m.Outcome] = {}
+        self._answered: dict[str, tuple[m.Outcome, str | None, int | None]] = {}  #: by request: who asked, and for what
         self._answered_at: deque[tuple[int, str]] = deque()
         self._views: dict[str, SavedView] = {}
 
@@ -135,31 +136,43 @@ class Core(Machine):
     # --- commands
 
     def _obey(self, command: m.Command) -> m.Outcome:
-        """Carry a command out once; a repeat of its request id gets the same outcome."""
+        """Carry a command out once; a repeat of its request id gets the same outcome.
+
+        What comes under the id of another request is no repeat: it is refused, unless the other was, which did nothing.
+        """
+        try:
+            wellformed.check(command)
+        except Refused as refusal:
+            return m.Outcome(refused=str(refusal))
+        asked = hash(_frozen(command.action))
         while self._answered_at and self._answered_at[0][0] <= self._step.now - self.policy.remember:
             self._answered.pop(self._answered_at.popleft()[1], None)
         known = self._answered.get(command.request_id)
         if known is not None:
-            return known
+            answer, actor, before = known
+            if actor in (None, command.actor) and before in (None, asked):
+                return answer
+            if answer.refused is None:
+                return m.Outcome(refused="This request was made before, for something else; nothing was changed now")
         self._request = command
         try:
-            wellformed.check(command)
             outcome: m.Outcome = getattr(self, _COMMANDS[type(command.action)])(command.action)
         except Refused as refusal:
             outcome = m.Outcome(refused=str(refusal))
         finally:
             self._request = None
-        self._answered[command.request_id] = outcome
-        self._answered_at.append((self._step.now, command.request_id))
+        self._answered[command.request_id] = outcome, command.actor, asked
+        if known is None:
+            self._answered_at.append((self._step.now, command.request_id))
         return outcome
 
-    def remember(self, answers: Mapping[str, tuple[int, m.Outcome]]) -> None:
-        """Take over outcomes that were read back from the audit trail after a restart.
+    def remember(self, answers: Mapping[str, tuple[int, m.Outcome]], actors: Mapping[str, str] | None = None) -> None:
+        """Take over outcomes that were read back from the audit trail after a restart, and who had asked.
 
         What was refused as a whole changed nothing and left no row: asked once more, it is decided anew.
         """
         for request_id, (at, outcome) in sorted(answers.items(), key=lambda item: item[1][0]):
-            self._answered[request_id] = outcome
+            self._answered[request_id] = outcome, (actors or {}).get(request_id), None
             self._answered_at.append((at, request_id))
 
     def recall(self, kept: Iterable[SavedView]) -> None:
@@ -820,6 +833,23 @@ def _right_over(hold: Hold) -> Right:
 def _is_number(text: str) -> bool:
     """Tell whether a text is an id as holds keep it."""
     return text.isascii() and text.isdecimal() and len(text) < 20 and not text.startswith("0")
+
+
+def _frozen(value: object) -> object:
+    """Put a part of a command into a form that can be hashed; rows handed in beside the tasks don't count."""
+    if isinstance(value, list | tuple):
+        whole = tuple(value)
+        try:
+            hash(whole)
+        except TypeError:
+            return tuple(map(_frozen, whole))
+        return whole
+    if isinstance(value, Mapping):
+        return frozenset((name, _frozen(each)) for name, each in value.items())
+    if is_dataclass(value) and not isinstance(value, type):
+        named = [field.name for field in fields(value) if field.name != "finished"]
+        return type(value), *(_frozen(getattr(value, name)) for name in named)
+    return value
 
 
 def _check_slots(name: str, slots: int) -> None:

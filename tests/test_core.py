@@ -299,6 +299,33 @@ def test_a_repeated_request_gets_the_same_outcome_also_after_a_restart() -> None
     assert len(desk.core.state.tasks) == 3
 
 
+def test_what_comes_under_the_id_of_another_request_is_no_repeat_of_it() -> None:
+    desk = Desk(EXPLORER)
+    new = m.NewTask(*SITE, SCAN, "task", "ann", "ann")
+    desk.step(m.Submit([new]), request="click")
+    desk.step(m.Submit([new._replace(target="another")]), request="click")
+    desk.step(m.AddSite("acme", "oslo"), request="click")
+    desk.step(m.Submit([new]), request="click", actor="bob")
+    assert ["for something else" in str(outcome.refused) for outcome in desk.outcomes[-3:]] == [True] * 3
+    desk.restart(5)
+    desk.step(m.Submit([new]), request="click", actor="bob")
+    assert "for something else" in str(desk.outcomes[-1].refused)
+    desk.step(m.Submit([new]), request="click")
+    assert desk.outcomes[-1].changed
+    assert len(desk.core.state.tasks) == 1
+
+
+def test_what_was_refused_is_decided_anew_when_it_is_asked_for_otherwise() -> None:
+    desk = Desk(EXPLORER)
+    new = m.NewTask(*SITE, SCAN, "task", "ann", "ann")
+    for priority in (11, 11, 7, 7):
+        desk.step(m.Submit([new._replace(priority=priority)]), request="click")
+    first, again, mended, twice = desk.outcomes[-4:]
+    assert first.refused == again.refused is not None
+    assert mended == twice
+    assert [task.priority for task in desk.core.state.tasks.values()] == [7]
+
+
 def test_answers_are_read_back_as_they_were_given() -> None:
     desk = Desk(EXPLORER)
     desk.step(m.AddSite("acme", "2026"), request="digits")
