@@ -9,7 +9,7 @@ expiries); schedules; commands and reports in the order they came; deadlines ove
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 
@@ -67,6 +67,7 @@ class Core(Machine):
         self._answered: dict[str, tuple[m.Outcome, str | None, int | None]] = {}  #: by request: who asked, and for what
         self._answered_at: deque[tuple[int, str]] = deque()
         self._views: dict[str, SavedView] = {}
+        self._turned: OrderedDict[int, tuple[int, TaskRow]] = OrderedDict()  #: ended tasks hidden or shown lately
 
     # --- stepping
 
@@ -326,7 +327,7 @@ class Core(Machine):
         changed: list[int | str] = []
         skipped: list[tuple[int | str, str]] = []
         for task_id in dict.fromkeys(action.tasks):
-            task, row = self.state.tasks.get(task_id), action.finished.get(task_id)
+            task, row = self.state.tasks.get(task_id), self._newest(action.finished.get(task_id))
             if not self._own(task or row):
                 task = row = None
             if task is not None:
@@ -356,13 +357,23 @@ class Core(Machine):
                 None, 0, 0, 0, self._request.request_id if self._request else None, None,
             )
         )
-        self._step.rows.task_done.append(row._replace(hidden=hidden, version=row.version + 1))
+        row = row._replace(hidden=hidden, version=row.version + 1)
+        self._step.rows.task_done.append(row)
+        self._turned[row.task_id] = self._step.now, row
+        self._turned.move_to_end(row.task_id)
+        while next(iter(self._turned.values()))[0] <= self._step.now - self.policy.remember:
+            self._turned.popitem(last=False)
+
+    def _newest(self, row: TaskRow | None) -> TaskRow | None:
+        """Take the newest version of a row that was read beside the core: somebody may have turned it meanwhile."""
+        _, known = self._turned.get(row.task_id, (0, row)) if row is not None else (0, None)
+        return known if known is None or row is None or known.version > row.version else row
 
     def _restore_all(self, action: m.Restore) -> m.Outcome:
         changed: list[int | str] = []
         skipped: list[tuple[int | str, str]] = []
         for task_id in dict.fromkeys(action.tasks):
-            task, row = self.state.deleted.get(task_id), action.finished.get(task_id)
+            task, row = self.state.deleted.get(task_id), self._newest(action.finished.get(task_id))
             if not self._own(task or row):
                 task = row = None
             if task is not None:

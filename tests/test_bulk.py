@@ -323,6 +323,19 @@ def test_what_somebody_changed_after_a_deletion_stays_as_he_left_it(site: Site) 
     assert site.task(ended[0]).hidden
 
 
+def test_of_two_who_hide_the_same_at_once_one_does_and_likewise_of_two_who_show_it(site: Site) -> None:
+    (task,) = site.submit(1)
+    site.finish([task])
+    for wanted, said in ((m.Delete, "not found, or already deleted"), (m.Restore, "not deleted, or not found")):
+        action = wanted([task], finished=site.rows([task]))  # both have looked before either acts
+        first, other = site.drive.tick(SECOND, action, action)
+        site.drive.commit()
+        (late,) = site.drive.tick(SECOND, action)
+        assert (first.changed, other.skipped, late.skipped) == ([task], [(task, said)], [(task, said)])
+        site.drive.commit()
+    assert (site.task(task).version, site.task(task).hidden) == (3, False)
+
+
 def test_a_deletion_is_undone_within_its_time_a_hiding_also_later(site: Site) -> None:
     (new,), (ended,) = site.submit(1), site.submit(1)
     site.finish([ended])
