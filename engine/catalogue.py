@@ -19,6 +19,7 @@ import polars as pl
 
 from . import bulk
 from .clock import SECOND
+from .conditions import EARLIEST, LATEST
 from .errors import Invalid
 from .filters import Filter
 from .lifecycle import SYSTEM_KINDS, TERMINAL, Status, Tab, tab
@@ -115,13 +116,22 @@ class Key(NamedTuple):
     @classmethod
     def of(cls, token: str) -> Key | None:
         """Read a key off an address; None where it is none."""
-        found = re.fullmatch(r"(\d{1,19})\.(?:(n)|i(-?\d{1,19})|s(.{0,500}))", token, re.DOTALL)
+        found = re.fullmatch(r"(\d{1,19})\.(?:(n)|i(-?\d{1,19})|s([^\0\ud800-\udfff]{0,500}))", token, re.DOTALL)
         if found is None:
             return None
         task_id, nothing, number, text = found.groups()
         value = None if nothing else int(number) if number is not None else text
         fits = int(task_id) < 1 << 63 and not (isinstance(value, int) and abs(value) >= 1 << 63)
         return cls(value, int(task_id)) if fits else None
+
+
+    def fits(self, column: str) -> bool:
+        """Tell whether a page that is sorted by a column can be cut here."""
+        if self.value is None:
+            return column in _NULLABLE
+        if column.endswith("_at"):
+            return isinstance(self.value, int) and EARLIEST <= self.value <= LATEST
+        return isinstance(self.value, int) is (column in _NUMBERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +182,8 @@ class Catalogue:
     ) -> Page:
         """Give the page of a tab that begins after a key, or ends before one; the first one without either.
 
-        No tab means whatever has ended. Empty values come last in either direction. Raises Invalid for a sort that the
-        tab does not list.
+        No tab means whatever has ended. Empty values come last in either direction. A key of another sort counts as
+        none. Raises Invalid for a sort that the tab does not list.
         """
         like = Tab.COMPLETED if at is None else at
         column, down = FIRST[like]
@@ -184,6 +194,7 @@ class Catalogue:
             raise Invalid(f"{at or 'Ended'} tasks can't be sorted by “{column}”; they can by {sorts}", sort=column)
         if not 1 <= size <= MOST_ROWS:
             raise Invalid(f"A page has 1 to {MOST_ROWS} rows", size=size)
+        after, before = (key if key is not None and key.fits(column) else None for key in (after, before))
         wanted = _Cut(column, down, after, before, size)
         as_of = _as_of(asked.filter, now)
         if at in LIVE_TABS:
@@ -389,12 +400,11 @@ class _Cut:
         value: object = key.value
         if column.dtype == pl.String:
             column, value = column.str.to_lowercase(), str(value).lower()
-        elif isinstance(value, str):
-            return 0  # an address that somebody has written by hand
         earlier = (column > value) if self.down else (column < value)
         return int((earlier | ((column == value) & (earlier_id | same_id))).sum())
 
 
+_NUMBERS = {"number", "priority"}
 _NULLABLE = {"started_at", "queued_at", "due_at", "collected_at", "target", "service", "processor", "site"}
 
 
