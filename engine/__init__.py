@@ -11,6 +11,7 @@ Words and rules first, all of them pure:
     roles         who may do what, and where: the one table of rights
     recurrence    when a schedule occurs, and how to say it
     messages      commands, reports, orders, outcomes
+    wellformed    what a command must be made of before anybody looks at what it asks for
     views         saved views: who sees one, who may change it, what becomes of one
     fleet         businesses, sites, services, users, mixes; loads and validates fleet.toml
     reports       what reports and the outlier calculation make of assets

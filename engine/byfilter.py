@@ -15,10 +15,11 @@ import polars.selectors as cs
 
 from . import bulk, history
 from .bulk import Done, Preview, Verb
-from .catalogue import TABS, Asked, Catalogue, Key, Place
+from .catalogue import TABS, Asked, Catalogue, Key
 from .errors import DrainboardError, NotFound, Refused
 from .filters import Filter, both, parse
 from .lifecycle import SYSTEM_KINDS, Tab
+from .living import Place
 from .messages import Action, Command, Outcome
 from .runtime import Engine, policy_of, rebuild
 from .settings import Settings

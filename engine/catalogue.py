@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from . import bulk
+from .conditions import EARLIEST, LATEST
 from .errors import Invalid
 from .filters import Filter
 from .lifecycle import TERMINAL, Tab, tab
@@ -112,13 +113,22 @@ class Key(NamedTuple):
     @classmethod
     def of(cls, token: str) -> Key | None:
         """Read a key off an address; None where it is none."""
-        found = re.fullmatch(r"(\d{1,19})\.(?:(n)|i(-?\d{1,19})|s(.{0,500}))", token, re.DOTALL)
+        found = re.fullmatch(r"(\d{1,19})\.(?:(n)|i(-?\d{1,19})|s([^\0\ud800-\udfff]{0,500}))", token, re.DOTALL)
         if found is None:
             return None
         task_id, nothing, number, text = found.groups()
         value = None if nothing else int(number) if number is not None else text
         fits = int(task_id) < 1 << 63 and not (isinstance(value, int) and abs(value) >= 1 << 63)
         return cls(value, int(task_id)) if fits else None
+
+
+    def fits(self, column: str) -> bool:
+        """Tell whether a page that is sorted by a column can be cut here."""
+        if self.value is None:
+            return column in _NULLABLE
+        if column.endswith("_at"):
+            return isinstance(self.value, int) and EARLIEST <= self.value <= LATEST
+        return isinstance(self.value, int) is (column in _NUMBERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +179,8 @@ class Catalogue:
     ) -> Page:
         """Give the page of a tab that begins after a key, or ends before one; the first one without either.
 
-        No tab means whatever has ended. Empty values come last in either direction. Raises Invalid for a sort that the
-        tab does not list.
+        No tab means whatever has ended. Empty values come last in either direction. A key of another sort counts as
+        none. Raises Invalid for a sort that the tab does not list.
         """
         like = Tab.COMPLETED if at is None else at
         column, down = FIRST[like]
@@ -181,6 +191,7 @@ class Catalogue:
             raise Invalid(f"{at or 'Ended'} tasks can't be sorted by “{column}”; they can by {sorts}", sort=column)
         if not 1 <= size <= MOST_ROWS:
             raise Invalid(f"A page has 1 to {MOST_ROWS} rows", size=size)
+        after, before = (key if key is not None and key.fits(column) else None for key in (after, before))
         wanted = _Cut(column, down, after, before, size)
         as_of = asked_at(asked.filter, now)
         if at in LIVE_TABS:
@@ -210,12 +221,12 @@ class Catalogue:
         column, down = first if sort is None else (sort, descending)
         if column not in sorts(tabs):
             raise Invalid(f"These tasks can't be sorted by “{column}”; they can by {', '.join(sorts(tabs))}", sort=sort)
-        wanted, as_of = _Cut(column, down, after, None, most), _as_of(asked.filter, now)
+        wanted, as_of = _Cut(column, down, after, None, most), asked_at(asked.filter, now)
         live, ended = [t.value for t in tabs if t in LIVE_TABS], [t for t in tabs if t in ENDED_TABS]
         parts = []
         for place in places:
             if live:
-                rows = _shown(_live(snapshot, place, asked.filter, as_of, (*ROW, "collecting", "processing")), asked)
+                rows = _shown(living(snapshot, place, asked.filter, as_of, (*ROW, "collecting", "processing")), asked)
                 rows = replace(wanted, size=most + 1).cut(rows.filter(pl.col("tab").is_in(live))).rows
                 parts.append(rows.select(*ROW, "collecting", "processing"))
             if ended:
@@ -430,12 +441,11 @@ class _Cut:
         value: object = key.value
         if column.dtype == pl.String:
             column, value = column.str.to_lowercase(), str(value).lower()
-        elif isinstance(value, str):
-            return 0  # an address that somebody has written by hand
         earlier = (column > value) if self.down else (column < value)
         return int((earlier | ((column == value) & (earlier_id | same_id))).sum())
 
 
+_NUMBERS = {"number", "priority"}
 #: of ended tasks; live ones are sorted by Polars, which looks for itself
 _NULLABLE = {"started_at", "queued_at", "due_at", "collected_at", "target", "service", "processor", "site"}
 
