@@ -553,6 +553,11 @@ class Sight:
         rows = history.finished(self._watch.engine.store, task_ids)
         return {task_id: row for task_id, row in rows.items() if self._operates(row.business, row.site or "")}
 
+    def longest_waits(self, rows: Mapping[int, TaskRow]) -> dict[int, int]:
+        """Give the longest waits of rows that `finished` gave, of those that have one."""
+        mine = {task_id: row for task_id, row in rows.items() if self._operates(row.business, row.site or "")}
+        return history.longest_waits(self._watch.engine.store, mine)
+
     def undo(self, request: str) -> Undo:
         """Make what takes a request back, as far as one may change what it changed; see `undo.undo`."""
         return undo.undo(self._watch.engine.store, request, self._operates)

@@ -126,7 +126,9 @@ def _dialog(act: Act, found: Preview, request: str, key: str) -> None:
         go = st.button(f"{act.label}: {n}", key=f"{request}.go", type="primary", width="content",
                        disabled=not found.count)  # fmt: skip
     if go:
-        parts = bulk.parts(found, frame.sight().finished, reason=reason or None, changes=changes)
+        sight = frame.sight()
+        parts = bulk.parts(found, sight.finished, reason=reason or None, changes=changes,
+                           longest_waits=sight.longest_waits)  # fmt: skip
         st.session_state[f"{request}.done"] = bulk.carry_out(parts, request, frame.do, _progress(found.count))
         st.rerun(scope="fragment")
 
