@@ -129,7 +129,8 @@ def parts(
 ) -> Iterator[Part]:
     """Make the commands that carry a preview out, each when it is its turn; `rows` reads tasks that have ended.
 
-    `changes` are an edit's. `longest_waits` reads those of such rows, which a run anew keeps. What was seen living is deleted as that only: one that has run since stays in the lists.
+    `changes` are an edit's. `longest_waits` reads those of such rows, which a run anew keeps. What was seen living is
+    deleted as that only: one that has run since stays in the lists.
     """
     for ids in _pieces(preview.ids):
         if preview.verb is Verb.STOP:

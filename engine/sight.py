@@ -29,7 +29,18 @@ from .history import Recent
 from .hosts import Day, Host
 from .inventory import Found
 from .ledger import ReportResult, TaskRow
-from .lifecycle import ANALYSED, SYSTEM_KINDS, Kind, Outcome, Tab, result_site, task_label
+from .lifecycle import (
+    ANALYSED,
+    KIND,
+    STATUS,
+    SYSTEM_KINDS,
+    Kind,
+    Outcome,
+    Tab,
+    result_site,
+    tab,
+    task_label,
+)
 from .live import Listing
 from .roles import Grants, Right, may, may_somewhere, require
 from .runtime import Engine
@@ -78,6 +89,17 @@ class Quiet:
     last: dict[str, Any] | None  #: kind, number, target, finished_at (µs) of the task that ended last
     next_at: int | None
     due: Sequence[Schedule]  #: that occur then
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where a task is, among all tasks."""
+
+    business: str
+    site: str
+    tab: Tab
+    hidden: bool
+    system: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,16 +393,18 @@ class Sight:
         stopped = {row["task_id"]: row["finished_at"] for row in rows if row["outcome"] == Outcome.STOPPED}
         return history.stopped_by(self._watch.engine.store, stopped) if stopped else {}
 
-    def where(self, task_id: int) -> tuple[str, str] | None:
-        """Tell at which business and site a task is, if it may be seen; None as if there were none."""
+    def where(self, task_id: int) -> Spot | None:
+        """Tell where a task is, if it may be seen; None as if there were none."""
         living = self.snapshot.live(task_id)
         if living is not None:
-            found = living[0].business, living[0].site
+            row: Mapping[str, Any] = living[0]._asdict()
         else:
-            rows = history.task(self._watch.engine.store, task_id).select("business", "site").rows()
-            found = rows[0] if rows else (None, None)
-        business, site = found
-        return (business, site) if business and site and may(self._grants, Right.SEE, business, site) else None
+            row = next(history.task(self._watch.engine.store, task_id).iter_rows(named=True), {})
+        business, site = row.get("business"), row.get("site")
+        if not (business and site and may(self._grants, Right.SEE, business, site)):
+            return None
+        at = tab(STATUS[row["status"]], row["queued_at"] is not None)
+        return Spot(business, site, at, row["hidden"], KIND[row["kind"]] in SYSTEM_KINDS)
 
     @property
     def _now(self) -> int:

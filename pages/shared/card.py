@@ -14,7 +14,7 @@ from engine.lifecycle import ANALYSED, REASON_WORDS, STATUS, TERMINAL, Cause, Ki
 from engine.sight import Sight
 from engine.snapshot import Waits
 
-from . import grid, holds, queue, times
+from . import grid, holds, queue, tasklink, times
 from .bulk import Wish
 from .copylink import copy_link
 from .rings import ring, rings
@@ -45,9 +45,9 @@ class Opened:
 
 def find(sight: Sight, business: str, site: str, task_id: str | None, now: int) -> Opened | None:
     """Look a task up among those in the queue, then among those that have ended; None where it is neither."""
-    if task_id is None or not (task_id.isascii() and task_id.isdigit() and len(task_id) < 19):
+    wanted = tasklink.read(task_id)
+    if wanted is None:
         return None
-    wanted = int(task_id)
     task = sight.task(business, site, wanted)
     if task is not None:
         held_by = {hold.hold_id: f"hold on {holds.said(hold)}" for hold in sight.holds(business, site)}
@@ -64,8 +64,8 @@ def find(sight: Sight, business: str, site: str, task_id: str | None, now: int) 
 
 def find_anywhere(sight: Sight, task_id: str, now: int) -> Opened | None:
     """Look a task up wherever it may be seen."""
-    place = sight.where(int(task_id)) if task_id.isascii() and task_id.isdigit() and len(task_id) < 19 else None
-    return find(sight, *place, task_id, now) if place is not None else None
+    spot = tasklink.spot(sight, task_id)
+    return find(sight, spot.business, spot.site, task_id, now) if spot is not None else None
 
 
 def card(
@@ -114,7 +114,7 @@ def top(
             st.button("✕", key=f"{key}.close", type="tertiary", width="content", help="Close",
                       on_click=lambda: grid.put(key, selected=selected))  # fmt: skip
         if opened is None or task is None:
-            st.html("<div class='d-evidence'>There never was such a task, or it is not yours to see.</div>")
+            st.html(f"<div class='d-evidence'>{tasklink.NONE}</div>")
             return None
         end = now if opened.live else task["finished_at"]
         with st.container(horizontal=True, vertical_alignment="top", key="topcard-parts"):
