@@ -28,7 +28,7 @@ from .health import Limits, Look, Signal
 from .history import Recent
 from .hosts import Day, Host
 from .inventory import Found
-from .ledger import ReportResult, TaskRow
+from .ledger import ReportResult, TaskEvent, TaskRow
 from .lifecycle import (
     ANALYSED,
     KIND,
@@ -169,6 +169,8 @@ class Watch:
         self.results: _Shared[list[dict[str, Any]]] = _Shared(ASSETS_EVERY)
         self._timetables: _Shared[Timetable] = _Shared(TIMETABLE_EVERY, LOOK_SHARE)
         self._pasts: _Shared[Past] = _Shared(PAST_EVERY, LOOK_SHARE)
+        self._submissions: _Shared[TaskEvent | None] = _Shared(NAMES_EVERY, longest_s=NAMES_EVERY, most=MOST_LIVES)
+        self._runs: _Shared[list[dict[str, Any]]] = _Shared(PAST_EVERY, LOOK_SHARE)
         self._lock = threading.Lock()
         self._lives: OrderedDict[int, tuple[TaskRow | None, pl.DataFrame]] = OrderedDict()
 
@@ -244,6 +246,22 @@ class Watch:
         return self._pasts.get(
             (business, site, schedule_id, timetable.mark(store, business)), engine.now,
             lambda: timetable.past(store, engine.snapshot, business, site, schedule_id, engine.now),
+        )  # fmt: skip
+
+    def submission(self, task_id: int, created_at: int) -> TaskEvent | None:
+        """Give the event by which a task was submitted."""
+        engine = self.engine
+        return self._submissions.get(
+            task_id, engine.now, lambda: history.submissions(engine.store, {task_id: created_at}).get(task_id)
+        )
+
+    def runs(self, business: str, site: str, schedule_id: int) -> list[dict[str, Any]]:
+        """List the last runs of one schedule, newest first."""
+        engine = self.engine
+        return self._runs.get(
+            (business, site, schedule_id), engine.now,
+            lambda: timetable.runs(engine.store, engine.snapshot, business, site, engine.now, schedule_id,
+                                   timetable.CARD_RUNS).to_dicts(),
         )  # fmt: skip
 
 
@@ -468,6 +486,14 @@ class Sight:
             )
         return _plain(steps).to_dicts()
 
+    def settings(self, business: str, site: str, task_id: int, created_at: int) -> Mapping[str, Any]:
+        """Tell with what a task of the site was submitted besides what its row says; of any other, nothing."""
+        self._see(business, site)
+        event = self._watch.submission(task_id, created_at)
+        if event is None or (event.business, event.site) != (business, site):
+            return {}
+        return {name: value for name, value in (event.detail or {}).items() if name not in TaskRow._fields}
+
     def waits(self, business: str, site: str, task_id: int) -> Waits:
         """Tell for what an unfinished task of the site has waited up to now; of any other, nothing."""
         self._see(business, site)
@@ -648,6 +674,14 @@ class Sight:
         ran = {step["run"]["task_id"] for step in known.steps if "run" in step}
         fresh = [{"run": run} for run in going.iter_rows(named=True) if run["task_id"] not in ran]
         return replace(known, steps=timetable.capped([*fresh, *known.steps]))
+
+    def runs(self, business: str, site: str, schedule_id: int) -> list[dict[str, Any]]:
+        """List the last runs of one schedule of the site, newest first, some seconds old; see `timetable.runs`.
+
+        The schedule may be gone: its runs stay. Of any other site's, nothing.
+        """
+        self._see(business, site)
+        return self._watch.runs(business, site, schedule_id)
 
     def scheduled(self, business: str, site: str) -> list[dict[str, Any]]:
         """List the site's tasks that are to come once, the next ones first; see `timetable.scheduled`."""
