@@ -440,15 +440,15 @@ def mark(store: Store, business: str) -> int:
 def scheduled(snapshot: Snapshot, business: str, site: str) -> pl.DataFrame:
     """List the tasks of a site that are to come once: New, not yet due, the next ones first.
 
-    Columns: task_id, number, name, kind, target, target_kind, scope, requested_service, owner, initiator, priority,
-    version, due_at (µs).
+    Columns: task_id, business, site, number, name, kind, target, target_kind, scope, requested_service, owner,
+    initiator, priority, version, due_at, queued_at (µs; empty).
     """
     columns = (
-        "task_id", "number", "name", "kind", "target", "target_kind", "scope", "requested_service", "owner",
-        "initiator", "priority", "version", "due_at",
+        "task_id", "business", "site", "number", "name", "kind", "target", "target_kind", "scope", "requested_service",
+        "owner", "initiator", "priority", "version", "due_at", "queued_at",
     )  # fmt: skip
     return (
-        snapshot.tasks("business", "site", "status", "queued_at", *columns)
+        snapshot.tasks("status", *columns)
         .filter(
             pl.col("business") == business, pl.col("site") == site, pl.col("status") == Status.NEW.value,
             pl.col("queued_at").is_null(),

@@ -34,7 +34,7 @@ from engine.messages import (
 from engine.roles import EVERYTHING, Grant, Role
 from engine.sight import Hosts
 from engine.snapshot import ServiceLook
-from pages.shared import card, frame, pastruns, times
+from pages.shared import card, frame, newtask, pastruns, times
 from pages.shared.plain import plain
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -89,6 +89,18 @@ def test_past_runs_are_summed_up_in_words() -> None:
     assert pastruns.summed_up([failed]) == "One run so far: 0 of 1 that ended are done (0\u202f%)."
     said = pastruns.summed_up([going, failed, done, done])
     assert said == "Last 4 runs: 2 of 3 that ended are done (66\u202f%). Median 2:10 min."
+
+
+def test_a_copy_takes_a_tasks_facts_and_settings_and_not_whose_it_is() -> None:
+    task = {"kind": "audit", "number": 7, "target": "srv-1", "name": "Nightly", "scope": None, "owner": "ann",
+            "requested_service": "aud", "priority": 8, "due_at": 5}  # fmt: skip
+    assert newtask.likeness(task, {"longest_wait_s": 5_400}) == {
+        "kind": Kind.AUDIT, "targets": "srv-1", "name": "Nightly", "scope": "", "service": "aud", "priority": 8,
+        "longest": "1h30m", "of": "Audit #7",
+    }  # fmt: skip
+    like = newtask.likeness(task | {"name": "Audit of srv-1", "requested_service": None}, {})
+    assert (like["name"], like["service"], like["longest"]) == ("", newtask.ANY, "")
+    assert not newtask.can_copy({"kind": "report"})
 
 
 def opened(kind: str, live: bool, **facts: Any) -> card.Opened:

@@ -14,6 +14,7 @@ from engine.ledger import number_of
 from engine.lifecycle import ANALYSED, KIND, REASON_WORDS, STATUS, TERMINAL, Cause, Kind, queue_word, task_label
 from engine.sight import Sight
 from engine.snapshot import Waits
+from engine.targets import WORD
 from engine.task import COLLECT
 
 from . import grid, holds, presses, queue, tasklink, times
@@ -32,7 +33,6 @@ _CAUSE = {
     Cause.UNKNOWN: "unknown",
 }
 _ROLE = {"explorer": "Explorer", "audit_service": "Audit host", "hosted_zone": "Hosted zone", "processor": "Asked for"}
-_TARGET = {"cloud": "cloud resource"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +268,7 @@ def _facts(opened: Opened, now: int, attempts: int, *, target: bool = False) -> 
 
 
 def _target(task: Mapping[str, Any]) -> str | None:
-    what = _TARGET.get(task["target_kind"], task["target_kind"])
+    what = WORD.get(task["target_kind"], task["target_kind"])
     return f"{task['target']}{f' ({what})' if what else ''}" if task["target"] else None
 
 

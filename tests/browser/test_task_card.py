@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import PASSWORD, Server, serve
-from tests.browser.test_tasks import cli
+from tests.browser.test_tasks import cli, tab
 
 pytestmark = pytest.mark.browser
 
@@ -171,3 +171,131 @@ def test_whoever_signs_in_on_the_way_lands_on_the_task(
     expect(page.locator(".st-key-topcard")).to_contain_text("Oslo", timeout=60_000)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     context.close()
+
+
+# --- what a card tells, and what it offers
+
+
+def test_a_run_of_a_schedule_tells_the_past_ones_and_each_leads_to_its_card(
+    browser: Browser, server: Server, cookie: str, ended: dict[str, str]
+) -> None:
+    with looking(browser, server, cookie, f"/task?id={ended['Berlin']}") as page:
+        card = page.locator(".st-key-topcard")
+        expect(card).to_contain_text("Past runs of “Pulse”")
+        said = re.compile(r"Last \d+ runs: \d+ of \d+ that ended are done \(100\s%\)\. Median \d+ s\.")
+        expect(card).to_contain_text(said)
+        expect(card).to_contain_text("Waits at most1 h 30")
+        expect(card).to_contain_text("Audit hostaudit-1")
+        expect(card).to_contain_text("srv-01 (device)")
+        runs = card.get_by_role("list", name="Past runs")
+        number = runs.get_by_role("link").nth(2).inner_text()
+        other = runs.get_by_role("link", name=re.compile(f"^{number}$"))
+        address = other.get_attribute("href") or ""
+        assert re.fullmatch(r"task\?id=\d+", address)
+        assert address != f"task?id={ended['Berlin']}"
+        other.click()
+        expect(card.locator(".d-cardhead").first).to_contain_text(number)
+        expect(other).to_have_attribute("aria-current", "true")
+        page.wait_for_url(re.compile(rf"task={address.rpartition('=')[2]}"))
+        page.wait_for_timeout(2_500)
+        expect(card.locator(".d-cardhead").first).to_contain_text(number)  # a refresh does not turn it back
+
+
+def test_a_task_is_copied_into_the_dialog_of_a_new_one_changed_and_taken_back(
+    browser: Browser, server: Server, cookie: str, ended: dict[str, str]
+) -> None:
+    with looking(browser, server, cookie, f"/task?id={ended['Berlin']}") as page:
+        card, dialog = page.locator(".st-key-topcard"), page.get_by_role("dialog")
+        card.get_by_role("button", name="Copy as new task").click()
+        expect(dialog.get_by_role("textbox", name=re.compile("^Targets"))).to_have_value("srv-01")
+        expect(dialog.get_by_role("textbox", name="Name", exact=True)).to_have_value("Pulse")
+        expect(dialog.get_by_role("textbox", name="Waits at most")).to_have_value("1h30m")
+        assert (dialog.bounding_box() or {})["width"] < 800
+        scope = dialog.get_by_role("textbox", name="Scope")
+        scope.fill("copied")
+        scope.press("Tab")
+        dialog.get_by_text("Later", exact=True).click()
+        expect(dialog).to_contain_text("At, Europe/Berlin")
+        dialog.get_by_role("button", name="Submit 1 task").click()
+        tab(page, "Scheduled", "1")
+        expect(page.get_by_role("grid", name="Tasks").get_by_role("link")).to_have_count(1)
+        page.get_by_role("grid", name="Tasks").get_by_role("link").first.click()
+        expect(card).to_contain_text("Scopecopied")
+        expect(card).to_contain_text("Waits at most1 h 30")
+        expect(card).to_contain_text("Audit hostany that can")
+        assert "Past runs" not in card.inner_text()
+
+        card.get_by_role("button", name="Edit").click()
+        target = dialog.get_by_role("textbox", name="Target", exact=True)
+        target.fill("10.0.0.0/24")
+        target.press("Tab")
+        expect(dialog).to_contain_text("“10.0.0.0/24” is no target for it: it is a segment; an audit is of a device.")
+        expect(dialog.get_by_role("button", name="Save")).to_be_disabled()
+        target.fill("srv-03")
+        target.press("Tab")
+        dialog.get_by_role("textbox", name="Reason").fill("wrong host")
+        dialog.get_by_role("button", name="Save").click()
+        expect(dialog).to_contain_text("1 changed.")
+        expect(card).to_contain_text("srv-03 (device)")
+        dialog.get_by_role("button", name="Undo").click()
+        expect(dialog).to_contain_text("1 taken back.")
+        dialog.get_by_role("button", name="Close").last.click()
+        expect(dialog).to_be_hidden()
+        expect(card).to_contain_text("srv-01 (device)")
+        way = card.locator(".d-way").first
+        expect(way).to_contain_text("target: srv-01 → srv-03")
+
+
+def test_an_edit_of_what_somebody_changed_meanwhile_is_told_and_changes_nothing(
+    browser: Browser, server: Server, cookie: str
+) -> None:
+    with looking(browser, server, cookie, "/tasks?tab=scheduled&site=Berlin") as page:
+        page.get_by_role("grid", name="Tasks").get_by_role("link").first.click()
+        card, dialog = page.locator(".st-key-topcard"), page.get_by_role("dialog")
+        expect(card).to_contain_text("srv-01 (device)")
+        card.get_by_role("button", name="Edit").click()
+        name = dialog.get_by_role("textbox", name="Name", exact=True)
+        name.fill("Mine")
+        name.press("Tab")
+        with looking(browser, server, cookie, page.url.removeprefix(server.url)) as other:
+            other.locator(".st-key-topcard").get_by_role("button", name="Edit").click()
+            quicker = other.get_by_role("dialog")
+            quicker.get_by_role("textbox", name="Name", exact=True).fill("Quicker")
+            quicker.get_by_role("textbox", name="Name", exact=True).press("Tab")
+            quicker.get_by_role("button", name="Save").click()
+            expect(quicker).to_contain_text("1 changed.")
+        dialog.get_by_role("button", name="Save").click()
+        expect(dialog.get_by_role("alert")).to_contain_text("Somebody changed this task meanwhile")
+        dialog.get_by_role("button", name="Keep as it is").click()
+        expect(card).to_contain_text("Quicker")
+
+
+def test_a_run_anew_leads_back_to_what_it_repeats(
+    browser: Browser, server: Server, cookie: str, ended: dict[str, str]
+) -> None:
+    with looking(browser, server, cookie, f"/task?id={ended['Berlin']}") as page:
+        card, dialog = page.locator(".st-key-topcard"), page.get_by_role("dialog")
+        first = card.locator(".d-cardhead b").inner_text().partition(",")[0]
+        card.get_by_role("button", name="Run again").click()
+        dialog.get_by_role("button", name="Run again: 1 task").click()
+        expect(dialog).to_contain_text("1 submitted again.")
+        dialog.get_by_role("button", name="Close").last.click()
+        page.goto(f"{server.url}/tasks?site=Berlin&tab=completed&q=initiator:admin")
+        page.get_by_role("grid", name="Tasks").get_by_role("link").first.click()
+        expect(card).to_contain_text(f"repeats {first}")
+        expect(card).to_contain_text("Waits at most1 h 30")
+        card.get_by_role("button", name=f"Open {first}, which this repeats").click()
+        expect(card.locator(".d-cardhead b")).to_contain_text(f"{first}, Pulse")
+
+
+def test_who_only_reads_is_offered_nothing_but_the_link(
+    browser: Browser, server: Server, ended: dict[str, str]
+) -> None:
+    ulf = invited(server, "ulf", "--role", "site_user", "--business", "Acme", "--site", "Berlin")
+    with looking(browser, server, ulf, f"/task?id={ended['Berlin']}", width=390) as page:
+        card = page.locator(".st-key-topcard")
+        expect(card.get_by_role("list", name="Past runs").get_by_role("link").first).to_be_visible()
+        expect(card.get_by_role("button", name="Copy link")).to_be_visible()
+        for name in ("Copy as new task", "Edit", "Run again", "Delete"):
+            assert card.get_by_role("button", name=name).count() == 0, name
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
