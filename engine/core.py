@@ -781,7 +781,8 @@ class Core(Machine):
                     raise NotFound("not found")
                 if row.kind == Kind.QUERY:
                     raise Refused("a widget's refresh is asked for on its dashboard")
-                new = again(row, self._actor, task.longest_wait_s if task is not None else None)
+                longest = task.longest_wait_s if task is not None else action.longest_waits.get(task_id)
+                new = again(row, self._actor, longest)
                 self._check_new(new, Right.OPERATE)
             except Refused as refusal:
                 self._tell("rerun", task_id, row, str(refusal), action.reason, changed, skipped)

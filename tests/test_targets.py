@@ -3,7 +3,7 @@
 import pytest
 
 from engine.lifecycle import Kind
-from engine.targets import LONGEST, MOST, Target, wanted
+from engine.targets import LONGEST, MOST, Target, one, wanted
 
 
 def test_lines_and_commas_part_targets_and_their_order_stays() -> None:
@@ -57,3 +57,23 @@ def test_no_more_than_a_thousand_are_taken_and_the_rest_is_told() -> None:
     found = wanted("\n".join(f"srv-{n}" for n in range(MOST + 5)), Kind.AUDIT)
     assert len(found.targets) == MOST
     assert len(found.faults) == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "of", "found"),
+    [
+        (" 10.0.0.0/24  lab ", Kind.SCAN, "segment", Target("10.0.0.0/24 lab", "segment")),
+        ("srv-1", Kind.AUDIT, "device", Target("srv-1", "device")),
+        ("srv-1", Kind.SCAN, None, Target("srv-1", "device")),
+        ("AWS acme", Kind.CONNECTOR, "cloud", Target("AWS acme", "cloud")),
+        ("", Kind.AUDIT, "device", "a task has one target"),
+        ("srv-1, srv-2", Kind.AUDIT, "device", "a task has one target"),
+        ("10.0.0.7/24", Kind.SCAN, "segment", "it is an address within a network; the network is 10.0.0.0/24"),
+        ("srv-1", Kind.SCAN, "segment",
+         "it is a device, and this task works on a segment; submit a new one instead"),
+    ],
+)  # fmt: skip
+def test_a_task_gets_another_target_only_of_the_sort_that_it_works_on(
+    text: str, kind: Kind, of: str | None, found: Target | str
+) -> None:
+    assert one(text, kind, of) == found

@@ -33,7 +33,7 @@ class Entry:
     """A page of the menu: for whoever has one of the rights anywhere; without rights, for everybody.
 
     `path` is its address, "" the root's. A `counted` one shows how many tasks are in flight. `help` names the topic of
-    Help that fits it.
+    Help that fits it. One that is not `listed` is reached by links only.
     """
 
     title: str
@@ -42,6 +42,7 @@ class Entry:
     rights: tuple[Right, ...] = ()
     counted: bool = False
     help: str = ""
+    listed: bool = True
 
     def open_to(self, grants: Grants) -> bool:
         """Tell whether it is for somebody with these grants."""
@@ -137,7 +138,7 @@ def navigation(sections: Menu) -> tuple[Any, dict[str, list[tuple[Entry, Any]]]]
             script = entry.script if open_to else partial(not_open, entry.title)
             page = st.Page(script, title=entry.title, url_path=entry.path or None, default=not entry.path)
             every.append(page)
-            if open_to:
+            if open_to and entry.listed:
                 listed.setdefault(section, []).append((entry, page))
     return st.navigation(every, position="hidden"), listed
 
@@ -226,10 +227,20 @@ def _sites() -> dict[str, tuple[str, str]]:
     return {f"{site} · {business}" if names.count(site) > 1 else site: (business, site) for business, site in places}
 
 
+def site_name(business: str, site: str) -> str:
+    """Name a site as the choice of sites does, and addresses."""
+    return next((name for name, place in _sites().items() if place == (business, site)), site)
+
+
 def link(business: str, site: str, **parameters: str) -> str:
     """Write the address of Active tasks at a site, with parameters, as a link within the app."""
-    names = {place: name for name, place in _sites().items()}
-    return "/?" + urlencode({"site": names.get((business, site), site), **parameters})
+    return "/?" + urlencode({"site": site_name(business, site), **parameters})
+
+
+def go_to(page: Any, business: str, site: str, parameters: Mapping[str, str]) -> None:
+    """Open a page at a site, whichever was chosen before; call it above the choice of sites."""
+    st.session_state["site"] = site_name(business, site)
+    st.switch_page(page, query_params={"site": st.session_state["site"], **parameters})
 
 
 def address(changes: Mapping[str, str | None]) -> None:
