@@ -62,7 +62,7 @@ def _dialog(business: str, site: str, request: str) -> None:
                         scope.strip() or None, None if service == ANY else service, priority, due)
                 for target in found.targets
             ]  # fmt: skip
-            outcome = frame.do(Submit(tasks), request)
+            outcome = frame.do(Submit(tasks), f"{request}-{abs(hash(tuple(tasks)))}")  # other contents, another request
             if outcome.refused:
                 st.error(plain(outcome.refused))
             else:
