@@ -290,7 +290,7 @@ class Core(Machine):
         return m.Outcome(changed=[task.id])
 
     def _start_report(self, action: m.StartReport) -> m.Outcome:
-        """Who may change tasks where a report is of may start it: in all of the business, or at the site. One at a time."""
+        """Who may change tasks where a report is of may start it, in all of a business or at a site; once at a time."""
         if action.report not in (*REPORTS, OUTLIERS):
             raise NotFound.named("report", action.report, (*REPORTS, OUTLIERS))
         kind = Kind.OUTLIER if action.report == OUTLIERS else Kind.REPORT
