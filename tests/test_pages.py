@@ -25,6 +25,7 @@ from engine.messages import (
     AddService,
     AddSite,
     Command,
+    KeepView,
     NewTask,
     Outcome,
     SetService,
@@ -275,6 +276,35 @@ def test_an_address_of_garbage_shows_the_page_all_the_same(
     told = look(**address)
     assert "in flight at Berlin" in told
     assert "<script>" not in told
+
+
+def test_an_address_of_a_site_that_is_not_there_says_so_and_one_of_its_longer_name_finds_it(
+    look: Callable[..., str]
+) -> None:
+    told = look(site="<b>Nowhere")
+    assert "The address names the site “&lt;b&gt;Nowhere”, which is not there or not for you to see" in told
+    for known in ("Berlin", "Berlin · Acme"):
+        told = look(site=known)
+        assert "in flight at Berlin" in told
+        assert "The address names" not in told
+
+
+def test_a_views_name_is_no_markup(console: Console, look: Callable[..., str]) -> None:
+    evil = "![x](https://elsewhere.example/x.png)"
+    do(console, KeepView(evil, "failed", business="Acme"))
+
+    def page() -> None:
+        import streamlit as st
+
+        from pages.shared import frame, savedviews, tasklist
+
+        savedviews.menu(frame.sight(), "Acme", tasklist.Query())
+        st.stop()
+
+    done = AppTest.from_function(page).run()
+    assert not done.exception
+    assert plain(evil) in [button.label for button in done.button]
+    assert evil not in [button.label for button in done.button]
 
 
 def test_where_there_are_but_system_tasks_the_page_says_so(console: Console, look: Callable[..., str]) -> None:

@@ -199,15 +199,27 @@ def _in_flight() -> int | None:
     return sum(sight().listing(*place, size=1).counts.values()) if place is not None else None
 
 
-_TURNED = "turned to"
+_TURNED, _UNKNOWN = "turned to", "unknown site"
 _OF_A_SITE = ("task", "schedule", "report", "service", "page", "after", "before")  #: what an address has of one
 
 
 def choose_site() -> None:
     """Let the viewer choose among the sites; the address keeps which."""
     if sites := _sites():
+        asked = st.query_params.get("site", "")
+        if asked and asked not in sites:
+            meant = [name for name, (business, site) in sites.items() if asked in (site, f"{site} · {business}")]
+            if len(meant) == 1:  # whoever sent the link sees another site of that name, or another one does no more
+                st.query_params["site"] = meant[0]
+            else:
+                st.session_state[_UNKNOWN] = asked
         st.selectbox("Site", list(sites), key="site", label_visibility="collapsed", bind="query-params",
-                     on_change=lambda: address(dict.fromkeys(_OF_A_SITE)))  # fmt: skip
+                     on_change=_site_chosen)  # fmt: skip
+
+
+def _site_chosen() -> None:
+    st.session_state.pop(_UNKNOWN, None)
+    address(dict.fromkeys(_OF_A_SITE))
 
 
 def site() -> tuple[str, str]:
@@ -217,6 +229,9 @@ def site() -> tuple[str, str]:
         st.html("<div class='d-finding'>There is no site yet.</div>")
         st.caption("Import a log, or give the data folder a fleet file and start anew.")
         st.stop()
+    if asked := st.session_state.get(_UNKNOWN):
+        said = f"The address names the site “{asked[:100]}”, which is not there or not for you to see; this is another."
+        st.html(f"<div class='d-told no' role='alert'>{escape(said)}</div>")
     return sites[st.session_state["site"]]
 
 

@@ -108,7 +108,7 @@ def _dialog(business: str, site: str, like: Mapping[str, Any], request: str) -> 
                         longest // SECOND if longest else None)
                 for target in found.targets
             ]  # fmt: skip
-            outcome = frame.do(Submit(tasks), request)
+            outcome = frame.do(Submit(tasks), f"{request}-{abs(hash(tuple(tasks)))}")  # other contents, another request
             if outcome.refused:
                 st.error(plain(outcome.refused))
             else:
