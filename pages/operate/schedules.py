@@ -10,6 +10,7 @@ from pages.shared import (
     asking,
     charts,
     frame,
+    helps,
     holds,
     notice,
     once,
@@ -65,12 +66,12 @@ def load(expected: Load, paused: int) -> None:
         offers = ["Stagger schedules"] if MAY else []
     if paused:
         why += f" {_many(paused, 'paused schedule')} {'is' if paused == 1 else 'are'} left out."
-    if verdict(level, said, why, offers) is not None and busiest is not None:
+    if verdict(level, said, why, offers, "schedules.stagger") is not None and busiest is not None:
         asking.later(lambda: stagger.ask(business, site, busiest.schedule_ids))
     with st.container(horizontal=True, key="charts"):
         with st.container():
             st.html("<div class='d-h2'><b>Expected load</b><span>busy minutes that fires bring, by weekday and hour"
-                    "</span></div>")  # fmt: skip
+                    f"</span>{helps.mark('schedules.page', 'these charts')}</div>")  # fmt: skip
             charts.show(charts.busy_hours(expected, charts.theme()), key="busy", alt=_fullest(expected))
         with st.container():
             st.html("<div class='d-h2'><b>Stacked minutes</b><span>schedules that fire together, at most, in the week "
