@@ -71,7 +71,8 @@ def live() -> None:
     there = times.zone()
     today = times.day(now, there)
     if not rows:
-        st.html("<div class='d-evidence'>Nothing has ended that matches.</div>")
+        said = "Nothing has ended that matches." if wanted.text else f"No {LOGS[chosen]} has ended here yet."
+        st.html(f"<div class='d-evidence'>{said}</div>")
     answer = grid.grid(
         [line(row, stopped_by.get(row["task_id"]), today, there) for row in rows],
         tasklist.widened(COLUMNS, rows, today, there), key=GRID, label=chosen, picks=False, lifts=True,

@@ -82,11 +82,12 @@ def live() -> None:
                       before=query.before, size=tasklist.ROWS)  # fmt: skip
     total = counts.tabs[query.tab]
     act = None
-    if may_act(None if query.everywhere else site):
+    able = may_act(None if query.everywhere else site)
+    if able:
         act = acting.bar(selected, total, acting.ACTS[query.tab], key=GRID, view=query.view, off=not well)
     else:
         st.html("<div class='d-readonly'>You read this page; acting on tasks needs the role of a site admin.</div>")
-    table(sight, query, wanted, page, now, well)
+    table(sight, query, wanted, page, now, well, able)
     tasklist.pager(page, total)
     if wish is not None and opened is not None:
         verb = next(one for one in acting.of_task(opened.task) if one.label == wish.action)
@@ -108,8 +109,8 @@ def may_act(at: str | None) -> bool:
     return any(frame.allowed(Right.OPERATE, business, s) for s in sites)
 
 
-def table(sight: Sight, query: Query, wanted: Filter, page: Page, now: int, well: bool) -> None:
-    """Draw a page of the tab."""
+def table(sight: Sight, query: Query, wanted: Filter, page: Page, now: int, well: bool, able: bool) -> None:
+    """Draw a page of the tab; only who is able to act on tasks picks some."""
     rows, there = page.rows.to_dicts(), times.zone()
     if not rows:
         other = "No task matches here. Look at the other tabs, or change the filter."
@@ -121,7 +122,7 @@ def table(sight: Sight, query: Query, wanted: Filter, page: Page, now: int, well
     sort = {"id": tasklist.sorted_column(query), "desc": query.down}
     answer = grid.grid(
         told, tasklist.columns(query, rows, today, there), key=GRID, label="Tasks", sort=sort, view=query.view,
-        stale=not well, lifts=True,
+        stale=not well, lifts=True, picks=able,
     )  # fmt: skip
     if answer.sort:
         by = tasklist.sorted_by(answer.sort["id"], query.tab)

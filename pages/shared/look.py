@@ -131,6 +131,7 @@ tr:first-child>.d-dot::before{top:12px} tr:first-child>.d-dot::after{top:16px}
 .st-key-empty{border:1px dashed var(--d-line);border-radius:4px;padding:56px 20px;text-align:center;align-items:center}
 /* finding tasks */
 :is(.st-key-sql,.st-key-views)>* button,:is(.st-key-sql,.st-key-views) [data-testid=stPopoverButton]{min-height:30px;height:30px} .st-key-finder{flex-wrap:wrap;gap:8px} .st-key-finder [data-testid^=stBaseButton-]{min-height:30px} .st-key-finder>:has([data-testid=stVerticalBlock]),.st-key-finder>:first-child{flex:1 1 20rem}
+.st-key-finder a.d-help{margin:7px 0 0}
 /* acting on tasks: always as high */
 .st-key-acts{background:var(--d-panel);border-radius:4px;padding:4px 10px;min-height:38px;font-size:13px} .st-key-acts:has(b){background:var(--d-accentbg)} .st-key-acts [data-testid=stElementContainer]:has([data-testid=stHtml]){flex:1 1 10rem;min-width:0}
 /* the card on top */
@@ -184,7 +185,7 @@ tr:first-child>.d-dot::before{top:12px} tr:first-child>.d-dot::after{top:16px}
 }
 /* schedules */
 [data-testid=stBaseButton-primary]:disabled p{color:var(--d-ink3)}
-.st-key-charts>*{flex:1 1 380px;min-width:0} .st-key-charts [data-testid=stVerticalBlock]{gap:2px}
+[class*=st-key-charts]>*{flex:1 1 380px;min-width:0} [class*=st-key-charts] [data-testid=stVerticalBlock]{gap:2px} .st-key-charts-stale{filter:grayscale(1)}
 .d-h3{font-size:12px;line-height:17px;color:var(--d-ink2);padding-top:4px}
 .d-fires{border-collapse:collapse;font-size:12px;line-height:17px;width:100%} .d-fires :is(th,td){border:0;padding:1px 8px 1px 0;text-align:left;font-weight:400;vertical-align:top} .d-fires th{color:var(--d-ink2)}
 .d-way td.d-when{width:108px;padding-right:6px;white-space:nowrap} .d-way td.d-said{text-align:left;white-space:normal;color:var(--d-ink)} .d-way .d-dot.missed::before{background:var(--d-bg);border:1.5px solid var(--d-hold);box-sizing:border-box}
