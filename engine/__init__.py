@@ -11,6 +11,7 @@ Words and rules first, all of them pure:
     roles         who may do what, and where: the one table of rights
     recurrence    when a schedule occurs, and how to say it
     messages      commands, reports, orders, outcomes
+    wellformed    what a command must be made of before anybody looks at what it asks for
     views         saved views: who sees one, who may change it, what becomes of one
     fleet         businesses, sites, services, users, mixes; loads and validates fleet.toml
     reports       what reports and the outlier calculation make of assets
@@ -47,6 +48,7 @@ Then the world:
     conditions    what a filter comes down to: conditions on columns, as SQL and for Polars. Pure
     ranges        instants, durations and numbers as somebody writes them. Pure
     filters       the filter language: one line that says which tasks are meant. Pure
+    tables        rows as text: aligned for a terminal, CSV that a spreadsheet reads as data. Pure
     targets       what somebody wants worked on, as he writes it: checked, each once. Pure
     standing      what stands: unfinished tasks, services, sites, schedules, holds, as frames
     history       what was: queues over time, what is usual, a task's life, an imported log's facts
@@ -66,8 +68,10 @@ Then the world:
     sight         what one person sees, by his grants: the one door for reads
     drills        simulated incidents that people start on a running fleet
     tuning        changes of settings by people: checked, audited, then written into settings.toml
+    byfilter      tasks by filter, as the command line asks for them: listed in parts, counted, acted on
     verbs         what the command line can do with a store
     control       the socket through which it asks a running console
+    shell         tasks by filter at a terminal: shown as they come, actions confirmed first
     console       first start, engine, orderly stop
     metrics       what Prometheus is told
     web           routes and headers

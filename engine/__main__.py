@@ -20,10 +20,11 @@ import pwd
 import sys
 import threading
 import time
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from . import control, drills, rollups, seeding, verbs
+from . import control, drills, rollups, seeding, shell, verbs
 from .console import SEEDING, STORE, Console, fleet_file
 from .errors import DrainboardError, Refused, StoreInUse
 from .fleet import load_file
@@ -32,32 +33,62 @@ from .lifecycle import Kind
 from .roles import Role
 from .settings import data_folder, load
 from .store import Store, discard
+from .tables import PLAINLY
 
 INTERRUPTED = 130  #: what shells call a command that Ctrl-C ended
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb and return its exit code."""
-    options = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a terminal that lacks a sign is no reason to fail
+            stream.reconfigure(errors=PLAINLY)
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        options = _parser().parse_args(shell.as_values(words) if words[:1] in (["tasks"], ["bulk"]) else words)
+    except SystemExit:  # after --help, or bad usage
+        _written()
+        raise
     folder: Path = options.data
     try:
-        reply: verbs.Reply = options.run(folder, options)
+        reply: verbs.Reply | None = options.run(folder, options)
     except DrainboardError as error:
         reply = verbs.Reply(1, str(error))
     except KeyboardInterrupt:
         return INTERRUPTED
+    except BrokenPipeError:  # whoever read it has enough
+        reply = None
     except OSError as error:
-        reply = verbs.Reply(1, f"{error.strerror or error}: {error.filename or folder}")
+        text = f"{error.strerror or error}: {error.filename or folder}"
+        reply = verbs.Reply(1, text) if _written() else verbs.Reply(1, "")
     except Exception as error:
         if os.environ.get("DRAINBOARD_TRACEBACK"):
             raise
         text = f"This should not have happened: {error}. With DRAINBOARD_TRACEBACK=1 in the environment it says where."
         reply = verbs.Reply(1, text)
+    if reply is None:  # it has been written already
+        return 0 if _written() else 1
     if options.json:
-        print(json.dumps({"exit": reply.exit, "text": reply.text, **reply.data}, default=str))
-    elif reply.text:
-        print(reply.text, file=sys.stderr if reply.exit and not reply.data else sys.stdout)
-    return reply.exit
+        written = _written(json.dumps({"exit": reply.exit, "text": reply.text, **reply.data}, default=str))
+    else:
+        wrong = reply.exit == shell.USAGE or (reply.exit and not reply.data)
+        written = _written(reply.text, sys.stderr if wrong else sys.stdout)
+    return reply.exit if written else reply.exit or 1
+
+
+def _written(text: str = "", stream: TextIO | None = None) -> bool:
+    """See that all is written that was said, and tell where it can't be. That a reader has enough is no trouble."""
+    try:
+        if text:
+            print(text, file=stream)
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the end of the program would try again
+        if not isinstance(error, BrokenPipeError):
+            with suppress(OSError):
+                print(f"The answer could not be written: {error.strerror}", file=sys.stderr)
+            return False
+    return True
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -92,6 +123,8 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--force", action="store_true", help="import a file again")
     one.add_argument("--column", action="append", default=[], metavar="NAME=COLUMN", help="map a csv column")
     add("health", _ask("health"), "report the four health-check signals with their evidence")
+    shell.add_tasks(add("tasks", _tasks, "list the tasks that a filter finds, count them, or show the query"))
+    shell.add_bulk(add("bulk", _bulk, "act on all tasks that a filter finds: look first, then do, then undo"), deeper)
     add("verify", _verify, "check the ledger, and that all the rest follows from it")
     one = add("user", _user, "invite a user, let one set a new password, disable, enable or list them")
     one.add_argument("do", choices=("add", "invite", "reset", "list", "disable", "enable"))
@@ -140,20 +173,37 @@ def _ask(verb: str) -> Any:
 
 
 def _carry_out(folder: Path, verb: str, arguments: dict[str, Any]) -> verbs.Reply:
-    """Ask the console that runs on the folder; else open the store and do it here."""
-    reply = _ask_console(folder, verb, arguments)
-    if reply is not None:
-        return reply
-    if (folder / SEEDING).exists():
-        raise Refused(f"A history is being built in {folder}; try again when it is complete")
-    if verb != "import" and not (folder / STORE).exists():
-        raise Refused(f"There is no store in {folder}")
-    with Store.open(folder / STORE) as store:
+    with _Desk(folder) as desk:
+        return desk.ask(verb, arguments)
+
+
+class _Desk(ExitStack):
+    """Asks the console that runs on the folder; where none does, opens the store, once, and does it here."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._folder = folder
+        self._context: verbs.Context | None = None
+
+    def ask(self, verb: str, arguments: dict[str, Any]) -> verbs.Reply:
+        if self._context is None:
+            reply = _ask_console(self._folder, verb, arguments)
+            if reply is not None:
+                return reply
+            self._context = self._open(verb)
+        return verbs.carry_out(self._context, verb, arguments)
+
+    def _open(self, verb: str) -> verbs.Context:
+        folder = self._folder
+        if (folder / SEEDING).exists():
+            raise Refused(f"A history is being built in {folder}; try again when it is complete")
+        if verb != "import" and not (folder / STORE).exists():
+            raise Refused(f"There is no store in {folder}")
+        store = self.enter_context(Store.open(folder / STORE))
         if verb != "verify":  # which tells it as it tells all else
             store.refuse_wrong_key()
         rollups.prepare(store)
-        context = verbs.Context(folder / STORE, load(folder), store, _actor())
-        return verbs.carry_out(context, verb, arguments)
+        return verbs.Context(folder / STORE, load(folder), store, _actor())
 
 
 def _ask_console(folder: Path, verb: str, arguments: dict[str, Any]) -> verbs.Reply | None:
@@ -177,6 +227,16 @@ def _import(folder: Path, options: argparse.Namespace) -> verbs.Reply:
         "force": options.force, "column_map": {name: column for name, _, column in pairs} or None,
     }
     return _carry_out(folder, "import", arguments)
+
+
+def _tasks(folder: Path, options: argparse.Namespace) -> verbs.Reply | None:
+    with _Desk(folder) as desk:
+        return shell.find(desk.ask, options)
+
+
+def _bulk(folder: Path, options: argparse.Namespace) -> verbs.Reply:
+    with _Desk(folder) as desk:
+        return shell.act(desk.ask, options)
 
 
 def _verify(folder: Path, options: argparse.Namespace) -> verbs.Reply:

@@ -123,6 +123,7 @@ class Access:
         self._nobody = self._hasher.hash(secrets.token_hex())
         self._throttle = Throttle()
         self._lock = threading.Lock()
+        self._barring = threading.Lock()
         self._noting = threading.Lock()  # taken before the other; see note_use
         self._noted_at = now()
         self._accounts: dict[str, Account] = {account.name: account for account in store.rows("account")}
@@ -214,7 +215,7 @@ class Access:
             self._do(
                 account.name,
                 KeepSignIn("set_password", ended, [account], [link._replace(used_at=now)]),
-                (),
+                grants_of(account),
             )
         except Exception:
             with self._lock:
@@ -259,16 +260,25 @@ class Access:
         return secret
 
     def disable(self, by: Actor, name: str, disabled: bool = True) -> None:
-        """Bar a user from signing in and end what he has open, or let him in again."""
-        account = self._managed(by, name)
-        if by.name == name:
-            raise Refused("You can't disable yourself; ask another admin")
-        now = self._now()
-        changed = account._replace(disabled=disabled, changed_at=now)
-        self._manage(
-            by, "disable" if disabled else "enable", changed, before={"disabled": account.disabled},
-            after={"disabled": disabled},
-        )
+        """Bar a user from signing in and end what he has open, or let him in again.
+
+        The last platform admin who can sign in is not barred, not by the command line either: nobody could undo it on a
+        page. One who was invited and has set no password yet does not count: his link may lapse.
+        """
+        with self._barring:  # of two admins who bar each other, the second finds himself the last one
+            account = self._managed(by, name)
+            if by.name == name:
+                raise Refused("You can't disable yourself; ask another admin")
+            if disabled and _is_platforms(account) and not any(
+                _is_platforms(other) for other in self._accounts.values() if other.name != name
+            ):
+                raise Refused(f"{name} is the last platform admin who can sign in; invite another one first")
+            now = self._now()
+            changed = account._replace(disabled=disabled, changed_at=now)
+            self._manage(
+                by, "disable" if disabled else "enable", changed, before={"disabled": account.disabled},
+                after={"disabled": disabled},
+            )
         if disabled:
             with self._noting, self._lock:
                 self._end_sessions(name, now)
@@ -332,6 +342,12 @@ class Access:
     def _new_link(self, name: str, purpose: str, by: str, now: int) -> tuple[str, OneTimeLink]:
         secret = secrets.token_urlsafe(32)
         return secret, OneTimeLink(_hash(secret), name, purpose, by, now, now + LINK_VALID, None)
+
+
+def _is_platforms(account: Account) -> bool:
+    """Tell whether somebody is a platform admin who can sign in."""
+    able = account.password is not None and not account.disabled
+    return able and any(grant.role is Role.PLATFORM_ADMIN for grant in grants_of(account))
 
 
 def _check_password(password: str) -> None:

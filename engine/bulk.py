@@ -84,6 +84,18 @@ class Preview:
     def count(self) -> int:
         return len(self.versions)
 
+    @property
+    def frozen(self) -> list[tuple[int, int, bool]]:
+        """What `parts` needs of it: each task, the version that was seen, and whether it had ended."""
+        return [(task_id, version, task_id in self._ended) for task_id, version in self.versions.items()]
+
+    @classmethod
+    def of(cls, verb: Verb, frozen: Iterable[tuple[int, int, bool]]) -> Preview:
+        """Take up what was frozen elsewhere, without whose and where the tasks are."""
+        tasks = list(frozen)
+        ended = frozenset(task_id for task_id, _, over in tasks if over)
+        return cls(verb, {task_id: version for task_id, version, _ in tasks}, (), (), 0, len(ended), (), ended)
+
 
 def preview(verb: Verb, tasks: pl.DataFrame, may: Callable[[str, str], bool] = lambda *_: True) -> Preview:
     """Freeze what an action would touch of the tasks in a frame that has COLUMNS; `may` tells who may where."""

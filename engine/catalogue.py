@@ -11,13 +11,14 @@ from __future__ import annotations
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import polars as pl
 
 from . import bulk
+from .conditions import EARLIEST, LATEST
 from .errors import Invalid
 from .filters import Filter
 from .lifecycle import TERMINAL, Tab, tab
@@ -90,6 +91,14 @@ class Counts(NamedTuple):
         return [self.tabs[at] for at in ENDED_TABS]
 
 
+def sorts(tabs: Iterable[Tab]) -> tuple[str, ...]:
+    """Tell what the tasks of several tabs can be sorted by together: where ended ones are among them, as these can."""
+    chosen = list(tabs)
+    if any(t in ENDED_TABS for t in chosen):
+        return SORTS[Tab.COMPLETED]
+    return tuple(dict.fromkeys(column for t in chosen for column in SORTS[t]))
+
+
 class Key(NamedTuple):
     """Where a page is cut: by a row's value in the column of the sort (µs, text, number or nothing) and its id."""
 
@@ -104,13 +113,22 @@ class Key(NamedTuple):
     @classmethod
     def of(cls, token: str) -> Key | None:
         """Read a key off an address; None where it is none."""
-        found = re.fullmatch(r"(\d{1,19})\.(?:(n)|i(-?\d{1,19})|s(.{0,500}))", token, re.DOTALL)
+        found = re.fullmatch(r"(\d{1,19})\.(?:(n)|i(-?\d{1,19})|s([^\0\ud800-\udfff]{0,500}))", token, re.DOTALL)
         if found is None:
             return None
         task_id, nothing, number, text = found.groups()
         value = None if nothing else int(number) if number is not None else text
         fits = int(task_id) < 1 << 63 and not (isinstance(value, int) and abs(value) >= 1 << 63)
         return cls(value, int(task_id)) if fits else None
+
+
+    def fits(self, column: str) -> bool:
+        """Tell whether a page that is sorted by a column can be cut here."""
+        if self.value is None:
+            return column in _NULLABLE
+        if column.endswith("_at"):
+            return isinstance(self.value, int) and EARLIEST <= self.value <= LATEST
+        return isinstance(self.value, int) is (column in _NUMBERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +179,8 @@ class Catalogue:
     ) -> Page:
         """Give the page of a tab that begins after a key, or ends before one; the first one without either.
 
-        No tab means whatever has ended. Empty values come last in either direction. Raises Invalid for a sort that the
-        tab does not list.
+        No tab means whatever has ended. Empty values come last in either direction. A key of another sort counts as
+        none. Raises Invalid for a sort that the tab does not list.
         """
         like = Tab.COMPLETED if at is None else at
         column, down = FIRST[like]
@@ -173,12 +191,49 @@ class Catalogue:
             raise Invalid(f"{at or 'Ended'} tasks can't be sorted by “{column}”; they can by {sorts}", sort=column)
         if not 1 <= size <= MOST_ROWS:
             raise Invalid(f"A page has 1 to {MOST_ROWS} rows", size=size)
+        after, before = (key if key is not None and key.fits(column) else None for key in (after, before))
         wanted = _Cut(column, down, after, before, size)
         as_of = asked_at(asked.filter, now)
         if at in LIVE_TABS:
             rows = _shown(living(snapshot, place, asked.filter, as_of, (*ROW, "collecting", "processing")), asked)
             return wanted.cut(rows.filter(pl.col("tab") == at))
         return self._ended_page(snapshot, place, asked, as_of, at, wanted)
+
+    def rows(
+        self,
+        snapshot: Snapshot,
+        places: Sequence[Place],
+        asked: Asked,
+        now: int,
+        tabs: Sequence[Tab],
+        *,
+        sort: str | None = None,
+        descending: bool = False,
+        after: Key | None = None,
+        most: int = MOST_ROWS,
+    ) -> tuple[pl.DataFrame, Key | None]:
+        """Give the first rows of some tabs of some places in one order, or those behind a key, and the key to go on by.
+
+        Unlike a page, it counts nothing that stands before. Rows are as a page has them. Without a sort, one tab is
+        sorted as its page is, several by when tasks were created. Raises Invalid for a sort not in `sorts`.
+        """
+        first = FIRST[tabs[0]] if len(tabs) == 1 else ("created_at", True)
+        column, down = first if sort is None else (sort, descending)
+        if column not in sorts(tabs):
+            raise Invalid(f"These tasks can't be sorted by “{column}”; they can by {', '.join(sorts(tabs))}", sort=sort)
+        wanted, as_of = _Cut(column, down, after, None, most), asked_at(asked.filter, now)
+        live, ended = [t.value for t in tabs if t in LIVE_TABS], [t for t in tabs if t in ENDED_TABS]
+        parts = []
+        for place in places:
+            if live:
+                rows = _shown(living(snapshot, place, asked.filter, as_of, (*ROW, "collecting", "processing")), asked)
+                rows = replace(wanted, size=most + 1).cut(rows.filter(pl.col("tab").is_in(live))).rows
+                parts.append(rows.select(*ROW, "collecting", "processing"))
+            if ended:
+                sql, params = self._where(snapshot, place, asked, as_of, [s for t in ended for s in _STATUSES[t]])
+                parts.append(self._cut_out(sql, params, place, wanted, after, False))
+        page = replace(wanted, after=None).cut(pl.concat(parts, how="diagonal"))
+        return page.rows, page.next
 
     def matching(self, snapshot: Snapshot, place: Place, asked: Asked, now: int, tabs: Iterable[Tab]) -> pl.DataFrame:
         """List all tasks asked for in some tabs, for an action on them: what a preview tells of each, newest first.
@@ -286,27 +341,17 @@ class Catalogue:
         statuses = tuple(_ENDED_TAB) if at is None else _STATUSES[at]
         sql, params = self._where(snapshot, place, asked, as_of, statuses)
         key, backwards = (cut.after, False) if cut.after else (cut.before, True) if cut.before else (None, False)
-        beyond = f" and {cut.beyond(key, backwards)}" if key else ""
-        keyed = {"key_value": key.value, "key_id": key.task_id} if key else {}
-        params |= {name: value for name, value in keyed.items() if f"${name}" in beyond}
-        # In two steps: so many columns are gathered but for the rows of the page.
-        order, limit = cut.order(backwards), cut.size + 1
-        found = self._store.read(
-            f"""select {", ".join(ROW)} from {_source(place)}
-                where row_no in (select row_no from {sql}{beyond} order by {order} limit {limit}) order by {order}""",
-            params,
-        ).with_columns(pl.col([name for name in ROW if name.endswith("_s")]).cast(pl.Float64))
+        found = self._cut_out(sql, params, place, cut, key, backwards)
         more = found.height > cut.size
         rows = found.head(cut.size)
         rows = rows.reverse() if backwards else rows
         before = 0
         if key is not None and rows.height:
             first = cut.key(rows, 0)
-            there = {"key_value": first.value, "key_id": first.task_id}
             earlier = cut.beyond(first, True)
-            params = {n: v for n, v in params.items() if n not in there}
-            params |= {name: value for name, value in there.items() if f"${name}" in earlier}
-            before = self._store.read(f"select count(*) as n from {sql} and {earlier}", params).item()
+            before = self._store.read(
+                f"select count(*) as n from {sql} and {earlier}", params | _key_params(first, earlier)
+            ).item()
         if backwards and not rows.height:  # all that stood before it is gone: begin anew
             return self._ended_page(snapshot, place, asked, as_of, at, _Cut(cut.column, cut.down, None, None, cut.size))
         follows = more if not backwards else True
@@ -314,6 +359,24 @@ class Catalogue:
             rows, before, cut.key(rows, -1) if rows.height and follows else None,
             cut.key(rows, 0) if rows.height and before else None,
         )  # fmt: skip
+
+    def _cut_out(
+        self, sql: str, params: dict[str, Any], place: Place, cut: _Cut, key: Key | None, backwards: bool
+    ) -> pl.DataFrame:
+        """Read the rows of a page, and one more where there is one."""
+        beyond = f" and {cut.beyond(key, backwards)}" if key else ""
+        order, limit = cut.order(backwards), cut.size + 1
+        # In two steps: so many columns are gathered but for the rows of the page.
+        return self._store.read(
+            f"""select {", ".join(ROW)} from {_source(place)}
+                where row_no in (select row_no from {sql}{beyond} order by {order} limit {limit}) order by {order}""",
+            params | (_key_params(key, beyond) if key else {}),
+        ).with_columns(pl.col([name for name in ROW if name.endswith("_s")]).cast(pl.Float64))
+
+
+def _key_params(key: Key, test: str) -> dict[str, Any]:
+    given = {"key_value": key.value, "key_id": key.task_id}
+    return {name: value for name, value in given.items() if f"${name}" in test}
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,12 +441,12 @@ class _Cut:
         value: object = key.value
         if column.dtype == pl.String:
             column, value = column.str.to_lowercase(), str(value).lower()
-        elif isinstance(value, str):
-            return 0  # an address that somebody has written by hand
         earlier = (column > value) if self.down else (column < value)
         return int((earlier | ((column == value) & (earlier_id | same_id))).sum())
 
 
+_NUMBERS = {"number", "priority"}
+#: of ended tasks; live ones are sorted by Polars, which looks for itself
 _NULLABLE = {"started_at", "queued_at", "due_at", "collected_at", "target", "service", "processor", "site"}
 
 

@@ -150,8 +150,8 @@ class Console:
             raise Busy("The console is not ready yet; try again shortly")
         context = verbs.Context(
             self.folder / STORE, self.settings, self.engine.store, str(request["actor"]), self.engine, self.drills,
-            self.access,
-        )
+            self.access, self.watch.catalogue if self.watch is not None else None,
+        )  # fmt: skip
         return asdict(verbs.carry_out(context, request["verb"], request["arguments"]))
 
     def _build_history(self) -> None:

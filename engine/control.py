@@ -72,7 +72,8 @@ class Control:
             except Exception:
                 log.exception("A request on the control socket failed")
                 reply = {"exit": 1, "text": "The running console could not answer; its log says why"}
-            peer.sendall(json.dumps(reply).encode() + b"\n")
+            with suppress(BrokenPipeError, ConnectionResetError):  # whoever asked is gone
+                peer.sendall(json.dumps(reply).encode() + b"\n")
 
 
 def ask(folder: Path, request: Request, timeout: float | None = None) -> Reply | None:
@@ -107,7 +108,7 @@ def _at(folder: Path, use: Callable[[str], None]) -> None:
 
 
 def _read_line(peer: socket.socket) -> bytes:
-    received = b""
+    received = bytearray()  # bytes would be copied with every part: thousands of tasks are megabytes
     while not received.endswith(b"\n"):
         part = peer.recv(65536)
         if not part:
@@ -115,4 +116,4 @@ def _read_line(peer: socket.socket) -> bytes:
         received += part
         if len(received) > LONGEST_REQUEST * 64:
             raise DrainboardError("The request is too long")
-    return received
+    return bytes(received)

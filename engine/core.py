@@ -9,11 +9,12 @@ expiries); schedules; commands and reports in the order they came; deadlines ove
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 
 from . import messages as m
-from . import views
+from . import views, wellformed
 from .clock import Reading
 from .dispatch import ROLES, SERVES, Hold, Service, lane_of
 from .errors import Invalid, NotAllowed, NotFound, Refused
@@ -31,12 +32,28 @@ from .ledger import (
     make_id,
     new_row,
 )  # fmt: skip
-from .lifecycle import OUTLIERS, REPORTS, SYSTEM_KINDS, Kind, Reason, Status, own_name, result_site
+from .lifecycle import (
+    ANALYSED,
+    KIND_LABEL,
+    OUTLIERS,
+    REPORTS,
+    SYSTEM_KINDS,
+    SYSTEM_NAMES,
+    Kind,
+    Reason,
+    Status,
+    named_report,
+    own_name,
+    result_site,
+)
 from .machine import ENGINE, Machine, Policy, Step
-from .roles import Right, may, require
+from .recurrence import check_zone
+from .roles import Right, checked, may, require
 from .state import Business, Schedule, State, spec_to_detail
 from .task import COLLECT, EDITABLE, SYSTEM_OWNER, Task, again
 
+LONGEST_WAIT_S = 10 * 366 * 86_400
+MOST_SLOTS = 100_000
 LATEST = 253_402_300_799_999_999  #: the last instant of the year 9999: a later one can be neither shown nor stored
 
 Input = m.Command | m.Report
@@ -47,9 +64,10 @@ class Core(Machine):
 
     def __init__(self, state: State | None = None, policy: Policy | None = None) -> None:
         super().__init__(state, policy)
-        self._answered: dict[str, m.Outcome] = {}
+        self._answered: dict[str, tuple[m.Outcome, str | None, int | None]] = {}  #: by request: who asked, and for what
         self._answered_at: deque[tuple[int, str]] = deque()
         self._views: dict[str, SavedView] = {}
+        self._turned: OrderedDict[int, tuple[int, TaskRow]] = OrderedDict()  #: ended tasks hidden or shown lately
 
     # --- stepping
 
@@ -119,12 +137,24 @@ class Core(Machine):
     # --- commands
 
     def _obey(self, command: m.Command) -> m.Outcome:
-        """Carry a command out once; a repeat of its request id gets the same outcome."""
+        """Carry a command out once; a repeat of its request id gets the same outcome.
+
+        What comes under the id of another request is no repeat: it is refused, unless the other was, which did nothing.
+        """
+        try:
+            wellformed.check(command)
+        except Refused as refusal:
+            return m.Outcome(refused=str(refusal))
+        asked = hash(_frozen(command.action))
         while self._answered_at and self._answered_at[0][0] <= self._step.now - self.policy.remember:
             self._answered.pop(self._answered_at.popleft()[1], None)
         known = self._answered.get(command.request_id)
         if known is not None:
-            return known
+            answer, actor, before = known
+            if actor in (None, command.actor) and before in (None, asked):
+                return answer
+            if answer.refused is None:
+                return m.Outcome(refused="This request was made before, for something else; nothing was changed now")
         self._request = command
         try:
             outcome: m.Outcome = getattr(self, _COMMANDS[type(command.action)])(command.action)
@@ -132,17 +162,18 @@ class Core(Machine):
             outcome = m.Outcome(refused=str(refusal))
         finally:
             self._request = None
-        self._answered[command.request_id] = outcome
-        self._answered_at.append((self._step.now, command.request_id))
+        self._answered[command.request_id] = outcome, command.actor, asked
+        if known is None:
+            self._answered_at.append((self._step.now, command.request_id))
         return outcome
 
-    def remember(self, answers: Mapping[str, tuple[int, m.Outcome]]) -> None:
-        """Take over outcomes that were read back from the audit trail after a restart.
+    def remember(self, answers: Mapping[str, tuple[int, m.Outcome]], actors: Mapping[str, str] | None = None) -> None:
+        """Take over outcomes that were read back from the audit trail after a restart, and who had asked.
 
         What was refused as a whole changed nothing and left no row: asked once more, it is decided anew.
         """
         for request_id, (at, outcome) in sorted(answers.items(), key=lambda item: item[1][0]):
-            self._answered[request_id] = outcome
+            self._answered[request_id] = outcome, (actors or {}).get(request_id), None
             self._answered_at.append((at, request_id))
 
     def recall(self, kept: Iterable[SavedView]) -> None:
@@ -205,10 +236,23 @@ class Core(Machine):
             raise Invalid(f"{new.site} is an archive of imported history; nothing can run there")
         if not 0 <= new.priority <= 9:
             raise Invalid(f"The priority of “{new.name}” is {new.priority}; it must be 0 to 9")
-        if new.longest_wait_s is not None and new.longest_wait_s < 1:
-            raise Invalid(f"The longest wait of “{new.name}” is {new.longest_wait_s} s; it must be at least 1 s")
+        if not new.name or not new.owner:
+            raise Invalid("A task needs a name and an owner")
+        if new.longest_wait_s is not None and not 1 <= new.longest_wait_s <= LONGEST_WAIT_S:
+            raise Invalid(
+                f"The longest wait of “{new.name}” is {new.longest_wait_s} s; it must be 1 to {LONGEST_WAIT_S} s"
+            )
         _check_instant("due time", new.due_at)
+        self._check_result(new.kind, new.name, new.business, new.site, right)
         self._check_requested(new.business, new.site, new.kind, new.requested_service)
+
+    def _check_result(self, kind: Kind, name: str, business: str, site: str, right: Right) -> None:
+        """A task that finds something bears a name of its own, and is for who has the right wherever that is of."""
+        if kind not in ANALYSED:
+            return
+        if name not in SYSTEM_NAMES[kind]:
+            raise NotFound.named(KIND_LABEL[kind].lower(), name, SYSTEM_NAMES[kind])
+        self._require(right, business, result_site(kind, name, site))
 
     def _check_requested(self, business: str, site: str, kind: Kind, requested: str | None) -> None:
         if requested is None:
@@ -283,7 +327,7 @@ class Core(Machine):
         changed: list[int | str] = []
         skipped: list[tuple[int | str, str]] = []
         for task_id in dict.fromkeys(action.tasks):
-            task, row = self.state.tasks.get(task_id), action.finished.get(task_id)
+            task, row = self.state.tasks.get(task_id), self._newest(action.finished.get(task_id))
             if not self._own(task or row):
                 task = row = None
             if task is not None:
@@ -313,13 +357,23 @@ class Core(Machine):
                 None, 0, 0, 0, self._request.request_id if self._request else None, None,
             )
         )
-        self._step.rows.task_done.append(row._replace(hidden=hidden, version=row.version + 1))
+        row = row._replace(hidden=hidden, version=row.version + 1)
+        self._step.rows.task_done.append(row)
+        self._turned[row.task_id] = self._step.now, row
+        self._turned.move_to_end(row.task_id)
+        while next(iter(self._turned.values()))[0] <= self._step.now - self.policy.remember:
+            self._turned.popitem(last=False)
+
+    def _newest(self, row: TaskRow | None) -> TaskRow | None:
+        """Take the newest version of a row that was read beside the core: somebody may have turned it meanwhile."""
+        _, known = self._turned.get(row.task_id, (0, row)) if row is not None else (0, None)
+        return known if known is None or row is None or known.version > row.version else row
 
     def _restore_all(self, action: m.Restore) -> m.Outcome:
         changed: list[int | str] = []
         skipped: list[tuple[int | str, str]] = []
         for task_id in dict.fromkeys(action.tasks):
-            task, row = self.state.deleted.get(task_id), action.finished.get(task_id)
+            task, row = self.state.deleted.get(task_id), self._newest(action.finished.get(task_id))
             if not self._own(task or row):
                 task = row = None
             if task is not None:
@@ -408,8 +462,10 @@ class Core(Machine):
                 raise Invalid(f"Priority {value!r} is not 0 to 9")
             if name in ("name", "target", "scope") and not isinstance(value, str | None):
                 raise Invalid(f"The {name} {value!r} is no text")  # and could never be stored
-            if name == "name" and not value:
-                raise Invalid("A task needs a name")
+            if name == "name":
+                if not value:
+                    raise Invalid("A task needs a name")
+                self._check_result(task.kind, str(value), task.business, task.site, Right.OPERATE)
             if name == "requested_service":
                 self._check_requested(task.business, task.site, task.kind, value if value is None else str(value))
             if name == "due_at":
@@ -442,6 +498,10 @@ class Core(Machine):
             raise NotFound.named("business", action.business, self.state.businesses)
         if action.business is None and any(t.kind != "kind" for t in action.targets):
             raise Invalid("Only a task type can be held system-wide")
+        if action.site is not None:
+            known = self._business(action.business).sites if action.business is not None else ()
+            if action.site not in known:
+                raise NotFound.named("site", action.site, known)
         for target in action.targets:
             _check_target(target)
         placed: list[int] = []
@@ -552,14 +612,18 @@ class Core(Machine):
     def _check_schedule(self, spec: m.ScheduleSpec) -> None:
         if not spec.name:
             raise Invalid("A schedule needs a name")
+        spec.rule.check()
         if not spec.owner or spec.owner == SYSTEM_OWNER:
             raise Invalid("A schedule needs a person as its owner")  # whom a hold can pause
         if spec.on_hold not in ("skip", "queue_one"):
             raise NotFound.named("rule for runs under a hold", spec.on_hold, ("skip", "queue_one"))
+        if not named_report(spec.kind, spec.name, spec.target):
+            raise Invalid(f"A schedule of a report bears its name, or has it as its target: {', '.join(REPORTS)}")
         self._check_new(
             m.NewTask(
-                spec.business, spec.site, spec.kind, spec.name, spec.owner, "Schedule", priority=spec.priority,
-                requested_service=spec.requested_service, longest_wait_s=spec.longest_wait_s,
+                spec.business, spec.site, spec.kind, own_name(spec.kind, spec.name, spec.target), spec.owner,
+                "Schedule", priority=spec.priority, requested_service=spec.requested_service,
+                longest_wait_s=spec.longest_wait_s,
             ),
             Right.SCHEDULE,
         )
@@ -587,6 +651,7 @@ class Core(Machine):
         self._require(Right.SERVE, action.business, None)
         business = self._business(action.business)
         _check_name("site", action.name, business.sites)
+        check_zone(action.zone)
         detail = {"zone": action.zone, "archive": action.archive}
         self._topology(business.next_event(), action.business, action.name, None, "site_added", detail)
         self._audit("add", "site", action.name, action.business, action.name, after=detail)
@@ -604,8 +669,7 @@ class Core(Machine):
             raise Invalid("A processor belongs to the business; every other service belongs to a site")
         if action.site is not None and action.site not in business.sites:
             raise NotFound.named("site", action.site, business.sites)
-        if action.slots < 1:
-            raise Invalid(f"{action.name} has {action.slots} slots; it needs at least one")
+        _check_slots(action.name, action.slots)
         detail = {"role": action.role, "slots": action.slots, "executor": action.executor}
         self._topology(business.next_event(), action.business, action.site, action.name, "service_added", detail)
         self._audit("add", "service", action.name, action.business, action.site, after=detail)
@@ -631,8 +695,8 @@ class Core(Machine):
             raise NotFound.named("service", action.service, names)
         if action.state not in (None, "online", "draining", "offline"):
             raise NotFound.named("state", action.state, ("online", "draining", "offline"))
-        if action.slots is not None and action.slots < 1:
-            raise Invalid(f"{action.service} needs at least one slot")
+        if action.slots is not None:
+            _check_slots(action.service, action.slots)
         before = {"state": service.wanted, "slots": service.slots}
         if action.slots is not None and action.slots != service.slots:
             self._service_event(service, "slots", self._actor, action.reason, {"slots": action.slots})
@@ -669,7 +733,13 @@ class Core(Machine):
         return m.Outcome(changed=[action.setting])
 
     def _keep_users(self, action: m.KeepUsers) -> m.Outcome:
+        """Who keeps a user manages users wherever that one's grants reach: else he would hand out more than he has."""
         self._require(Right.USERS, action.business, None)
+        for account in action.accounts:
+            for grant in account.grants["grants"]:
+                self._require(Right.USERS, checked(*grant).business, None)
+        if ({row.name for row in action.accounts} | {row.account for row in action.links}) - {action.user}:
+            raise NotAllowed(f"This is kept of {action.user} alone; nothing was changed")
         rows = self._step.rows
         rows.account += action.accounts
         rows.one_time_link += action.links
@@ -680,10 +750,12 @@ class Core(Machine):
         return m.Outcome(changed=[action.user])
 
     def _keep_sign_in(self, action: m.KeepSignIn) -> m.Outcome:
-        """Everybody may, for himself; nobody for another."""
+        """Everybody may, for himself and with what he has already; nobody for another."""
         owned: tuple[SignIn | OneTimeLink, ...] = (*action.sign_ins, *action.links)
         whose = {row.account for row in owned} | {account.name for account in action.accounts}
-        if whose != {self._actor}:
+        assert self._request is not None
+        kept = {checked(*grant) for account in action.accounts for grant in account.grants["grants"]}
+        if whose != {self._actor} or not kept.issubset(self._request.grants):
             raise NotAllowed
         rows = self._step.rows
         rows.sign_in += action.sign_ins
@@ -758,6 +830,8 @@ def _check_target(target: m.HoldTarget) -> None:
         raise NotFound.named("kind of hold", target.kind, ("user", "kind", "schedule"))
     if target.kind == "kind" and target.name not in list(Kind):
         raise NotFound.named("task type", target.name, list(Kind))
+    if not target.name:
+        raise Invalid("A hold needs somebody or something that it is on")
     if target.kind == "user" and target.name == SYSTEM_OWNER:
         raise Invalid("System tasks are held by their type, not as a user's")
 
@@ -770,6 +844,28 @@ def _right_over(hold: Hold) -> Right:
 def _is_number(text: str) -> bool:
     """Tell whether a text is an id as holds keep it."""
     return text.isascii() and text.isdecimal() and len(text) < 20 and not text.startswith("0")
+
+
+def _frozen(value: object) -> object:
+    """Put a part of a command into a form that can be hashed; rows handed in beside the tasks don't count."""
+    if isinstance(value, list | tuple):
+        whole = tuple(value)
+        try:
+            hash(whole)
+        except TypeError:
+            return tuple(map(_frozen, whole))
+        return whole
+    if isinstance(value, Mapping):
+        return frozenset((name, _frozen(each)) for name, each in value.items())
+    if is_dataclass(value) and not isinstance(value, type):
+        named = [field.name for field in fields(value) if field.name != "finished"]
+        return type(value), *(_frozen(getattr(value, name)) for name in named)
+    return value
+
+
+def _check_slots(name: str, slots: int) -> None:
+    if not 1 <= slots <= MOST_SLOTS:
+        raise Invalid(f"{name} can't have {slots} slots; it has 1 to {MOST_SLOTS:,}")
 
 
 def _check_instant(what: str, at: object) -> None:

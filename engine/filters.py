@@ -16,7 +16,7 @@ longer or deeper than anybody would write is refused.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -25,7 +25,7 @@ import polars as pl
 
 from . import conditions as c
 from .conditions import WILD, Condition, folded
-from .errors import InvalidFilter
+from .errors import InvalidFilter, InvalidSchedule
 from .ledger import NUMBER_BITS
 from .lifecycle import (
     KIND_LABEL,
@@ -41,6 +41,7 @@ from .lifecycle import (
     tab,
 )
 from .ranges import Moment, Range, read_range
+from .recurrence import check_zone
 
 LONGEST = 4_000  #: characters
 MOST_TERMS = 200
@@ -131,7 +132,7 @@ _HOW = {
     "instant": "write -24h, 2026-11-20, today, >-2h or -7d..-1d",
     "span": "write >90s, <10m, 1h30m..2h or <=3d",
     "number": "write 5, >5 or 2..7",
-    "id": "write a number",
+    "id": "write a number; of id: also >500 or 100..200",
 }
 
 # --- the values
@@ -285,6 +286,10 @@ def parse(text: str, zone: str = "UTC") -> Filter:
     for at, sign in enumerate(text):
         if sign in (WILD, _MARK) or 0xD800 <= ord(sign) <= 0xDFFF:
             raise InvalidFilter("A filter can't have such a character; take it out", at=at, length=1)
+    try:
+        check_zone(zone)
+    except InvalidSchedule as error:
+        raise InvalidFilter(str(error), length=max(len(text), 1)) from None
     found = Filter(_Reader(text).read(), zone)
     if len(found.text) > LONGEST:
         raise InvalidFilter(f"Written out, this filter has more than {LONGEST:,} characters", length=len(text))
@@ -445,7 +450,7 @@ class _Reader:
 def how(field: Field) -> str:
     """Say how a key's values are written."""
     if field.values:
-        return f"there are {', '.join(field.values)}"
+        return f"there are {', '.join(map(_pattern_text, field.values))}"
     return _HOW.get(field.sort, "write a word, or quote several")
 
 
@@ -469,12 +474,16 @@ def _value(field: Field, raw: str, quoted: bool, at: int, length: int) -> Value:
         found = known.get(raw.lower()) or known.get(raw.lower().replace("_", " "))
         if found is None:
             near = get_close_matches(raw.lower(), known, n=1)
-            hint = f"did you mean {_pattern_text(known[near[0]])}?" if near else f"there are {', '.join(field.values)}"
+            hint = f"did you mean {_pattern_text(known[near[0]])}?" if near else how(field)
             raise fault(f"There is no {field.key} “{shown}”; {hint}")
         return found
     if field.sort == "id":
         if raw.lower() in field.values:
             return raw.lower()
+        if field.key == "id" and (raw[:1] in ("<", ">") or ".." in raw):
+            among = read_range(raw.replace("#", ""), "number")
+            if among is not None:
+                return str(among.low) if among.low == among.high else _forwards(among, fault)
         digits = raw.removeprefix("#")
         if not digits.isascii() or not digits.isdigit() or int(digits) >= 1 << 63:
             more = f" or {' or '.join(field.values)}" if field.values else ""
@@ -484,8 +493,14 @@ def _value(field: Field, raw: str, quoted: bool, at: int, length: int) -> Value:
     if found_range is None:
         sort = {"instant": "time", "span": "duration"}.get(field.sort, field.sort)
         raise fault(f"“{shown}” is no {sort}; {_HOW[field.sort]}")
-    return found_range
+    return _forwards(found_range, fault)
 
+
+def _forwards(found: Range, fault: Callable[[str], InvalidFilter]) -> Range:
+    if found.turned:
+        meant = Range(found.high, found.low, span=found.span)
+        raise fault(f"“{found}” ends before it begins; did you mean {meant}?")
+    return found
 
 
 # --- writing

@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar
 
 from .clock import DAY, SECOND
 from .errors import InvalidFleet, InvalidSchedule, NotFound
-from .lifecycle import COLLECTING_KINDS, Kind
+from .lifecycle import COLLECTING_KINDS, REPORTS, Kind, named_report
 from .messages import Action, AddBusiness, AddService, AddSite, CreateSchedule, ScheduleSpec
 from .recurrence import Rule, check_zone
 
@@ -619,8 +619,11 @@ def _schedule(
         table.unknown("requested_service", requested, [s.name for s in services])
     elif host is not None and not _serves(host, kind):
         table.wrong("requested_service", f"“{requested}” ({host.role}, {host.slots} slots) can't run a {kind}")
+    name = table.text("name")
+    if name and not named_report(kind, name):
+        table.unknown("name", name, REPORTS)
     spec = ScheduleSpec(
-        name=table.text("name"),
+        name=name,
         business=business,
         site=site,
         kind=kind,

@@ -307,6 +307,11 @@ def own_name(kind: Kind, *said: str | None) -> str:
     return next((name for name in said if name and (own is None or name in own)), own[0] if own else "")
 
 
+def named_report(kind: Kind, *said: str | None) -> bool:
+    """Tell whether what was said names a report, where one must be named: else another one would be made unasked."""
+    return kind is not Kind.REPORT or any(name in REPORTS for name in said)
+
+
 def result_site(kind: str, name: str, site: str | None) -> str | None:
     """Tell which site a system task's result is of; None: of the business as a whole, for those who see all of it."""
     return None if kind == Kind.REPORT and name != EXTERNAL else site

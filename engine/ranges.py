@@ -63,6 +63,20 @@ class Range:
     high_in: bool = True
     span: bool = False  #: the values are durations in µs
 
+    @property
+    def turned(self) -> bool:
+        """Whether it ends before it begins, whatever the time is: then nothing is within it."""
+        low, high = self.low, self.high
+        if isinstance(low, int) and isinstance(high, int):
+            return low > high
+        if isinstance(low, Moment) and isinstance(high, Moment):
+            if low.text and high.text:
+                return low.text > high.text and not low.text.startswith(high.text)
+            if low.ago is not None and high.ago is not None:
+                return low.ago < high.ago
+            return low.days is not None and high.days is not None and low.days < high.days
+        return False
+
     def __str__(self) -> str:
         def say(value: Moment | int) -> str:
             return span_text(value) if self.span and isinstance(value, int) else str(value)

@@ -34,6 +34,8 @@ _EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _MINUTE = timedelta(minutes=1)
 _LONGEST_EXPRESSION = 200
+_LONGEST_INTERVAL_S = 10 * 366 * 86_400
+_LATEST_ANCHOR = 32_503_680_000 * SECOND  #: the year 3000, so that some intervals later is still an instant
 _LONGEST_SEARCH_YEARS = 50  #: as far as cronsim looks ahead; what does not occur by then never does
 _TRIAL_START = 1_767_225_600 * SECOND  #: 2026-01-01 UTC: a fixed place to try an expression from
 
@@ -97,9 +99,23 @@ class Rule:
     def interval(cls, every_s: int, anchor_at: int, zone: str = "UTC") -> Rule:
         """Make a rule that occurs at `anchor_at` (µs UTC) and every `every_s` seconds from then on."""
         check_zone(zone)
-        if every_s < 1:
-            raise InvalidSchedule(f"An interval of {every_s} s is not possible; it takes at least 1 s", every_s=every_s)
+        if not 1 <= every_s <= _LONGEST_INTERVAL_S:
+            raise InvalidSchedule(
+                f"An interval of {every_s} s is not possible; it takes at least 1 s, at most {_LONGEST_INTERVAL_S} s",
+                every_s=every_s,
+            )
+        if not 0 <= anchor_at <= _LATEST_ANCHOR:
+            raise InvalidSchedule("An interval counts from an instant of the years 1970 to 2999", anchor_at=anchor_at)
         return cls(None, every_s, anchor_at, zone)
+
+    def check(self) -> None:
+        """Raise InvalidSchedule for a rule that neither of the two above would have made."""
+        made = (
+            Rule.interval(self.every_s, self.anchor_at, self.zone) if self.cron is None and self.every_s is not None
+            else Rule.cron_rule(self.cron or "", self.zone)
+        )  # fmt: skip
+        if made != self:
+            raise InvalidSchedule("A rule is a cron expression or an interval, not both")
 
     def next_after(self, after: int) -> int:
         """Return the first nominal occurrence strictly later than `after` (µs UTC)."""

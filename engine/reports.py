@@ -34,8 +34,9 @@ from typing import Any
 import polars as pl
 
 from .clock import DAY, SECOND
+from .errors import NotFound
 from .ledger import AssetSeen, Detail, json_text
-from .lifecycle import COMPARISON, EXTERNAL, OUTLIERS, OVERVIEW, Kind
+from .lifecycle import COMPARISON, EXTERNAL, OUTLIERS, OVERVIEW, REPORTS, Kind
 
 MOST_BYTES = 256_000  #: of a result as it is kept
 MOST_SITES = 12  #: that have a column of their own
@@ -65,12 +66,18 @@ class Scope:
 
 
 def analyse(kind: str, name: str, assets: pl.DataFrame, scope: Scope) -> tuple[Detail | None, Sequence[AssetSeen]]:
-    """Make the result of a system task, and the assets whose score has changed with it. A query has no result here."""
+    """Make the result of a system task, and the assets whose score has changed with it. A query has no result here.
+
+    Raise NotFound for a report that there is none of.
+    """
     if kind == Kind.OUTLIER:
         return outliers(assets, scope)
     if kind != Kind.REPORT:
         return None, ()
-    return {COMPARISON: comparison, EXTERNAL: external}.get(name, overview)(assets, scope), ()
+    made = {OVERVIEW: overview, COMPARISON: comparison, EXTERNAL: external}.get(name)
+    if made is None:
+        raise NotFound.named("report", name, REPORTS)
+    return made(assets, scope), ()
 
 
 # --- the three reports

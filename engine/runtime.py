@@ -32,7 +32,7 @@ from . import rollups
 from .batch import Bulk
 from .clock import SECOND, EngineClock, Reading
 from .core import Core, Input, answers_from
-from .errors import Busy, CommitFailed, DrainboardError, StoreError, StoreFull
+from .errors import Busy, CommitFailed, DrainboardError, Invalid, StoreError, StoreFull
 from .ledger import Rows, TaskRow
 from .machine import Policy
 from .outbox import Batch, Outbox
@@ -183,9 +183,12 @@ class Engine:
     def do(self, command: m.Command) -> Future[m.Outcome]:
         """Send a command; the future resolves once its outcome is durable. Nobody can take it back meanwhile."""
         answer: Future[m.Outcome] = Future()
+        request_id: object = command.request_id
         answer.set_running_or_notify_cancel()  # whoever no longer waits (a page that is gone) must not spoil it
         if self._closing.is_set():
             answer.set_exception(Busy("The engine is stopping; nothing was changed"))
+        elif not isinstance(request_id, str):
+            answer.set_exception(Invalid("A request's id is a text; nothing was changed"))
         else:
             self._inbox.put(_Asked(command, answer))
         return answer
@@ -413,8 +416,11 @@ class Engine:
         """Let out what a durable batch decided."""
         batch, self._under_way = self.outbox.settle(sealed.batch), None
         for request_id, outcome in batch.outcomes:
-            for answer in self._answers.pop(request_id, ()):
-                answer.set_result(outcome)
+            asked = self._answers.get(request_id)
+            if asked:  # each in its turn: what came under the same id may have asked for something else
+                asked.pop(0).set_result(outcome)
+                if not asked:
+                    del self._answers[request_id]
         by_executor: dict[str, list[m.Order]] = {}
         for order in batch.orders:
             by_executor.setdefault(order.executor, []).append(order)
@@ -611,6 +617,8 @@ def rebuild(found: Recovered, policy: Policy) -> Core:
     state = replay(sorted(rows, key=lambda row: (row.occurred_at, row.event_id)))
     state.advance_sequences(found.last_event_id, found.last_task_id, found.last_audit_id)
     core = Core(state, policy)
-    core.remember(answers_from(found.audits))
+    core.remember(
+        answers_from(found.audits), {row.request_id: row.actor for row in found.audits if row.request_id is not None}
+    )
     core.recall(found.saved_views)
     return core

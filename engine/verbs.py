@@ -1,7 +1,7 @@
 """What the command line can do with a store, the same whether a console runs on it or nobody does.
 
 A verb gets a `Context`: the data folder and the store, and the engine where one runs. It returns a `Reply`: exit code,
-words for a person, data for a script. Only `import` writes, and through the core either way.
+words for a person, data for a script. Only `import` writes either way; what else changes something needs the engine.
 """
 
 from __future__ import annotations
@@ -9,33 +9,39 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from . import health, imports, looks, messages, rollups, verify
+from . import byfilter, health, imports, looks, messages, rollups, verify
 from .access import LINK, Access, Actor
 from .batch import Bulk
+from .byfilter import ACTS, Desk, Wanted
+from .catalogue import Catalogue
 from .clock import Reading
 from .core import Core
 from .drills import Drills
-from .errors import InvalidImport, NotFound, Refused, StoreError
+from .errors import InvalidFilter, InvalidImport, NotFound, Refused, StoreError
 from .ledger import Audit, Rows
 from .lifecycle import Kind
 from .outbox import Outbox
 from .roles import EVERYTHING, checked
 from .runtime import Engine, Import, policy_of, rebuild
 from .settings import Settings
+from .snapshot import Snapshot
 from .state import Business
 from .store import Store, require_free
 
+CAUGHT_UP_WITHIN = 3.0  #: seconds; a snapshot follows its batch within a fraction of one
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class Context:
-    """Where a verb works and for whom. `engine` and `drills` are None where no console runs on the store."""
+    """Where a verb works and for whom. What a running console has is None where none runs on the store."""
 
     folder: Path  #: the store's
     settings: Settings
@@ -44,6 +50,19 @@ class Context:
     engine: Engine | None = None
     drills: Drills | None = None
     access: Access | None = None
+    catalogue: Catalogue | None = None
+
+    @cached_property
+    def desk(self) -> Desk:
+        """What tasks are asked of: the console's own snapshot, else one made of the store, once."""
+        catalogue = self.catalogue or Catalogue(self.store)
+        if self.engine is None:
+            snapshot = byfilter.at_rest(self.store, self.settings)
+            return Desk(self.store, catalogue, snapshot, max(now(), snapshot.now), self.actor)
+        snapshot = _up_to_date(self.engine)
+        return Desk(
+            self.store, catalogue, snapshot, max(self.engine.now, snapshot.now), self.actor, self.engine
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +72,14 @@ class Reply:
     exit: int
     text: str
     data: dict[str, Any] = field(default_factory=dict)
+
+
+def _up_to_date(engine: Engine) -> Snapshot:
+    """Wait a moment for a snapshot with all that has been acknowledged: a script looks right after it has acted."""
+    batch, until = engine.store.batch, time.monotonic() + CAUGHT_UP_WITHIN
+    while engine.snapshot.batch < batch and time.monotonic() < until:
+        time.sleep(0.02)
+    return engine.snapshot
 
 
 def now() -> int:
@@ -291,6 +318,53 @@ def _check_place(engine: Engine, business: str | None, site: str | None) -> None
         raise NotFound.named(f"site in {business}", site, [s for b, s in places if b == business])
 
 
+# --- tasks by filter
+
+
+def find_tasks(context: Context, do: str, wanted: Sequence[Any], **how: Any) -> Reply:
+    """List the tasks that a filter finds, some at a time; or count them; or write the query that finds them."""
+    asked = Wanted(*wanted)
+    try:
+        if do == "sql":
+            sql = context.desk.sql(asked)
+            return Reply(0, sql, {"sql": sql})
+        return Reply(0, "", context.desk.counts(asked) if do == "count" else context.desk.rows(asked, **how))
+    except InvalidFilter as error:
+        return _unreadable(error, asked)
+
+
+def act_on_tasks(context: Context, do: str, act: str, **how: Any) -> Reply:
+    """Preview an action over all tasks that a filter finds, or a request's undoing; or carry it out."""
+    desk = context.desk
+    if do == "preview" and act == "undo":
+        back = desk.undo(how["request"])
+        text = f"Take back “{back.verb}” by {back.actor}: {back.count:,} tasks."
+        text += f" {len(back.left):,} stay, since somebody changed them." if back.left else ""
+        return Reply(0, text, {"count": back.count, "running_console": context.engine is not None})
+    if do == "preview":
+        asked = Wanted(*how["wanted"])
+        try:
+            found = desk.preview(act, asked)
+        except InvalidFilter as error:
+            return _unreadable(error, asked)
+        data = {name: getattr(found, name) for name in ("count", "users", "sites", "running", "ended", "left")}
+        more = {"frozen": found.frozen, "running_console": context.engine is not None}
+        return Reply(0, byfilter.told(found, act, asked), data | more)
+    if context.engine is None:
+        raise Refused("Acting on tasks needs a running console")
+    done = desk.take_back(**how) if act == "undo" else desk.carry_out(act, **how)
+    text = byfilter.came_of_it(done, act)
+    if done.changed and act in ACTS and ACTS[act].undone:
+        text += f"\nTo take it back: python -m engine bulk undo {done.requests[0]}"
+    nothing = bool(done.skipped) and not done.changed
+    data = {"changed": done.changed, "skipped": done.skipped, "refused": done.refused, "requests": done.requests}
+    return Reply(1 if done.refused or nothing else 0, text, data)
+
+
+def _unreadable(error: InvalidFilter, asked: Wanted) -> Reply:
+    return Reply(2, f"{error}\n{error.pointed(asked.filter)}", {"at": error.at, "length": error.length})
+
+
 # --- by name
 
 
@@ -309,4 +383,6 @@ _VERBS: dict[str, Callable[..., Reply]] = {
     "import": import_log,
     "user": manage_users,
     "drill": drill,
+    "tasks": find_tasks,
+    "bulk": act_on_tasks,
 }

@@ -9,7 +9,7 @@ from engine import messages as m
 from engine.clock import SECOND, Reading
 from engine.core import Core, answers_from
 from engine.ledger import NUMBERED_TABLES, Rows, TaskEvent, TaskRow
-from engine.lifecycle import Kind
+from engine.lifecycle import Kind, own_name
 from engine.machine import Policy, Step
 from engine.state import replay
 from engine.task import Task
@@ -38,7 +38,10 @@ class Desk:
         self._born = START  #: when the present core began to tick
         self.step(m.AddBusiness("acme"), m.AddSite(*SITE, "Europe/Berlin"), *services)
 
-    def step(self, *inputs: m.Action | m.Report, down_from: float | None = None, request: str | None = None) -> Step:
+    def step(
+        self, *inputs: m.Action | m.Report, down_from: float | None = None, request: str | None = None,
+        actor: str = "ann",
+    ) -> Step:
         """Take one step now."""
         now = START + round(self.at * SECOND)
         given: list[m.Command | m.Report] = []
@@ -47,7 +50,7 @@ class Desk:
                 given.append(an_input)
             else:
                 self._requests += 1
-                given.append(m.Command(request or f"r{self._requests}", "ann", an_input))
+                given.append(m.Command(request or f"r{self._requests}", actor, an_input))
         down = None if down_from is None else START + round(down_from * SECOND)
         return self._take(self.core.step(Reading(now, now - self._born, down), given))
 
@@ -74,7 +77,7 @@ class Desk:
         for business in (state.system, *state.businesses.values()):
             business.last_audit = sequences[business.no].last_audit
         self.core = Core(state, self.policy)
-        self.core.remember(answers_from(self.rows.audit))
+        self.core.remember(answers_from(self.rows.audit), {str(row.request_id): row.actor for row in self.rows.audit})
         self.at += seconds
         self._born = START + round(self.at * SECOND)
         return self._take(self.core.start(Reading(self._born, 0, down_from)))
@@ -92,7 +95,9 @@ class Desk:
         return self.submit_all([(kind, owner, facts)])[0]
 
     def submit_all(self, tasks: Sequence[tuple[Kind, str, dict[str, Any]]]) -> list[int]:
-        self.wait(1, m.Submit([m.NewTask(*SITE, kind, "task", owner, owner, **facts) for kind, owner, facts in tasks]))
+        self.wait(1, m.Submit([
+            m.NewTask(*SITE, kind, own_name(kind, "task"), owner, owner, **facts) for kind, owner, facts in tasks
+        ]))  # fmt: skip
         outcome = self.outcomes[-1]
         assert outcome.refused is None, outcome.refused
         return [int(task) for task in outcome.changed]

@@ -17,7 +17,7 @@ from engine import rollups
 from engine.clock import MINUTE, SECOND, Reading
 from engine.core import Core, Input
 from engine.ledger import AssetSeen, TaskRow
-from engine.lifecycle import Kind
+from engine.lifecycle import Kind, own_name
 from engine.machine import Policy, Step
 from engine.outbox import Outbox
 from engine.recurrence import Rule
@@ -203,7 +203,7 @@ class Drive:
             "requested_service": wanted, "priority": chance.choice((2, 5, 5, 5, 9)), "due_at": later,
             "longest_wait_s": 40 if chance.random() < 0.1 else None, "target": f"host-{chance.randrange(50)}",
         }  # fmt: skip
-        return m.NewTask(business, site, kind, f"{kind} task", owner, owner, **(facts | changes))  # type: ignore[arg-type]
+        return m.NewTask(business, site, kind, own_name(kind, f"{kind} task"), owner, owner, **(facts | changes))  # type: ignore[arg-type]
 
 
 def lived(folder: Path, tasks: int = 2_000, seed: int = 1) -> Drive:

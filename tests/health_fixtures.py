@@ -13,7 +13,7 @@ from engine.clock import MINUTE, SECOND, Reading
 from engine.core import Core, Input
 from engine.health import Look
 from engine.ledger import Rows
-from engine.lifecycle import Kind
+from engine.lifecycle import Kind, own_name
 from engine.looks import look
 from engine.machine import Policy, Step
 from engine.runtime import rebuild
@@ -56,7 +56,8 @@ class Life:
 
     def submit(self, n: int = 1, kind: Kind = Kind.AUDIT, *, target: str = "db-7", owner: str = "ann") -> list[int]:
         """Submit tasks at the present instant; return their ids."""
-        task = m.NewTask("Acme", "Berlin", kind, f"{kind} of {target}", owner, owner, target, "device", "databases")
+        name = own_name(kind, f"{kind} of {target}")
+        task = m.NewTask("Acme", "Berlin", kind, name, owner, owner, target, "device", "databases")
         (outcome,) = self.do(m.Submit([task] * n))
         return [int(task_id) for task_id in outcome.changed]
 

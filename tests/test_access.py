@@ -265,6 +265,43 @@ def test_each_sign_in_has_a_token_of_its_own_and_nobody_can_choose_one(desk: Des
         assert desk.access.who(stranger) is None
 
 
+def test_the_last_platform_admin_who_can_sign_in_is_not_disabled(desk: Desk) -> None:
+    platform = Grant(Role.PLATFORM_ADMIN)
+    root, second = desk.user("root", platform), desk.access.invite(PLATFORM, "second", [platform])
+    cli = Actor("cli:ops", EVERYTHING)
+    with pytest.raises(Refused, match="root is the last platform admin who can sign in"):
+        desk.access.disable(cli, "root")
+    assert desk.access.who(root), "an invitation that nobody has used yet does not count"
+    desk.access.use_link(second, PASSWORD, HERE)
+    desk.access.disable(cli, "root")
+    with pytest.raises(Refused, match="second is the last"):
+        desk.access.disable(cli, "second")
+    desk.access.disable(cli, "root", disabled=False)
+    desk.access.disable(cli, "second")
+
+
+def test_two_admins_who_disable_each_other_at_once_leave_one(desk: Desk) -> None:
+    names = ("root", "second")
+    for name in names:
+        desk.user(name, Grant(Role.PLATFORM_ADMIN))
+    at_once, refused = threading.Barrier(2), list[str]()
+
+    def disable(by: str, other: str) -> None:
+        at_once.wait()
+        try:
+            desk.access.disable(Actor(by, EVERYTHING), other)
+        except Refused as refusal:
+            refused.append(str(refusal))
+
+    both = [threading.Thread(target=disable, args=pair) for pair in (names, names[::-1])]
+    for thread in both:
+        thread.start()
+    for thread in both:
+        thread.join()
+    assert len(refused) == 1
+    assert sum(not user.disabled for user in desk.access.users(PLATFORM)) == 1
+
+
 def test_disabling_ends_open_sessions_at_once_and_bars_the_door_until_enabled(desk: Desk) -> None:
     token = desk.user("bob")
     desk.access.disable(PLATFORM, "bob")

@@ -15,7 +15,7 @@ from engine.bulk import Verb, carry_out, parts, preview, refusal
 from engine.clock import SECOND, Reading
 from engine.errors import NotFound, Refused
 from engine.ledger import TaskRow
-from engine.lifecycle import KIND, STATUS, Kind
+from engine.lifecycle import KIND, STATUS, Kind, own_name
 from engine.roles import EVERYTHING, Grant, Grants, Right, Role, may
 from engine.runtime import Engine
 from engine.settings import Settings
@@ -53,7 +53,7 @@ class Site:
     def submit(
         self, n: int, owner: str = "ann", site: str = "berlin", kind: Kind = Kind.AUDIT, **facts: object
     ) -> list[int]:
-        new = m.NewTask("acme", site, kind, "task", owner, owner, **facts)  # type: ignore[arg-type]
+        new = m.NewTask("acme", site, kind, own_name(kind, "task"), owner, owner, **facts)  # type: ignore[arg-type]
         (outcome,) = self.drive.do(m.Submit([new] * n))
         return [int(task) for task in outcome.changed]
 
@@ -323,6 +323,19 @@ def test_what_somebody_changed_after_a_deletion_stays_as_he_left_it(site: Site) 
     assert site.task(ended[0]).hidden
 
 
+def test_of_two_who_hide_the_same_at_once_one_does_and_likewise_of_two_who_show_it(site: Site) -> None:
+    (task,) = site.submit(1)
+    site.finish([task])
+    for wanted, said in ((m.Delete, "not found, or already deleted"), (m.Restore, "not deleted, or not found")):
+        action = wanted([task], finished=site.rows([task]))  # both have looked before either acts
+        first, other = site.drive.tick(SECOND, action, action)
+        site.drive.commit()
+        (late,) = site.drive.tick(SECOND, action)
+        assert (first.changed, other.skipped, late.skipped) == ([task], [(task, said)], [(task, said)])
+        site.drive.commit()
+    assert (site.task(task).version, site.task(task).hidden) == (3, False)
+
+
 def test_a_deletion_is_undone_within_its_time_a_hiding_also_later(site: Site) -> None:
     (new,), (ended,) = site.submit(1), site.submit(1)
     site.finish([ended])
@@ -423,7 +436,8 @@ def test_what_can_not_be_run_again_is_told_with_why_and_the_others_run(site: Sit
         (2 << 45, "There is no service “audit-paris”; did you mean “audit-berlin”?"),
     ]
     assert site.task(int(outcome.changed[1])).owner == "System", "what is the system's stays the system's"
-    assert site.send()(m.Rerun([audit, report, query]), "r") == outcome, "the same request makes no further runs"
+    again = m.Rerun([audit, report, query, 77, *archived, *gone])
+    assert site.send()(again, "r") == outcome, "the same request makes no further runs"
 
 
 def test_a_row_made_into_a_task_names_who_asks_and_what_it_repeats(site: Site) -> None:

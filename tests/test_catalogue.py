@@ -16,7 +16,7 @@ from engine.catalogue import FIRST, SORTS, TABS, Asked, Catalogue, Counts, Key, 
 from engine.clock import MINUTE
 from engine.errors import Invalid
 from engine.filters import parse
-from engine.lifecycle import STATUS, Kind, Tab, tab
+from engine.lifecycle import STATUS, Kind, Tab, own_name, tab
 from engine.living import Place
 
 from .health_fixtures import Life
@@ -62,7 +62,7 @@ class Anything:
         owner, kind = chance.choice(OWNERS), chance.choice((Kind.AUDIT, Kind.SCAN, Kind.AUDIT, Kind.REPORT))
         later = life.now + chance.randrange(10 * MINUTE) if chance.random() < 0.2 else None
         site = "Oslo" if kind is Kind.AUDIT and chance.random() < 0.3 else "Berlin"
-        name, target = f"{kind} {chance.randrange(5)}", f"srv-{chance.randrange(9)}"
+        name, target = own_name(kind, f"{kind} {chance.randrange(5)}"), f"srv-{chance.randrange(9)}"
         task = m.NewTask("Acme", site, kind, name, owner, owner, target, "device", due_at=later)
         (outcome,) = life.do(m.Submit([task] * chance.randrange(1, 4)))
         self.ids += map(int, outcome.changed)
@@ -281,9 +281,26 @@ def test_a_key_survives_the_address_it_is_written_into(key: Key) -> None:
     assert Key.of(key.token()) == key
 
 
-@pytest.mark.parametrize("token", ["", "x", "1", "1.", "1.q7", "1.i", "-1.n", "99999999999999999999.n", "1.i9" * 9])
+@pytest.mark.parametrize("token", ["", "x", "1", "1.", "1.q7", "1.i", "-1.n", "99999999999999999999.n", "1.i9" * 9,
+                                   "1.s\ud800", "1.sa\0"])  # fmt: skip
 def test_what_is_no_key_is_none(token: str) -> None:
     assert Key.of(token) is None
+
+
+@pytest.mark.parametrize("at", [*TABS, None])
+def test_a_key_of_another_sort_or_of_nowhere_counts_as_none(life: Life, at: Tab | None) -> None:
+    anything, catalogue = Anything(life, Random(3)), Catalogue(life.store)
+    for _ in range(60):
+        anything.act()
+    snapshot, like = life.snapshot(), at or Tab.COMPLETED
+    for sort in SORTS[like]:
+        ask = partial(catalogue.page, snapshot, ACME, EVERY, life.now, at, sort=sort, size=7)
+        text = sort not in ("number", "priority") and not sort.endswith("_at")
+        for value in ("", "ABC", "'; drop table task", 2**63 - 1, -(2**63) + 1, 0, None):
+            for way in ("after", "before"):
+                page = ask(**{way: Key(value, 5)})
+                if isinstance(value, str) is not text and value is not None and (text or isinstance(value, str)):
+                    assert page.rows["task_id"].to_list() == ask().rows["task_id"].to_list()
 
 
 def test_every_tab_can_be_sorted_as_it_first_is() -> None:

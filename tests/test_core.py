@@ -10,7 +10,7 @@ from engine import messages as m
 from engine.clock import HOUR, SECOND, Reading
 from engine.core import Core, answers_from
 from engine.ledger import Audit
-from engine.lifecycle import Cause, Kind, Status
+from engine.lifecycle import Cause, Kind, Status, own_name
 from engine.machine import Policy
 from engine.recurrence import Rule
 from tests.desk import CLUSTER, EXPLORER, PROCESSOR, SITE, START, Desk
@@ -299,6 +299,33 @@ def test_a_repeated_request_gets_the_same_outcome_also_after_a_restart() -> None
     assert len(desk.core.state.tasks) == 3
 
 
+def test_what_comes_under_the_id_of_another_request_is_no_repeat_of_it() -> None:
+    desk = Desk(EXPLORER)
+    new = m.NewTask(*SITE, SCAN, "task", "ann", "ann")
+    desk.step(m.Submit([new]), request="click")
+    desk.step(m.Submit([new._replace(target="another")]), request="click")
+    desk.step(m.AddSite("acme", "oslo"), request="click")
+    desk.step(m.Submit([new]), request="click", actor="bob")
+    assert ["for something else" in str(outcome.refused) for outcome in desk.outcomes[-3:]] == [True] * 3
+    desk.restart(5)
+    desk.step(m.Submit([new]), request="click", actor="bob")
+    assert "for something else" in str(desk.outcomes[-1].refused)
+    desk.step(m.Submit([new]), request="click")
+    assert desk.outcomes[-1].changed
+    assert len(desk.core.state.tasks) == 1
+
+
+def test_what_was_refused_is_decided_anew_when_it_is_asked_for_otherwise() -> None:
+    desk = Desk(EXPLORER)
+    new = m.NewTask(*SITE, SCAN, "task", "ann", "ann")
+    for priority in (11, 11, 7, 7):
+        desk.step(m.Submit([new._replace(priority=priority)]), request="click")
+    first, again, mended, twice = desk.outcomes[-4:]
+    assert first.refused == again.refused is not None
+    assert mended == twice
+    assert [task.priority for task in desk.core.state.tasks.values()] == [7]
+
+
 def test_answers_are_read_back_as_they_were_given() -> None:
     desk = Desk(EXPLORER)
     desk.step(m.AddSite("acme", "2026"), request="digits")
@@ -393,8 +420,8 @@ def test_an_instant_that_could_never_be_stored_is_refused() -> None:
     desk = Desk(EXPLORER)
     desk.wait(
         1,
-        m.Submit([m.NewTask(*SITE, SCAN, "task", "ann", "ann", due_at=2**63)]),
-        m.PlaceHolds("acme", [m.HoldTarget("user", "ann")], "pause", until_at=2**63),
+        m.Submit([m.NewTask(*SITE, SCAN, "task", "ann", "ann", due_at=2**62)]),
+        m.PlaceHolds("acme", [m.HoldTarget("user", "ann")], "pause", until_at=2**62),
     )
     assert all("no instant" in str(outcome.refused) for outcome in desk.outcomes[-2:])
 
@@ -410,7 +437,7 @@ def test_of_two_editors_who_saw_the_same_version_the_second_is_refused() -> None
 @pytest.mark.parametrize(("kind", "service"), [(SCAN, "audits"), (REPORT, "explorer"), (Kind.AUDIT, "explorer")])
 def test_a_task_can_ask_only_for_a_service_that_could_run_it(kind: Kind, service: str) -> None:
     desk = Desk(EXPLORER, m.AddService(*SITE, "audits", "audit_service", 2))
-    new = m.NewTask(*SITE, kind, "task", "ann", "ann", requested_service=service)
+    new = m.NewTask(*SITE, kind, own_name(kind, "task"), "ann", "ann", requested_service=service)
     desk.wait(1, m.Submit([new]))
     assert "can't run" in str(desk.outcomes[-1].refused)
 

@@ -116,11 +116,28 @@ def a_word(chance: Random) -> str:
     return quoted(word.upper() if chance.random() < 0.3 else word)
 
 
+ORDERED = (
+    ("0s", "0.000001s", "1s", "90s", "2min", "10m", "1h30m", "1.5h", "2h", "3d", "1w"),
+    ("-7d", "-24h", "-1s", "-0s", "now"),
+    ("yesterday", "today"),
+    ("2026-10-25", "2026-11-20", "2026-11-20T14:30", "2026-11-24T12:00:00"),
+)
+
+
 def a_range(chance: Random, value: str, other: str) -> str:
-    return chance.choice((value, f">{value}", f">={value}", f"<{value}", f"<={value}", f"{value}..{other}"))
+    forth = f"{value}..{other}" if forwards(value, other) else f"{other}..{value}"
+    return chance.choice((value, f">{value}", f">={value}", f"<{value}", f"<={value}", forth))
 
 
-def a_value(chance: Random, sort: str, values: tuple[str, ...]) -> str:
+def forwards(value: str, other: str) -> bool:
+    """Tell, in words of its own, whether a range is one from a value to another."""
+    for ordered in ORDERED:
+        if value in ordered and other in ordered:
+            return ordered.index(value) <= ordered.index(other)
+    return not (value.isdigit() and other.isdigit() and int(value) > int(other))
+
+
+def a_value(chance: Random, key: str, sort: str, values: tuple[str, ...]) -> str:
     spans = ("0s", "1s", "90s", "10m", "1h30m", "2h", "3d", "1w", "0.000001s", "1.5h", "2min")
     moments = ("-24h", "-7d", "-1s", "-0s", "now", "today", "yesterday", "2026-11-20", "2026-11-20T14:30",
                "2026-10-25", "2026-11-24T12:00:00")  # fmt: skip
@@ -135,6 +152,8 @@ def a_value(chance: Random, sort: str, values: tuple[str, ...]) -> str:
         case "number":
             return a_range(chance, str(chance.randrange(-1, 9)), str(chance.randrange(9)))
         case "id":
+            if values == () and key == "id" and chance.random() < 0.4:
+                return a_range(chance, str(chance.randrange(300)), str(chance.randrange(300)))
             return chance.choice((*values, str(chance.randrange(9)), str(make_id(1, chance.randrange(9)))))
         case _:
             return a_word(chance)
@@ -155,7 +174,7 @@ def a_text(chance: Random, depth: int = 3) -> str:
         return f"{field.key}:{chance.choice(('none', 'any'))}"
     many = chance.randrange(1, 4)
     return f"{chance.choice((field.key, *field.also))}:" + ",".join(
-        a_value(chance, field.sort, field.values) for _ in range(many)
+        a_value(chance, field.key, field.sort, field.values) for _ in range(many)
     )
 
 
@@ -311,6 +330,13 @@ def test_age_and_wait_count_up_to_now(table: Table) -> None:
         ("priority:high", 9, 4, "“high” is no number; write 5"),
         ("hidden:maybe", 7, 5, "There is no hidden “maybe”"),
         ("age:none", 4, 4, "“none” is no duration"),
+        ("status:Nope", 7, 4, 'There is no status “Nope”; there are New, Active, Scanned, Connecting, Connected, "'),
+        ("id:9..5", 3, 4, "“9..5” ends before it begins; did you mean 5..9?"),
+        ("schedule:5..9", 9, 4, "“5..9” is no number"),
+        ("a queued:-1h..-24h", 9, 9, "“-1h..-1d” ends before it begins; did you mean -1d..-1h?"),
+        ("due:2026-11-20..2026-11-10T10:00", 4, 28, "“2026-11-20..2026-11-10T10:00” ends before it begins"),
+        ("due:today..yesterday", 4, 16, "“today..yesterday” ends before it begins; did you mean yesterday..today?"),
+        ("wait:2h..90m", 5, 7, "“2h..1h30m” ends before it begins; did you mean 1h30m..2h?"),
     ],
 )  # fmt: skip
 def test_a_fault_is_told_where_it_is_and_how_it_would_be_right(text: str, at: int, length: int, said: str) -> None:
@@ -375,3 +401,22 @@ def test_every_key_is_explained_and_reads_columns_of_the_table() -> None:
         assert field.help
         assert set(field.columns) <= set(TaskRow._fields)
     assert set(STATUS) < set(next(field for field in FIELDS if field.key == "status").values)
+
+
+def test_numbers_are_found_from_one_to_another(table: Table) -> None:
+    numbers = table.store.read("select number from task_done")["number"].to_list()
+    for text, found in (
+        ("id:100..120", lambda n: 100 <= n <= 120), ("id:#100..#120", lambda n: 100 <= n <= 120),
+        ("id:>390,7", lambda n: n > 390 or n == 7), ("id:<=5", lambda n: n <= 5), ("id:9..9", lambda n: n == 9),
+        ("-id:>3", lambda n: n <= 3),
+    ):  # fmt: skip
+        wanted = parse(text)
+        assert len(table.by_sql(wanted)) == sum(map(found, numbers)), text
+        assert table.by_sql(wanted) == table.by_polars(wanted)
+        assert parse(wanted.text).tree == wanted.tree
+
+
+@pytest.mark.parametrize("zone", ["Mars/Olympus", "", "../etc/passwd", "Europe/Berln"])
+def test_a_zone_that_there_is_none_of_is_refused_before_a_date_needs_it(zone: str) -> None:
+    with pytest.raises(InvalidFilter, match="There is no time zone"):
+        parse("created:today", zone)

@@ -257,3 +257,10 @@ def test_an_unknown_business_or_site_is_refused_with_what_was_probably_meant(dem
         demo.business("Northwind Logistic")
     with pytest.raises(NotFound, match="Berlin hub"):
         demo.site("Northwind Logistics", "Berlin hab")
+
+
+def test_a_schedule_of_a_report_that_there_is_none_of_is_told_with_the_one_that_was_meant() -> None:
+    sync = '{ name = "Sync", kind = "connector"'
+    text = changed(sync, '{ name = "Overview report", kind = "report", cron = "0 7 * * *", owner = "ann" },\n  ' + sync)
+    (problem,) = problems_of(text)
+    assert "“Overview report” is not known; did you mean “Organization overview report”?" in problem

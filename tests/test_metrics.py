@@ -24,7 +24,7 @@ from engine import web
 from engine.clock import SECOND
 from engine.console import STORE, Console
 from engine.errors import SettingsError
-from engine.lifecycle import Kind
+from engine.lifecycle import Kind, own_name
 from engine.machine import Step
 from engine.metrics import METRICS
 from engine.runtime import Engine
@@ -142,7 +142,7 @@ def do(console: Console, *actions: m.Action) -> list[m.Outcome]:
 
 
 def new(kind: Kind, site: str = "Berlin", owner: str = "ann", **more: Any) -> m.NewTask:
-    return m.NewTask("Acme", site, kind, f"{kind} of it", owner, owner, "db-1", "device", **more)
+    return m.NewTask("Acme", site, kind, own_name(kind, f"{kind} of it"), owner, owner, "db-1", "device", **more)
 
 
 # --- who may ask

@@ -18,7 +18,7 @@ from engine import console as console_module
 from engine.access import Actor
 from engine.console import Console
 from engine.hosts import Day, Host
-from engine.lifecycle import Kind
+from engine.lifecycle import OVERVIEW, Kind
 from engine.messages import (
     Action,
     AddBusiness,
@@ -238,7 +238,7 @@ def test_an_address_of_garbage_shows_the_page_all_the_same(
 
 def test_where_there_are_but_system_tasks_the_page_says_so(console: Console, look: Callable[..., str]) -> None:
     do(console, SetService("Acme", "proc-1", "offline"))
-    ids = do(console, Submit([NewTask("Acme", "Berlin", Kind.REPORT, "Report", "ann", "ann")] * 2))
+    ids = do(console, Submit([NewTask("Acme", "Berlin", Kind.REPORT, OVERVIEW, "ann", "ann")] * 2))
     told = look()
     assert "There are but system tasks" in told
     assert "No task matches" not in told

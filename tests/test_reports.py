@@ -16,6 +16,7 @@ import pytest
 from engine import inventory, reports, verify
 from engine import messages as m
 from engine.clock import DAY, SECOND, Reading
+from engine.errors import NotFound
 from engine.ledger import AssetSeen, Detail, ReportResult, Rows, digest
 from engine.lifecycle import COMPARISON, EXTERNAL, OUTLIERS, OVERVIEW, REPORTS, Kind, own_name
 from engine.recurrence import Rule
@@ -326,6 +327,29 @@ def test_who_may_start_what_is_decided_by_the_engine() -> None:
     for report in (OVERVIEW, COMPARISON):
         assert "acme" in (outcome(report, site).refused or "")
     assert "did you mean “External assets report”" in (outcome("External asset report", business).refused or "")
+
+
+def test_a_report_that_there_is_none_of_is_refused_and_never_made_as_another() -> None:
+    desk = Desk(PROCESSOR)
+    rule = Rule.interval(60, 0)
+    new = m.NewTask(*SITE, Kind.REPORT, "Organisation overview report", "ann", "ann")
+    sites = m.ScheduleSpec("Every Monday", *SITE, Kind.REPORT, rule, "ann", target="the boss")
+    desk.wait(1, m.Submit([new]), m.CreateSchedule(sites), m.Submit([new._replace(name=EXTERNAL)]))
+    submitted, created, fine = desk.outcomes[-3:]
+    assert submitted.refused == (
+        "There is no report “Organisation overview report”; did you mean “Organization overview report”?"
+    )
+    assert OVERVIEW in (created.refused or "")
+    assert fine.refused is None
+    with pytest.raises(NotFound, match="There is no report “Monthly”"):
+        reports.analyse(Kind.REPORT, "Monthly", FEW, SCOPE)
+
+
+def test_a_report_is_not_renamed_into_none() -> None:
+    desk = Desk()
+    task = desk.submit(Kind.REPORT)
+    desk.wait(1, m.Edit(task, 1, {"name": "Mine"}), m.Edit(task, 1, {"name": COMPARISON}))
+    assert (desk.outcomes[-2].refused, desk.outcomes[-1].changed) == ("There is no report “Mine”", [task])
 
 
 def test_a_schedules_runs_of_a_system_kind_bear_the_systems_name() -> None:

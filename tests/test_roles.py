@@ -85,6 +85,28 @@ def spec(place: Place, name: str = "Nightly") -> m.ScheduleSpec:
     return m.ScheduleSpec(name, *place, Kind.SCAN, EVERY_NIGHT, "ann")
 
 
+def report(place: Place, name: str = OVERVIEW) -> m.NewTask:
+    return m.NewTask(*place, Kind.REPORT, name, "System", "System")
+
+
+def reported(made: World, place: Place, name: str = OVERVIEW) -> int:
+    """Let a report wait at a site; return its id."""
+    made.ask(m.SetService(place[0], "processor", "draining"))
+    return int(made.ask(m.Submit([report(place, name)]))[0].changed[0])
+
+
+def ended(made: World, place: Place) -> TaskRow:
+    return made.core.state.tasks[reported(made, place)].row()._replace(task_id=5, status="Processed")
+
+
+def weekly(place: Place, name: str) -> m.ScheduleSpec:
+    return m.ScheduleSpec(name, *place, Kind.REPORT, EVERY_NIGHT, "ann")
+
+
+def planned(made: World, place: Place, name: str) -> int:
+    return int(made.ask(m.CreateSchedule(weekly(place, name)))[0].changed[0])
+
+
 def account(name: str) -> Account:
     return Account(name, None, False, {"grants": []}, START, START)
 
@@ -137,6 +159,17 @@ CELLS: dict[str, tuple[type, Ask, set[Role]]] = {
 
 OF_A_BUSINESS: dict[str, tuple[type, Ask, set[Role]]] = {
     "hold in a business": (m.PlaceHolds, lambda w, p: m.PlaceHolds(p[0], [m.HoldTarget("user", "cid")], ""), ADMINS),
+    "submit a report on all of it": (m.Submit, lambda w, p: m.Submit([report(p)]), ADMINS),
+    "run a report on all of it again": (m.Rerun, lambda w, p: m.Rerun([reported(w, p)]), ADMINS),
+    "run an ended report on all of it again": (m.Rerun, lambda w, p: m.Rerun([5], finished={5: ended(w, p)}), ADMINS),
+    "schedule a report on all of it": (m.CreateSchedule, lambda w, p: m.CreateSchedule(weekly(p, OVERVIEW)), ADMINS),
+    "make a site's schedule one of all of it": (
+        m.EditSchedule, lambda w, p: m.EditSchedule(planned(w, p, EXTERNAL), 1, weekly(p, OVERVIEW)), ADMINS,
+    ),
+    "run a schedule of all of it now": (m.RunNow, lambda w, p: m.RunNow(planned(w, p, OVERVIEW)), ADMINS),
+    "make a site's report one on all of it": (
+        m.Edit, lambda w, p: m.Edit(reported(w, p, EXTERNAL), 1, {"name": OVERVIEW}), ADMINS,
+    ),
     "start a report on all of it": (m.StartReport, lambda w, p: m.StartReport(*p, OVERVIEW), ADMINS),
     "keep users": (m.KeepUsers, lambda w, p: m.KeepUsers("invite", "bob", p[0], [account("bob")]), ADMINS),
     "drop another's view": (m.DropView, lambda w, p: m.DropView(shared(w, p, "bob")), ADMINS),
@@ -192,6 +225,16 @@ def test_everybody_signs_in_for_himself_and_nobody_for_another() -> None:
         outcome, step = here.ask(forged, [])
         assert outcome.refused
         assert not step.rows.sign_in
+        assert not step.rows.account
+
+
+def test_nobody_hands_out_more_than_he_has_nor_keeps_one_user_under_the_name_of_another() -> None:
+    here = world()
+    root = account("bob")._replace(grants={"grants": [["platform_admin", None, None]]})
+    elsewhere = account("bob")._replace(grants={"grants": [["site_user", "globex", "berlin"]]})
+    for forged in (root, elsewhere, account("cid")):
+        outcome, step = here.ask(m.KeepUsers("invite", "bob", "acme", [forged]), [GRANT[Role.BUSINESS_ADMIN]])
+        assert outcome.refused
         assert not step.rows.account
 
 

@@ -15,7 +15,7 @@ import pytest
 from engine import messages as m
 from engine import runtime
 from engine.batch import Batch
-from engine.errors import Busy
+from engine.errors import Busy, Invalid
 from engine.ledger import Audit, Rows
 from engine.lifecycle import Kind
 from engine.runtime import Engine, Import
@@ -43,6 +43,22 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 def submit(engine: Engine, request: str) -> Future[m.Outcome]:
     new = m.NewTask("Acme", "Berlin", Kind.AUDIT, "Audit", "ann", "ann")
     return engine.do(m.Command(request, "ann", m.Submit([new])))
+
+
+def test_two_requests_of_one_id_at_once_each_get_their_own_answer(engine: Engine) -> None:
+    answers = [submit(engine, "click"), engine.do(m.Command("click", "bob", m.AddSite("Acme", "Oslo")))]
+    again = submit(engine, "click")
+    first, other, repeat = (answer.result(30) for answer in (*answers, again))
+    assert first.changed == repeat.changed
+    assert "for something else" in str(other.refused)
+
+
+def test_no_command_however_odd_stops_the_engine(engine: Engine) -> None:
+    for odd in (m.Stop(None), m.Submit("task"), m.KeepView({}, "Failed"), 5):  # type: ignore[arg-type]
+        assert engine.do(m.Command("odd", "ann", odd)).result(30).refused  # type: ignore[arg-type]
+    with pytest.raises(Invalid):
+        engine.do(m.Command(["odd"], "ann", m.Stop([1]))).result(30)  # type: ignore[arg-type]
+    assert submit(engine, "fine").result(30).changed
 
 
 class Unreadable:

@@ -17,7 +17,7 @@ from engine.bulk import Verb
 from engine.clock import SECOND
 from engine.console import Console
 from engine.errors import NotAllowed, NotFound
-from engine.lifecycle import Kind
+from engine.lifecycle import OVERVIEW, Kind
 from engine.recurrence import Rule
 from engine.roles import EVERYTHING, Grant, Grants, Role
 from engine.sight import A_PROCESSOR, Sight
@@ -50,6 +50,7 @@ name = "Oslo"
 zone = "Europe/Oslo"
 services = [{ name = "audit-2", role = "audit_service", slots = 1 }]
 targets = [{ name = "box", kind = "device", count = 5 }]
+mix.audit = { per_hour = 0, collect = { median_s = 5, sigma = 0.2 }, process = { median_s = 5, sigma = 0.1 } }
 
 [businesses.globex]
 name = "Globex"
@@ -252,7 +253,7 @@ def test_a_processor_that_a_report_asks_for_is_not_named_to_whoever_sees_but_a_s
 ) -> None:
     do(console, m.SetService("Acme", "proc-1", "offline"))
     try:
-        report = m.NewTask("Acme", "Berlin", Kind.REPORT, "Report", "ann", "ann", requested_service="proc-1")
+        report = m.NewTask("Acme", "Berlin", Kind.REPORT, OVERVIEW, "ann", "ann", requested_service="proc-1")
         ids = [int(i) for i in do(console, m.Submit([report] * 30)).changed]
         soon(lambda: len(see(USER).tasks("Acme", "Berlin", ids)) == 30)
         asked = {row["requested_service"] for row in see(USER).tasks("Acme", "Berlin", ids)}
@@ -322,7 +323,7 @@ def test_an_action_over_many_tasks_and_its_undo_reach_no_further_than_ones_right
 
 
 def test_what_is_at_work_counts_system_tasks_apart(console: Console, see: Callable[[Grants], Sight]) -> None:
-    report = m.NewTask("Acme", "Berlin", Kind.REPORT, "Report", "ann", "ann", priority=9)
+    report = m.NewTask("Acme", "Berlin", Kind.REPORT, OVERVIEW, "ann", "ann", priority=9)
     ids = [int(i) for i in do(console, m.Submit([report] * 3)).changed]
 
     def at_work() -> tuple[Sight, list[dict[str, object]]] | None:
@@ -344,7 +345,7 @@ def test_a_processor_that_a_report_was_made_to_ask_for_is_not_named_either(
 ) -> None:
     do(console, m.SetService("Acme", "proc-1", "offline"))
     try:
-        report = m.NewTask("Acme", "Berlin", Kind.REPORT, "Report", "ann", "ann")
+        report = m.NewTask("Acme", "Berlin", Kind.REPORT, OVERVIEW, "ann", "ann")
         (task_id,) = (int(i) for i in do(console, m.Submit([report])).changed)
         do(console, m.Edit(task_id, 1, {"requested_service": "proc-1"}))
         soon(lambda: "proc-1" in repr(see(ADMIN).timeline("Acme", "Berlin", task_id)))

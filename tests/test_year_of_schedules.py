@@ -104,7 +104,7 @@ class Year:
 def test_a_year_of_occurrences_is_told_once_each(zone: str) -> None:
     year = Year(len(zone))
     expressions = FIXED if zone == "Australia/Lord_Howe" else FIXED + WILD
-    specs = [m.ScheduleSpec(e, "b", "s", Kind.REPORT, Rule.cron_rule(e, zone), "ann") for e in expressions]
+    specs = [m.ScheduleSpec(e, "b", "s", Kind.OUTLIER, Rule.cron_rule(e, zone), "ann") for e in expressions]
     ids = [int(outcome.changed[0]) for outcome in year.do(*(m.CreateSchedule(spec) for spec in specs))]
     year.live()
     fires = [row for row in year.rows if type(row).__name__ == "ScheduleFire"]

@@ -1,4 +1,4 @@
-"""A table as a file to take away: CSV that a spreadsheet reads as data, whatever the data says."""
+"""A table as a file to take away, made when somebody takes it."""
 
 from __future__ import annotations
 
@@ -7,21 +7,9 @@ from collections.abc import Callable
 import polars as pl
 import streamlit as st
 
+from engine.tables import csv
+
 MOST = 100_000  #: rows of a file
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-
-
-def csv(frame: pl.DataFrame) -> bytes:
-    """Write a frame as CSV in UTF-8; what a spreadsheet would take for a formula gets an apostrophe in front."""
-    texts = [name for name, kind in frame.schema.items() if kind == pl.String]
-    harmless = [
-        pl.when(pl.any_horizontal([pl.col(name).str.starts_with(sign) for sign in _FORMULA]))
-        .then(pl.lit("'") + pl.col(name))
-        .otherwise(pl.col(name))
-        .alias(name)
-        for name in texts
-    ]
-    return frame.with_columns(harmless).write_csv(datetime_format="%Y-%m-%dT%H:%M:%S%.6fZ").encode()
 
 
 def button(name: str, make: Callable[[], pl.DataFrame], *, key: str) -> None:

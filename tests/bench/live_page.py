@@ -1,4 +1,4 @@
-"""Active tasks with 100,000 of them live: the CPU that the server spends on each refresh, by clients as browsers are.
+"""A page with 100,000 live tasks: the CPU that the server spends on each refresh, by clients as browsers are.
 
 The server is started as the README says, on a short and on a long history, and people sign in at its door. Each session
 is a websocket that does what a browser's tab does: it runs the page, takes the interval and the id of each part that
@@ -132,10 +132,11 @@ class Seen:
 class Tab:
     """One session: what the browser keeps of it, and what it does with a message."""
 
-    def __init__(self, url: str, cookie: str) -> None:
+    def __init__(self, url: str, cookie: str, path: str) -> None:
         self.url, self.cookie = url, cookie
+        self._name, _, asked = path.partition("?")
         self.seen = Seen()
-        self._query, self._page = urlencode({"site": SITE}), ""
+        self._query, self._page = "&".join(part for part in (urlencode({"site": SITE}), asked) if part), ""
         self._widgets: dict[str, WidgetState] = {}
         self._kept: dict[str, tuple[ForwardMsg, int]] = {}  #: messages by hash, with the run of their last use
         self._keep_for = self._runs = 0
@@ -191,6 +192,8 @@ class Tab:
         asked = BackMsg()
         told = asked.rerun_script
         told.query_string, told.page_script_hash, told.fragment_id = self._query, self._page, fragment
+        if not self._page:
+            told.page_name = self._name
         told.is_auto_rerun = bool(fragment)
         told.widget_states.widgets.extend(self._widgets.values())
         told.cached_message_hashes.extend(self._kept)
@@ -297,9 +300,11 @@ class Tab:
 # --- the measurement
 
 
-async def look(server: Server, cookie: str, sessions: int, seconds: float, warm: float) -> dict[str, float]:
+async def look(
+    server: Server, cookie: str, path: str, sessions: int, seconds: float, warm: float
+) -> dict[str, float]:
     """Let so many look, and say what it cost while they did."""
-    tabs = [Tab(server.url, cookie) for _ in range(sessions)]
+    tabs = [Tab(server.url, cookie, path) for _ in range(sessions)]
     chance = random.Random(sessions)
     try:
         for tab in tabs:
@@ -355,6 +360,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60, help="for the idle server and for each number of sessions")
     parser.add_argument("--warm", type=float, default=10, help="seconds before each measurement")
     parser.add_argument("--store", type=Path, help="a folder in which the longest history is kept for the next bench")
+    parser.add_argument("--page", default="", help="another page than Active tasks, such as tasks?tab=completed")
     parser.add_argument("--quick", action="store_true", help="see in a minute that it works; the figures mean little")
     parser.add_argument("--fill", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -369,15 +375,15 @@ def main() -> None:
             time.sleep(options.warm)
             baseline = idle(server, options.seconds)
             for sessions in options.sessions:
-                told = asyncio.run(look(server, cookie, sessions, options.seconds, options.warm))
+                told = asyncio.run(look(server, cookie, options.page, sessions, options.seconds, options.warm))
                 ms = (told["cores"] - baseline) / told["refreshes_per_s"] * 1000
                 cost.setdefault(sessions, {})[rows] = ms
                 kept_up = told["refreshes_per_s"] >= KEPT_UP * sessions and told["cores"] <= 1
                 report(
                     "live_page", ms, "CPU ms per session and refresh", TARGET_MS, ms <= TARGET_MS and kept_up,
-                    history=rows, live=options.live, sessions=sessions, kept_up=kept_up,
-                    baseline_cores=round(baseline, 3), peak_mb=memory(server.process.pid), seconds=options.seconds,
-                    **{name: round(value, 3) for name, value in told.items()},
+                    page=options.page or "Active tasks", history=rows, live=options.live, sessions=sessions,
+                    kept_up=kept_up, baseline_cores=round(baseline, 3), peak_mb=memory(server.process.pid),
+                    seconds=options.seconds, **{name: round(value, 3) for name, value in told.items()},
                 )  # fmt: skip
     if len(options.rows) > 1:
         short, long = min(options.rows), max(options.rows)

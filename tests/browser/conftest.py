@@ -80,6 +80,11 @@ class Server:
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
 
+    def cli(self, *words: str) -> str:
+        """Run a verb of the command line on the server's data folder; return what it writes, in JSON."""
+        command = [sys.executable, "-m", "engine", *words, "--data", str(self.log.parent), "--json"]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
     def stop(self) -> float:
         """Ask the server to stop; return how many seconds it took."""
         start = time.monotonic()

@@ -2,17 +2,14 @@
 
 import json
 import re
-import subprocess
-import sys
 import urllib.parse
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from engine.store import Store
-from tests.browser.conftest import ROOT, Server, serve
+from tests.browser.conftest import Server, serve
 
 pytestmark = pytest.mark.browser
 
@@ -37,11 +34,6 @@ services = [
 ]
 targets = [{ name = "srv", kind = "device", count = 9 }]
 mix.audit = { per_hour = 0, collect = { median_s = 3000, sigma = 0.1 }, process = { median_s = 1, sigma = 0.1 } }
-schedules = [
-  { name = "Nightly 1", kind = "audit", owner = "ann", every_s = 60 },
-  { name = "Nightly 2", kind = "audit", owner = "ann", every_s = 60 },
-  { name = "Nightly 3", kind = "audit", owner = "ann", every_s = 60 },
-]
 """
 WIDE = {"width": 1280, "height": 800}
 
@@ -65,7 +57,9 @@ def page(browser: Browser, server: Server) -> Iterator[Page]:
     problems: list[str] = []
     page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
     page.goto(server.url)
-    page.get_by_role("button", name=re.compile("^Running [1-9]")).wait_for(timeout=150_000)  # something to stop
+    page.get_by_text("in flight at Berlin").wait_for(timeout=60_000)
+    server.cli("drill", "surge", "--business", "Acme", "--site", "Berlin", "--tasks", "3")  # something to stop
+    page.get_by_role("button", name=re.compile("^Running [1-9]")).wait_for(timeout=60_000)
     page.get_by_role("link", name="Services").click()
     expect(page.get_by_role("grid", name="Services")).to_be_visible(timeout=30_000)
     yield page
@@ -180,14 +174,11 @@ def test_a_link_shows_the_card_that_its_sender_saw_and_a_name_that_is_none_is_to
     other.close()
 
 
-def test_a_site_user_reads_the_page_and_is_offered_nothing(browser: Browser, server: Server, tmp_path: Path) -> None:
-    said = subprocess.run(
-        [sys.executable, "-m", "engine", "user", "invite", "sid", "--role", "site_user", "--business", "Acme",
-         "--site", "Berlin", "--data", str(server.log.parent)],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+def test_a_site_user_reads_the_page_and_is_offered_nothing(browser: Browser, server: Server) -> None:
+    said = server.cli("user", "invite", "sid", "--role", "site_user", "--business", "Acme", "--site", "Berlin")
+    link = json.loads(said)["text"].split()[-1]
     context = browser.new_context(viewport=WIDE)
-    context.add_cookies(server.cookies(server.sign_in(said.stdout.split()[-1])))
+    context.add_cookies(server.cookies(server.sign_in(link)))
     page = context.new_page()
     page.goto(f"{server.url}/services?service=audit-1")
     expect(card(page)).to_contain_text("Changing a host needs the role of a site admin.", timeout=60_000)

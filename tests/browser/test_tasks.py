@@ -3,8 +3,6 @@ only read by a site user."""
 
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from engine.store import Store
-from tests.browser.conftest import ROOT, Server, serve
+from tests.browser.conftest import Server, serve
 
 pytestmark = pytest.mark.browser
 
@@ -60,12 +58,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         server.stop()
 
 
-def cli(server: Server, *words: str) -> str:
-    command = [sys.executable, "-m", "engine", *words, "--data", str(server.log.parent), "--json"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def page(browser: Browser, server: Server) -> Iterator[Page]:
     context = browser.new_context(
@@ -78,7 +70,7 @@ def page(browser: Browser, server: Server) -> Iterator[Page]:
     page.get_by_role("link", name="Tasks", exact=True).click()
     expect(page.get_by_role("grid", name="Tasks")).to_be_visible(timeout=60_000)
     page.get_by_role("combobox", name="Site").or_(page.get_by_label("Site")).first.wait_for()
-    cli(server, "drill", "surge", "--business", "Acme", "--site", "Berlin", "--tasks", str(MANY))
+    server.cli("drill", "surge", "--business", "Acme", "--site", "Berlin", "--tasks", str(MANY))
     yield page
     context.close()
 
@@ -126,7 +118,7 @@ def test_a_link_shows_a_colleague_what_its_sender_saw(page: Page, browser: Brows
     page.get_by_role("button", name="Copy link").click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
     copied = page.evaluate("navigator.clipboard.readText()")
-    made = json.loads(cli(server, "user", "invite", "bea", "--role", "business_admin", "--business", "Acme"))
+    made = json.loads(server.cli("user", "invite", "bea", "--role", "business_admin", "--business", "Acme"))
     path = re.search(r"/auth/link/\S+?(?=[\"\s]|$)", json.dumps(made))
     assert path is not None
     other = browser.new_context(viewport={"width": 1280, "height": 800}, timezone_id="Europe/Berlin")
@@ -222,7 +214,7 @@ def test_what_was_deleted_is_hidden_counted_and_can_be_taken_back(page: Page) ->
 
 
 def test_a_site_user_reads_and_acts_on_nothing(page: Page, browser: Browser, server: Server) -> None:
-    made = cli(server, "user", "invite", "uma", "--role", "site_user", "--business", "Acme", "--site", "Berlin")
+    made = server.cli("user", "invite", "uma", "--role", "site_user", "--business", "Acme", "--site", "Berlin")
     path = re.search(r"/auth/link/[\w-]+", made)
     assert path is not None
     other = browser.new_context(viewport={"width": 390, "height": 844})

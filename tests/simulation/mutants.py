@@ -160,7 +160,7 @@ class EditsWhateverIsThere(Core):
 class ForgetsRequestsAtRestart(Core):
     """Does not read back what was answered before the restart."""
 
-    def remember(self, answers: Mapping[str, tuple[int, m.Outcome]]) -> None:
+    def remember(self, answers: Mapping[str, tuple[int, m.Outcome]], actors: Mapping[str, str] | None = None) -> None:
         pass
 
 
@@ -334,7 +334,7 @@ class LosesPatience(Core):
 class ForgetsWhatItSkipped(Core):
     """Reads back what requests changed, and not what they were refused for."""
 
-    def remember(self, answers: Mapping[str, tuple[int, m.Outcome]]) -> None:
+    def remember(self, answers: Mapping[str, tuple[int, m.Outcome]], actors: Mapping[str, str] | None = None) -> None:
         super().remember({request: (at, outcome._replace(skipped=())) for request, (at, outcome) in answers.items()})
 
 

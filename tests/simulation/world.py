@@ -17,7 +17,7 @@ from engine import messages as m
 from engine.clock import MINUTE, SECOND, EngineClock, Reading
 from engine.core import Core, Input, answers_from
 from engine.ledger import NUMBERED_TABLES, Rows, ScheduleFire, TaskEvent, TaskRow, business_of
-from engine.lifecycle import TERMINAL, Kind, Status
+from engine.lifecycle import TERMINAL, Kind, Status, own_name
 from engine.machine import LONGEST_LOOK_GAP, Policy, Step
 from engine.outbox import Batch, Outbox
 from engine.recurrence import Rule
@@ -542,8 +542,9 @@ class World:
             longest = chance.choice((5, 30, 90)) if chance.random() < 0.15 else None
             tasks.append(
                 m.NewTask(
-                    business, site, kind, "task", chance.choice(USERS), "ann", "host", requested_service=asked,
-                    priority=chance.choice((5, 5, 5, 2, 8)), due_at=due_at, longest_wait_s=longest,
+                    business, site, kind, own_name(kind, "task"), chance.choice(USERS), "ann", "host",
+                    requested_service=asked, priority=chance.choice((5, 5, 5, 2, 8)), due_at=due_at,
+                    longest_wait_s=longest,
                 )
             )  # fmt: skip
         self._command(chance.choice(USERS), m.Submit(tasks))
@@ -703,7 +704,8 @@ class World:
             rule = Rule.cron_rule(chance.choice(("* * * * *", "*/5 * * * *")), "Europe/Berlin")
         kind = chance.choice((Kind.SCAN, Kind.AUDIT, Kind.REPORT))
         on_hold = chance.choice(("skip", "queue_one"))
-        return m.ScheduleSpec("nightly", business, site, kind, rule, chance.choice(USERS), on_hold=on_hold)
+        name = own_name(kind, "nightly")
+        return m.ScheduleSpec(name, business, site, kind, rule, chance.choice(USERS), on_hold=on_hold)
 
     def _do_widget(self) -> None:
         business = self.chance.choice(("a", "b"))
