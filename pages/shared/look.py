@@ -98,8 +98,8 @@ html,body,.stApp{font-variant-numeric:tabular-nums}
 .st-key-holds button p{color:var(--d-accent)}
 
 /* the way to Help */
-.stApp a.d-help::before{content:"?"} .d-keep{white-space:nowrap}
-.stApp a.d-help{display:inline-block;box-sizing:border-box;width:15px;height:15px;margin-left:6px;border:1px solid var(--d-line);border-radius:50%;font-size:11px;line-height:13px;font-weight:400;text-align:center;vertical-align:1px;color:var(--d-ink3);text-decoration:none}
+.stApp a.d-help::before{content:"?"}
+.stApp a.d-help{margin-left:6px;padding:0 4px;border:1px solid var(--d-line);border-radius:8px;font-size:11px;font-weight:400;vertical-align:1px;color:var(--d-ink3);text-decoration:none} /* in line: it begins no line */
 .stApp a.d-help:hover{color:var(--d-accent);border-color:var(--d-accent)} .stApp a.d-help:focus-visible{outline:2px solid var(--d-accent)}
 
 /* the verdict */
@@ -131,14 +131,14 @@ tr:first-child>.d-dot::before{top:12px} tr:first-child>.d-dot::after{top:16px}
 .st-key-empty{border:1px dashed var(--d-line);border-radius:4px;padding:56px 20px;text-align:center;align-items:center}
 /* finding tasks */
 :is(.st-key-sql,.st-key-views)>* button,:is(.st-key-sql,.st-key-views) [data-testid=stPopoverButton]{min-height:30px;height:30px} .st-key-finder{flex-wrap:wrap;gap:8px} .st-key-finder [data-testid^=stBaseButton-]{min-height:30px} .st-key-finder>:has([data-testid=stVerticalBlock]),.st-key-finder>:first-child{flex:1 1 20rem}
-.st-key-finder a.d-help{margin:7px 0 0}
+.st-key-finder a.d-help{margin:0;line-height:28px}
 /* acting on tasks: always as high */
 .st-key-acts{background:var(--d-panel);border-radius:4px;padding:4px 10px;min-height:38px;font-size:13px} .st-key-acts:has(b){background:var(--d-accentbg)} .st-key-acts [data-testid=stElementContainer]:has([data-testid=stHtml]){flex:1 1 10rem;min-width:0}
 /* the card on top */
 .st-key-topcard{border:1px solid var(--d-line);border-radius:4px;padding:10px 12px}
-.st-key-topcard-head [data-testid=stElementContainer]:has(.d-cardhead){flex:1 1 0;min-width:0} .st-key-topcard-parts{gap:24px} .st-key-topcard-actions{border-top:1px solid var(--d-line2);padding-top:8px}
-.st-key-topcard-parts>*{flex:1 1 200px;min-width:0} .st-key-topcard-parts>:first-child{flex:0 0 224px} .st-key-topcard-parts .d-facts tr:first-child :is(th,td),.st-key-topcard-parts .d-way tr:first-child :is(th,td){padding-top:0} .st-key-topcard-parts :is(.d-facts,.d-way){border-top:0}
-.st-key-topcard-parts .d-facts th{width:118px;padding-right:8px}
+.st-key-topcard-head [data-testid=stElementContainer]:has(.d-cardhead){flex:1 1 0;min-width:0} .st-key-topcard-parts{gap:16px} .st-key-topcard-actions{border-top:1px solid var(--d-line2);padding-top:8px}
+.st-key-topcard-parts>*{flex:1 1 200px;min-width:0} .st-key-topcard-parts>:first-child{flex:0 0 206px} .st-key-topcard-parts .d-facts tr:first-child :is(th,td),.st-key-topcard-parts .d-way tr:first-child :is(th,td){padding-top:0} .st-key-topcard-parts :is(.d-facts,.d-way){border-top:0}
+.st-key-topcard-parts .d-facts th{width:106px;padding-right:6px}
 .st-key-topcard-parts .d-way{display:block;max-height:220px;overflow-y:auto} .st-key-topcard-parts tr:first-child>.d-dot::before{top:5px} .st-key-topcard-parts tr:first-child>.d-dot::after{top:9px}
 .d-changes caption{caption-side:top;text-align:left;font-size:12px;color:var(--d-ink2);padding:6px 0 2px}
 .d-finding{font-size:16px;line-height:23px}

@@ -19,19 +19,14 @@ def verdict(level: Level, headline: str, evidence: str, actions: Sequence[str] =
     """
     trouble, colon, cause = headline.partition(": ")
     said = f"<em>{escape(trouble)}:</em> {escape(cause)}" if colon else f"<em>{escape(headline)}</em>"
+    more = helps.mark(topic, "what this says") if topic else ""
     pressed = None
     with st.container(horizontal=True, vertical_alignment="center", key=f"verdict-{level}"):
-        why = f"<div class='d-evidence'>{_why(evidence, topic)}</div>"
-        st.html(f"<div class='d-verdict' role='status'>{said}</div>{why}")
+        st.html(
+            f"<div class='d-verdict' role='status'>{said}</div>"
+            f"<div class='d-evidence'>{escape(evidence)}{more}</div>"
+        )
         for n, label in enumerate(actions):
             if st.button(plain(label), key=f"offer.{label}", type="secondary" if n else "primary", width="content"):
                 pressed = n
     return pressed
-
-
-def _why(evidence: str, topic: str) -> str:
-    if not (topic and evidence):
-        return escape(evidence)
-    rest, space, last = evidence.rpartition(" ")
-    more = helps.mark(topic, "what this line says")
-    return f"{escape(rest)}{space}<span class='d-keep'>{escape(last)}{more}</span>"  # the mark begins no line
