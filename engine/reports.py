@@ -155,9 +155,9 @@ def external(assets: pl.DataFrame, scope: Scope) -> Detail:
     figures = [
         _figure("External assets", n, note=f"of {_many(known.height, 'asset')}"),
         _figure("Public addresses", public_ones),
-        _figure("In a cloud", n - public_ones, note="without a public address of their own"),
+        _figure("In a cloud", n - public_ones, note="without a public address"),
         _figure("Online", int(found["online"].sum())),
-        _figure("Not seen for 7 days", n - int(found["covered"].sum()), note="may be gone, or out of a scan's reach"),
+        _figure("Not seen for 7 days", n - int(found["covered"].sum()), note="gone, or out of reach"),
     ]
     by_type = _grouped(found, "type").sort(["assets", "type"], descending=[True, False])
     listed = found.sort(["public", "last_seen_at", *_KEY], descending=[True, True, False, False])

@@ -12,11 +12,11 @@ from pages.shared.frame import Entry
 
 MENU = {
     "Operate": [
-        Entry("Active tasks", "operate/active.py", counted=True, help="active"),
+        Entry("Active tasks", "operate/active.py", tells=frame.in_flight, help="active"),
         Entry("Tasks", "operate/tasks.py", "tasks", help="tasks"),
         Entry("Task", "operate/task.py", tasklink.PATH, help="tasks", listed=False),
         Entry("Schedules", "operate/schedules.py", "schedules", help="schedules"),
-        Entry("Services", "operate/services.py", "services", help="services"),
+        Entry("Services", "operate/services.py", "services", tells=frame.offline, help="services"),
         Entry("Logs", "operate/logs.py", "logs", help="tasks"),
         Entry("Reports", "operate/reports.py", "reports", help="tasks"),
     ],

@@ -268,6 +268,14 @@ def test_topics_have_short_lines_of_about_and_no_two_sections_of_one_anchor() ->
         assert len(set(anchors)) == len(anchors)
 
 
+def test_every_mark_beside_figures_and_titles_leads_to_a_section_that_there_is() -> None:
+    pages = Path(topics.__file__).parents[1]
+    written = "\n".join(path.read_text("utf-8") for path in pages.glob("*/*.py"))
+    found = set(re.findall(rf"""["']((?:{'|'.join(ORDER)})[.][a-z-]+)["']""", written)) - {"holds.show"}  # a button's key
+    assert {"tasks.filter", "active.figures", "services.states", "troubleshooting.stuck"} <= found
+    assert found <= {f"{topic.name}.{section.anchor}" for topic, section in sections()}
+
+
 def test_a_section_about_a_page_that_is_to_come_waits_for_it() -> None:
     text = "# T\nAbout.\n\nIntro.\n\n## One {#one} {page: later}\nOne.\n\n## Two {#two}\nTwo.\n"
     assert [s.anchor for s in topics.parsed("t", text, frozenset()).sections] == ["", "two"]

@@ -17,6 +17,7 @@ from streamlit.testing.v1 import AppTest
 from engine import console as console_module
 from engine.access import Actor
 from engine.console import Console
+from engine.health import Look, Signal
 from engine.hosts import Day, Host
 from engine.lifecycle import OVERVIEW, Kind
 from engine.messages import (
@@ -33,9 +34,10 @@ from engine.messages import (
     Submit,
 )
 from engine.roles import EVERYTHING, Grant, Role
-from engine.sight import Hosts
+from engine.sight import Hosts, Judged
 from engine.snapshot import ServiceLook
-from pages.shared import card, frame, newtask, pastruns, times
+from pages.shared import card, frame, newtask, pastruns, remedies, times
+from pages.shared.kpi import Kpi
 from pages.shared.plain import plain
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -119,6 +121,22 @@ def test_a_card_tells_of_each_role_that_could_collect_which_host_does() -> None:
     assert card._hosts(opened("audit", False)) == {"Audit host": None}
     assert card._hosts(opened("report", True, requested_service="a processor")) == {"Asked for": "a processor"}
     assert card._hosts(opened("scan", False, service="node-7")) == {"Service": "node-7"}
+
+
+def test_a_day_that_was_steady_is_not_called_so_beside_a_figure_that_is_out_of_usual() -> None:
+    steady = Signal("steady", True, "Acme", "Berlin", "Steady: the queue was empty 53 % of the last 24 h", [], {}, "")
+    judged = Judged(Look.__new__(Look), [steady], steady)
+    calm = Kpi("Queued", "2", note="usual 0–3")
+    assert remedies.told(judged, [calm])[:2] == ("steady", steady.headline)
+    over = [
+        Kpi("Queued", "11", note="usual 0–3", out=True),
+        Kpi("Oldest wait", "8:35", "min:s", "usual 0–3:30 min", out=True),
+    ]
+    assert remedies.told(judged, over) == (
+        "busy",
+        "More than usual: queued 11 (usual 0–3), oldest wait 8:35 min (usual 0–3:30 min)",
+        "The queue was empty 53 % of the last 24 h. Nothing to do unless it lasts.",
+    )
 
 
 # --- hosts

@@ -44,12 +44,12 @@ def live() -> None:
         st.html("<div class='d-readonly'>You read this page; cancelling needs the role of a site admin.</div>")
     if holds.strip(sight.holds(business, site), sight.numbers(business, site).paused):
         frame.address({"status": PAUSED, "system": "shown", "page": None})  # all that the strip has counted
-    judge(judged, well, now)
-    kpi.strip(strip, key="kpis", stale=not well)
+    judge(judged, strip, well, now)
+    kpi.strip(strip, key="kpis", stale=not well, topic="active.figures")
     tasks(sight, now, well)
 
 
-def judge(judged: Judged, well: bool, now: int) -> None:
+def judge(judged: Judged, strip: list[kpi.Kpi], well: bool, now: int) -> None:
     """Say how the queue is, and offer what can be done about it."""
     if not well:
         said = f"No news for {frame.silence(engine)}: this is how it was at {times.clock(now)}"
@@ -57,7 +57,8 @@ def judge(judged: Judged, well: bool, now: int) -> None:
         verdict("stale", said, f"{why} Running tasks go on by themselves; actions are off until it answers.")
         return
     offered = remedies.remedies(judged, business, site, GRID)
-    pressed = verdict(*remedies.told(judged), [remedy.label for remedy in offered])
+    told = remedies.told(judged, strip)
+    pressed = verdict(*told, [remedy.label for remedy in offered], remedies.topic(judged))
     if pressed is not None:
         offered[pressed].carry_out()
 

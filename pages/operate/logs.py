@@ -1,7 +1,9 @@
 """Logs: what scans and audits came to, latest first: outcome, duration, changes, who ended it. To take away, too."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from datetime import date
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import streamlit as st
 
@@ -22,13 +24,13 @@ COLUMNS: list[grid.Row] = [
     {"id": "task", "label": "Task", "type": "link", "width": "104px", "card": "end"},
     {"id": "target", "label": "Device / Resource", "type": "text", "width": "1fr", "card": "lead"},
     {"id": "scope", "label": "Scope", "type": "text", "width": "1.1fr"},
-    {"id": "service", "label": "Service", "type": "text", "width": ".9fr", "pale": True},
+    {"id": "service", "label": "Service", "type": "text", "width": "1.05fr", "pale": True},
     {"id": "initiator", "label": "Initiator", "type": "text", "width": ".9fr", "pale": True},
-    {"id": "started", "label": "Started", "type": "number", "width": "98px", "sort": "desc"},
-    {"id": "finished", "label": "Ended", "type": "number", "width": "98px", "sort": "desc"},
+    tasklist.instant("started", "Started"),
+    tasklist.instant("finished", "Ended"),
     {"id": "span", "label": "Duration", "type": "number", "width": "76px"},
     {"id": "outcome", "label": "Outcome", "type": "status", "width": "1.9fr", "card": "line"},
-    {"id": "by", "label": "Ended by", "type": "text", "width": ".9fr", "pale": True},
+    {"id": "by", "label": "Ended by", "type": "text", "width": ".85fr", "pale": True},
 ]
 SORTS = {"started": "started_at", "finished": "finished_at"}
 
@@ -69,11 +71,12 @@ def live() -> None:
     there = times.zone()
     today = times.day(now, there)
     if not rows:
-        st.html("<div class='d-evidence'>Nothing has ended that matches.</div>")
+        said = "Nothing has ended that matches." if wanted.text else f"No {LOGS[chosen]} has ended here yet."
+        st.html(f"<div class='d-evidence'>{said}</div>")
     answer = grid.grid(
-        [line(row, stopped_by.get(row["task_id"]), lambda at: {
-            "t": times.brief(at, today, there), "s": times.whole(at, there)}) for row in rows],
-        COLUMNS, key=GRID, label=chosen, picks=False, lifts=True, stale=not sight.pulse.well, view=query.view + chosen,
+        [line(row, stopped_by.get(row["task_id"]), today, there) for row in rows],
+        tasklist.widened(COLUMNS, rows, today, there), key=GRID, label=chosen, picks=False, lifts=True,
+        stale=not sight.pulse.well, view=query.view + chosen,
         sort={"id": next((c for c, by in SORTS.items() if by == query.sort), ""), "desc": query.down},
     )  # fmt: skip
     if answer.sort:
@@ -81,8 +84,9 @@ def live() -> None:
     tasklist.pager(page, counts[chosen])
 
 
-def line(task: Mapping[str, Any], stopped_by: str | None, when: Callable[[int], grid.Row]) -> grid.Row:
+def line(task: Mapping[str, Any], stopped_by: str | None, today: date, there: ZoneInfo) -> grid.Row:
     """Word a task that has ended, as queue and logs do."""
+    start, end = task["started_at"], task["finished_at"]
     word = queue_word(STATUS[task["status"]], True, False, task["outcome"], task["errors"])
     glyph, token = GLYPHS[word.split()[0]]
     return {
@@ -93,8 +97,8 @@ def line(task: Mapping[str, Any], stopped_by: str | None, when: Callable[[int], 
         "scope": task["scope"],
         "service": task["service"],
         "initiator": task["initiator"],
-        "started": when(task["started_at"]) if task["started_at"] is not None else None,
-        "finished": when(task["finished_at"]),
+        "started": tasklist.told(start, end, today, there) if start is not None else None,
+        "finished": tasklist.told(end, None, today, there),
         "span": tasklist.span(task),
         "outcome": {"t": word, "g": glyph, "k": token, "s": tasklist.result(task)},
         "by": stopped_by or task["processor"] or task["service"],

@@ -13,7 +13,7 @@ from engine.inventory import SORTS
 from engine.lifecycle import COMPARISON, EXTERNAL, OUTLIERS, OVERVIEW, Kind, result_site
 from engine.messages import StartReport
 from engine.roles import Right
-from pages.shared import frame, grid, queue, times
+from pages.shared import frame, grid, helps, queue, times
 from pages.shared.found import cell, found, of
 from pages.shared.verdict import verdict
 
@@ -175,8 +175,9 @@ def assets() -> None:
     """List the site's assets, those least like their peers first unless asked otherwise."""
     frame.watch(business, site)
     address, now = st.query_params, frame.known_at(engine)
+    more = helps.mark("tasks.system", "system tasks")
     st.html("<div class='d-h2'><b>Assets</b><span>The outlier score tells how unlike the site's other assets one is, "
-            "from 0 to 10; “–” until it is calculated.</span></div>")  # fmt: skip
+            f"from 0 to 10; “–” until it is calculated.</span>{more}</div>")  # fmt: skip
     text = st.text_input("Search assets", key="assets", bind="query-params", label_visibility="collapsed",
                          placeholder="Search asset, address, type …", max_chars=200)  # fmt: skip
     sort = address.get("sort", "-outlier_score")

@@ -10,11 +10,13 @@ from pages.shared import (
     asking,
     charts,
     frame,
+    helps,
     holds,
     notice,
     once,
     plans,
     stagger,
+    times,
 )
 from pages.shared.recurring import Recurring
 from pages.shared.verdict import Level, verdict
@@ -44,14 +46,17 @@ def live() -> None:
     holds.strip(over, sight.numbers(business, site).paused, offer=False)
     if made.planned:
         paused = plans.pauses(over)
-        load(made.load, sum(paused(one) is not None for one in made.planned))
+        load(made.load, sum(paused(one) is not None for one in made.planned), now if stale else None)
     LIST.section(sight, made, now, zone, stale)
     once.section(sight.scheduled(business, site), now, zone, key=f"once {business} {site}", may=MAY_CHANGE_TASKS,
                  stale=stale)  # fmt: skip
 
 
-def load(expected: Load, paused: int) -> None:
-    """Say which minute is stacked the most, offer to pull it apart, and draw the load of who is not paused."""
+def load(expected: Load, paused: int, stale_since: int | None) -> None:
+    """Say which minute is stacked the most, offer to pull it apart, and draw the load of who is not paused.
+
+    While the engine is not heard of, say so instead.
+    """
     busiest, offers = expected.busiest, []
     if busiest is None:
         level: Level = "steady"
@@ -65,12 +70,16 @@ def load(expected: Load, paused: int) -> None:
         offers = ["Stagger schedules"] if MAY else []
     if paused:
         why += f" {_many(paused, 'paused schedule')} {'is' if paused == 1 else 'are'} left out."
-    if verdict(level, said, why, offers) is not None and busiest is not None:
+    if stale_since is not None:
+        news = f"No news for {frame.silence(engine)}: this is how it was at {times.clock(stale_since)}"
+        silent = engine.pulse.trouble or "The engine does not answer."
+        verdict("stale", news, f"{silent} Nothing fires until it does; what was missed then runs once.")
+    elif verdict(level, said, why, offers, "schedules.stagger") is not None and busiest is not None:
         asking.later(lambda: stagger.ask(business, site, busiest.schedule_ids))
-    with st.container(horizontal=True, key="charts"):
+    with st.container(horizontal=True, key="charts" if stale_since is None else "charts-stale"):
         with st.container():
             st.html("<div class='d-h2'><b>Expected load</b><span>busy minutes that fires bring, by weekday and hour"
-                    "</span></div>")  # fmt: skip
+                    f"</span>{helps.mark('schedules.page', 'these charts')}</div>")  # fmt: skip
             charts.show(charts.busy_hours(expected, charts.theme()), key="busy", alt=_fullest(expected))
         with st.container():
             st.html("<div class='d-h2'><b>Stacked minutes</b><span>schedules that fire together, at most, in the week "

@@ -7,7 +7,7 @@ import streamlit as st
 from engine.hosts import worst
 from engine.roles import Right
 from engine.sight import Hosts, Sight
-from pages.shared import asking, frame, grid, hostcard, hostlist, hosts, notice, times
+from pages.shared import asking, frame, grid, helps, hostcard, hostlist, hosts, notice, times
 from pages.shared.verdict import verdict
 
 engine = frame.engine()
@@ -39,7 +39,8 @@ def live() -> None:
     with left:
         at_work = sight.at_work(business, site)
         hostlist.table(found, at_work, business, now, key=GRID, narrow=bool(opened), stale=not well)
-        st.html(f"<div class='d-foot'>{hostlist.FOOT} Times are {times.zone().key}.</div>")
+        more = helps.mark("services.page", "this table")
+        st.html(f"<div class='d-foot'>{hostlist.FOOT} Times are {times.zone().key}.{more}</div>")
     if right and opened:
         everybody = (*found.own, *(found.processors if found.named else ()))
         host = next((host for host in everybody if host.look.name == opened), None)
@@ -69,7 +70,8 @@ def judge(sight: Sight, found: Hosts, now: int, well: bool) -> None:
     changes = sight.changes(business, site, name) if named else []
     offered = [f"Bring {name} back" if "Bring back" in able else f"Open {name}"] if named else []
     offered += ["Add a host"] if ABLE else []
-    pressed = verdict(*hostlist.told(found, now, hostlist.who_and_why(changes)), offered)
+    told = hostlist.told(found, now, hostlist.who_and_why(changes))
+    pressed = verdict(*told, offered, "services.states")
     if pressed is None:
         return
     if offered[pressed] == "Add a host":

@@ -19,6 +19,7 @@ from pages.shared import (
     finding,
     frame,
     grid,
+    helps,
     holds,
     newtask,
     notice,
@@ -58,6 +59,7 @@ def live() -> None:
         with st.container(horizontal=True, vertical_alignment="top", key="finder"):
             with st.container():
                 changes |= finding.search(sight, place, query.text, tasklist.RESET)
+            st.html(helps.mark("tasks.filter", "the filter language"), width="content")
             changes |= tasklist.switches(sight, business, query, counts)
             changes |= savedviews.menu(sight, business, query)
             finding.sql(wanted, now, place)
@@ -83,11 +85,12 @@ def live() -> None:
                       before=query.before, size=tasklist.ROWS)  # fmt: skip
     total = counts.tabs[query.tab]
     act = None
-    if may_act(None if query.everywhere else site):
+    able = may_act(None if query.everywhere else site)
+    if able:
         act = acting.bar(selected, total, acting.ACTS[query.tab], key=GRID, view=query.view, off=not well)
     else:
         st.html("<div class='d-readonly'>You read this page; acting on tasks needs the role of a site admin.</div>")
-    table(sight, query, wanted, page, now, well)
+    table(sight, query, wanted, page, now, well, able)
     tasklist.pager(page, total)
     if wish is not None and opened is not None:
         carry_out(wish.action, opened, sight)
@@ -127,26 +130,20 @@ def may_act(at: str | None) -> bool:
     return any(frame.allowed(Right.OPERATE, business, s) for s in sites)
 
 
-def table(sight: Sight, query: Query, wanted: Filter, page: Page, now: int, well: bool) -> None:
-    """Draw a page of the tab."""
+def table(sight: Sight, query: Query, wanted: Filter, page: Page, now: int, well: bool, able: bool) -> None:
+    """Draw a page of the tab; only who is able to act on tasks picks some."""
     rows, there = page.rows.to_dicts(), times.zone()
     if not rows:
-        said = "No task matches here. Look at the other tabs, or change the filter." if wanted.text else "Nothing here."
-        st.html(f"<div class='d-evidence'>{said}</div>")
+        other = "No task matches here. Look at the other tabs, or change the filter."
+        st.html(f"<div class='d-evidence'>{other if wanted.text else tasklist.NOTHING[query.tab]}</div>")
     today = times.day(now, there)
     sites = {row["site"] for row in rows}
     held_by = {h.hold_id: f"hold on {holds.said(h)}" for name in sites for h in sight.holds(business, name)}
-
-    def when(instant: int) -> grid.Row:
-        return {"t": times.brief(instant, today, there), "s": times.whole(instant, there)}
-
-    instants = [row[name] for row in rows for name in ("created_at", "due_at", "finished_at") if row[name] is not None]
-    dated = any(times.day(instant, there) != today for instant in instants)
-    told = [tasklist.row(task, now, held_by, when) for task in rows]
+    told = [tasklist.row(task, now, held_by, today, there) for task in rows]
     sort = {"id": tasklist.sorted_column(query), "desc": query.down}
     answer = grid.grid(
-        told, tasklist.columns(query, dated), key=GRID, label="Tasks", sort=sort, view=query.view, stale=not well,
-        lifts=True,
+        told, tasklist.columns(query, rows, today, there), key=GRID, label="Tasks", sort=sort, view=query.view,
+        stale=not well, lifts=True, picks=able,
     )  # fmt: skip
     if answer.sort:
         by = tasklist.sorted_by(answer.sort["id"], query.tab)

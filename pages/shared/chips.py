@@ -11,12 +11,13 @@ CSS = """
 .chips{display:flex;flex-wrap:wrap;gap:8px;font:13px/18px var(--st-font);font-variant-numeric:tabular-nums}
 .one{display:flex;border:1px solid var(--d-line);border-radius:4px;overflow:hidden}
 button{font:inherit;color:var(--d-ink);background:var(--d-bg);border:0;border-left:1px solid var(--d-line);height:28px;padding:0 9px;cursor:pointer;white-space:nowrap}
-.one button:first-child{border-left:0} .switch{border:1px solid var(--d-line);border-radius:4px;color:var(--d-ink2)}
+.one button:first-child{border-left:0} .switch{border:1px solid var(--d-line);border-radius:4px;color:var(--d-ink2);height:30px}
 button:hover{background:var(--d-panel)} button[aria-pressed=true]{color:var(--d-accent);background:var(--d-accentbg);box-shadow:inset 0 0 0 1px var(--d-accent)}
 .one button:first-child[aria-pressed=true]{border-radius:3px 0 0 3px} .one button:last-child[aria-pressed=true]{border-radius:0 3px 3px 0}
 button:focus-visible{outline:2px solid var(--d-accent);outline-offset:-2px}
-.tabs{border-bottom:1px solid var(--d-line);flex-wrap:nowrap;overflow-x:auto} .tabs .one{border:0;border-radius:0} .tabs .one button{border:0;height:31px;padding:0 12px;color:var(--d-ink2);margin-bottom:-1px}
+.tabs{border-bottom:1px solid var(--d-line);flex-wrap:nowrap;overflow-x:auto;scrollbar-width:none} .tabs .one{border:0;border-radius:0;flex:none} .tabs .one button{border:0;height:31px;padding:0 12px;color:var(--d-ink2);margin-bottom:-1px}
 .tabs .one button[aria-pressed=true]{background:none;border-radius:0;color:var(--d-ink);font-weight:600;box-shadow:inset 0 -2px 0 var(--d-accent)}
+@media (max-width:700px){.chips{gap:6px} .switch{padding:0 7px}}
 """
 
 JS = (
@@ -39,6 +40,14 @@ export default function ({data, parentElement, setStateValue}) {
   const there = new Set(data.switches.map(([name]) => 'switch ' + name))
   for (const [name, text, on] of data.switches) draw('switch ' + name, text, on, root, 'switch', name)
   for (const [name, b] of root._buttons) if (name.startsWith('switch ') && !there.has(name)) { b.remove(); root._buttons.delete(name) }
+  const chosen = root._buttons.get(data.chosen)
+  if (data.tabs && chosen && root._chosen !== data.chosen) {  // on a phone they don't all have room
+    root._chosen = data.chosen
+    requestAnimationFrame(() => {
+      const at = chosen.getBoundingClientRect(), all = root.getBoundingClientRect()
+      root.scrollLeft += at.left - all.left - (all.width - at.width) / 2
+    })
+  }
   root._one.hidden = !data.chips.length; root._one.style.display = data.chips.length ? '' : 'none'
 }
 """

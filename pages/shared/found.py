@@ -52,7 +52,8 @@ def _kpi(figure: Detail) -> Kpi:
 def _table(result: ReportResult, table: Detail, n: int, now: int) -> None:
     rows, left = table["rows"], table["left_out"]
     shown, whole = rows[:SHOWN], len(rows) + left
-    counted = f"The first {len(shown):,} of {whole:,}" if len(shown) < whole else f"{whole:,}"
+    counted = f"{whole:,} {'row' if whole == 1 else 'rows'}"
+    counted = f"The first {len(shown):,} of {counted}" if len(shown) < whole else counted
     more = f"; {'all' if not left else f'{len(rows):,}'} in the CSV" if len(shown) < len(rows) else ""
     with st.container(horizontal=True, vertical_alignment="bottom", key=f"report-table-{n}"):
         note = f"{table['note'][:1].upper()}{table['note'][1:]}. " if table["note"] else ""
@@ -87,6 +88,8 @@ def cell(value: Any, kind: str, now: int = 0) -> str:
         return "–"
     if kind == "count":
         return f"{value:,}"
+    if kind == "share" and 0 < value < 0.005:
+        return "under 1\u202f%"
     if kind == "share":
         return f"{value * 100:.0f}\u202f%"
     if kind == "score":

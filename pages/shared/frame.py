@@ -1,6 +1,6 @@
 """What surrounds every page: the waiting room before the console is live, who is looking, the menu, the head row."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from html import escape
@@ -19,7 +19,7 @@ from engine.runtime import Engine
 from engine.sight import Sight
 from engine.web import COOKIE, SIGN_IN, SIGN_OUT
 
-from . import presses, times
+from . import drawer, presses, times
 
 ANSWERED_WITHIN = 15.0  #: seconds
 COUNTED_EVERY = 10  #: seconds between two looks at what the menu counts, at least
@@ -32,15 +32,15 @@ REFRESH = {"1 s": 1, "5 s": 5, "30 s": 30, "5 min": 300, "Off": None}
 class Entry:
     """A page of the menu: for whoever has one of the rights anywhere; without rights, for everybody.
 
-    `path` is its address, "" the root's. A `counted` one shows how many tasks are in flight. `help` names the topic of
-    Help that fits it. One that is not `listed` is reached by links only.
+    `path` is its address, "" the root's. What it `tells` stands beside it, if there is anything to tell. `help` names
+    the topic of Help that fits it. One that is not `listed` is reached by links only.
     """
 
     title: str
     script: str
     path: str = ""
     rights: tuple[Right, ...] = ()
-    counted: bool = False
+    tells: Callable[[], str] | None = None
     help: str = ""
     listed: bool = True
 
@@ -165,6 +165,7 @@ def menu(sections: Mapping[str, Sequence[tuple[Entry, Any]]], current: Any) -> N
         _links({section: pages for section, pages in sections.items() if section})
         _help(sections, current)
         account()
+        drawer.drawer()
 
 
 def _links(sections: Mapping[str, Sequence[tuple[Entry, Any]]]) -> None:
@@ -175,8 +176,8 @@ def _links(sections: Mapping[str, Sequence[tuple[Entry, Any]]]) -> None:
         for section, pages in sections.items():
             st.html(f"<div class='d-section'>{escape(section)}</div>")
             for entry, page in pages:
-                count = _in_flight() if entry.counted else None
-                st.page_link(page, label=entry.title if count is None else f"{entry.title} :gray[{count:,}]")
+                told = entry.tells() if entry.tells is not None else ""
+                st.page_link(page, label=f"{entry.title} :gray[{told}]" if told else entry.title)
 
     links()
 
@@ -190,13 +191,25 @@ def _help(sections: Mapping[str, Sequence[tuple[Entry, Any]]], current: Any) -> 
             st.page_link(page, label=entry.title, query_params={"topic": topic} if topic else None)
 
 
-def _in_flight() -> int | None:
-    """Count what is in flight at the chosen site; None where there is none, or nobody to see it any more."""
-    who, console = _who(), current()
-    if who is None or console is None or console.watch is None:
+def in_flight() -> str:
+    """Count what is in flight at the chosen site."""
+    place = _place()
+    return f"{sum(sight().listing(*place, size=1).counts.values()):,}" if place is not None else ""
+
+
+def offline() -> str:
+    """Count the hosts of the chosen site that are offline, where there are any."""
+    place = _place()
+    n = sum(service.state == "offline" for service in sight().services(*place)) if place is not None else 0
+    return f"*{n:,} offline*" if n else ""
+
+
+def _place() -> tuple[str, str] | None:
+    """Return the chosen site; None where there is none, or nobody to see it any more."""
+    console = current()
+    if _who() is None or console is None or console.watch is None:
         return None
-    place = _sites().get(st.session_state.get("site", ""))
-    return sum(sight().listing(*place, size=1).counts.values()) if place is not None else None
+    return _sites().get(st.session_state.get("site", ""))
 
 
 _TURNED, _UNKNOWN = "turned to", "unknown site"

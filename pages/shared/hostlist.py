@@ -23,7 +23,7 @@ GLYPHS = {
     LOST: ("cross", "fail"),
 }  # fmt: skip
 UNNAMED = "processors"  #: the row of those that are counted only
-MOST_LINKS = 2
+MOST_LINKS, MOST_LETTERS = 2, 26  #: of tasks in a cell
 FOOT = ("Used, 24 h: of the slot-seconds that a host offered while it was online or draining. Done: stages that "
         "it ended itself, per hour of that.")  # fmt: skip
 
@@ -35,7 +35,7 @@ COLUMNS: list[grid.Row] = [
     {"id": "heard", "label": "Heard", "type": "text", "width": ".7fr", "pale": True},
     {"id": "use", "label": "Used, 24 h", "type": "spark", "width": "1.2fr"},
     {"id": "done", "label": "Done per hour", "type": "number", "width": ".75fr"},
-    {"id": "waits", "label": "Waits for it", "type": "text", "width": ".95fr"},
+    {"id": "waits", "label": "Waits for it", "type": "number", "width": ".85fr"},
 ]
 BESIDE_A_CARD = ("host", "state", "slots", "use", "waits")
 
@@ -110,7 +110,8 @@ def _state(word: str, why: str) -> grid.Row:
 
 
 def _links(tasks: Sequence[dict[str, Any]], business: str) -> grid.Row:
-    first = tasks if len(tasks) <= MOST_LINKS else tasks[:1]
+    fit = len(tasks) <= MOST_LINKS and sum(len(task["task"]) for task in tasks) <= MOST_LETTERS
+    first = tasks if fit else tasks[:1]
     links = [{"t": task["task"], "h": frame.link(business, task["site"], task=str(task["task_id"]))} for task in first]
     more = len(tasks) - len(links)
     return {"links": links, "s": f"and {more:,} more" if more else "" if links else "nothing"}

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 
 import streamlit as st
 
-from . import glyphs
+from . import glyphs, helps
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,8 @@ CSS = """
 .label{grid-area:label;font-size:12px;color:var(--d-ink2)}
 .value{grid-area:value;font-size:21px;line-height:26px;font-weight:600;white-space:nowrap} .value small{font-size:12.5px;font-weight:400;color:var(--d-ink2);margin-left:4px}
 .note{grid-area:note;font-size:12px;color:var(--d-ink2)} .label,.note{white-space:nowrap;overflow:hidden;text-overflow:ellipsis}
+.label a{display:inline-block;box-sizing:border-box;width:15px;height:15px;margin-left:6px;border:1px solid var(--d-line);border-radius:50%;font-size:11px;line-height:13px;text-align:center;color:var(--d-ink3);text-decoration:none;opacity:0} .kpi:hover .label a,.label a:focus-visible{opacity:1} .label a:is(:hover,:focus-visible){color:var(--d-accent);border-color:var(--d-accent);outline:none}
+@media (hover:none){.kpi:first-child .label a{opacity:1} .kpi:not(:first-child) .label a{display:none}}
 .out .note{color:var(--d-fail)}
 svg{grid-area:line;width:100%;height:26px;align-self:center;overflow:visible}
 path{fill:none;stroke:var(--d-ink2);stroke-width:1.4;vector-effect:non-scaling-stroke} .out path{stroke:var(--d-fail)} rect{fill:var(--d-band)}
@@ -67,14 +69,18 @@ export default function ({data, parentElement}) {
   root.className = 'strip' + (data.stale ? ' stale' : '')
   const box = root._in || (root._in = root.appendChild(make('div', 'in')))
   data.kpis.forEach((kpi, i) => {
-    const seen = JSON.stringify(kpi), old = box.children[i]
+    const seen = JSON.stringify(kpi) + data.help, old = box.children[i]
     if (old && old._seen === seen) return
     const card = make('div', 'kpi' + (kpi.out ? ' out' : '')), value = make('div', 'value', kpi.value === null ? '–' : kpi.value)
     card._seen = seen
     if (kpi.unit && kpi.value !== null) value.append(make('small', '', kpi.unit))
     const note = make('div', 'note', kpi.note)
     note.title = kpi.note
-    card.append(make('div', 'label', kpi.label), value, spark(kpi.line, kpi.usual), note)
+    const label = make('div', 'label', kpi.label)
+    if (data.help) {
+      const a = make('a', '', '?'); a.href = data.help; a.target = '_blank'; a.title = 'Help on these figures'; a.setAttribute('aria-label', a.title); label.append(a)
+    }
+    card.append(label, value, spark(kpi.line, kpi.usual), note)
     old ? old.replaceWith(card) : box.append(card)
   })
   while (box.children.length > data.kpis.length) box.lastChild.remove()
@@ -85,6 +91,7 @@ export default function ({data, parentElement}) {
 _STRIP = st.components.v2.component("drainboard_kpis", html="<div\nclass='strip'></div>", css=CSS, js=JS)
 
 
-def strip(kpis: Sequence[Kpi], *, key: str, stale: bool = False) -> None:
-    """Draw up to five figures in a row; on a phone two by two and one."""
-    _STRIP(data={"kpis": [asdict(kpi) for kpi in kpis], "stale": stale}, key=key)
+def strip(kpis: Sequence[Kpi], *, key: str, stale: bool = False, topic: str = "") -> None:
+    """Draw up to five figures in a row; on a phone two by two and one. A `topic` of Help tells more of them."""
+    more = helps.address(topic) if topic else ""
+    _STRIP(data={"kpis": [asdict(kpi) for kpi in kpis], "stale": stale, "help": more}, key=key)

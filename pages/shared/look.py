@@ -69,8 +69,8 @@ html,body,.stApp{font-variant-numeric:tabular-nums}
 .d-mark i{display:grid;gap:3px;justify-items:center;width:16px}
 .d-mark i b{display:block;height:2.5px;border-radius:2px;background:var(--d-accent)}
 .d-says{margin:0 0 4px;padding-left:18px;color:var(--d-ink2)}
-.d-account{margin-top:12px;padding:8px;border-top:1px solid var(--d-line)}
-.d-account small{display:block;font-size:12px;color:var(--d-ink2);padding-bottom:6px}
+.d-account{margin-top:12px;padding:8px 8px 0;border-top:1px solid var(--d-line)}
+.d-account small{display:block;font-size:12px;color:var(--d-ink2);padding-bottom:2px}
 .d-grants{font-size:13px;line-height:18px} .d-grants b{font-weight:600} .d-grants li{font-size:13px} .d-grants :is(b,li){overflow-wrap:anywhere} .d-grants ul{margin:4px 0 10px;padding-left:18px}
 .d-grants button{font:inherit;font-size:13px;color:var(--d-accent);background:none;border:0;padding:0;cursor:pointer}
 .st-key-account button{min-height:0;padding:0 8px;color:var(--d-accent)!important} .st-key-account button p{font-size:12px}
@@ -96,6 +96,11 @@ html,body,.stApp{font-variant-numeric:tabular-nums}
 .d-holds{font-size:13px;line-height:18px;padding-left:16px;position:relative} .d-holds span{color:var(--d-ink2)}
 .d-holds::before{content:"";position:absolute;left:0;top:4px;box-sizing:border-box;width:9px;height:10px;border:solid var(--d-hold);border-width:0 3px}
 .st-key-holds button p{color:var(--d-accent)}
+
+/* the way to Help */
+.stApp a.d-help::before{content:"?"}
+.stApp a.d-help{margin-left:6px;padding:0 4px;border:1px solid var(--d-line);border-radius:8px;font-size:11px;font-weight:400;vertical-align:1px;color:var(--d-ink3);text-decoration:none} /* in line: it begins no line */
+.stApp a.d-help:hover{color:var(--d-accent);border-color:var(--d-accent)} .stApp a.d-help:focus-visible{outline:2px solid var(--d-accent)}
 
 /* the verdict */
 [class*=st-key-verdict-]{background:var(--d-panel);border-left:3px solid var(--d-queued);border-radius:0 4px 4px 0;padding:9px 10px 9px 12px}
@@ -125,19 +130,22 @@ tr:first-child>.d-dot::before{top:12px} tr:first-child>.d-dot::after{top:16px}
 .st-key-bulk{background:var(--d-accentbg);border:1px solid var(--d-accent);border-radius:4px;padding:4px 10px;font-size:13px}
 .st-key-empty{border:1px dashed var(--d-line);border-radius:4px;padding:56px 20px;text-align:center;align-items:center}
 /* finding tasks */
-:is(.st-key-sql,.st-key-views)>* button,:is(.st-key-sql,.st-key-views) [data-testid=stPopoverButton]{min-height:30px;height:30px} .st-key-finder{flex-wrap:wrap} .st-key-finder>:has([data-testid=stVerticalBlock]),.st-key-finder>:first-child{flex:1 1 20rem}
+:is(.st-key-sql,.st-key-views)>* button,:is(.st-key-sql,.st-key-views) [data-testid=stPopoverButton]{min-height:30px;height:30px} .st-key-finder{flex-wrap:wrap;gap:8px} .st-key-finder [data-testid^=stBaseButton-]{min-height:30px} .st-key-finder>:has([data-testid=stVerticalBlock]),.st-key-finder>:first-child{flex:1 1 20rem}
+.st-key-finder a.d-help{margin:0;line-height:28px}
 /* acting on tasks: always as high */
 .st-key-acts{background:var(--d-panel);border-radius:4px;padding:4px 10px;min-height:38px;font-size:13px} .st-key-acts:has(b){background:var(--d-accentbg)} .st-key-acts [data-testid=stElementContainer]:has([data-testid=stHtml]){flex:1 1 10rem;min-width:0}
 /* the card on top */
 .st-key-topcard{border:1px solid var(--d-line);border-radius:4px;padding:10px 12px}
-.st-key-topcard-head [data-testid=stElementContainer]:has(.d-cardhead){flex:1 1 0;min-width:0} .st-key-topcard-parts{gap:24px} :is(.st-key-topcard,.st-key-card) .d-h3{border-top:1px solid var(--d-line2);padding-top:7px} .st-key-topcard-actions{border-top:1px solid var(--d-line2);padding-top:8px}
-.st-key-topcard-parts>*{flex:1 1 200px;min-width:0} .st-key-topcard-parts>:first-child{flex:0 0 224px} .st-key-topcard-parts .d-facts tr:first-child :is(th,td),.st-key-topcard-parts .d-way tr:first-child :is(th,td){padding-top:0} .st-key-topcard-parts :is(.d-facts,.d-way){border-top:0}
+.st-key-topcard-head [data-testid=stElementContainer]:has(.d-cardhead){flex:1 1 0;min-width:0} .st-key-topcard-parts{gap:16px} :is(.st-key-topcard,.st-key-card) .d-h3{border-top:1px solid var(--d-line2);padding-top:7px} .st-key-topcard-actions{border-top:1px solid var(--d-line2);padding-top:8px}
+.st-key-topcard-parts>*{flex:1 1 200px;min-width:0} .st-key-topcard-parts>:first-child{flex:0 0 206px} .st-key-topcard-parts .d-facts tr:first-child :is(th,td),.st-key-topcard-parts .d-way tr:first-child :is(th,td){padding-top:0} .st-key-topcard-parts :is(.d-facts,.d-way){border-top:0}
+.st-key-topcard-parts .d-facts th{width:106px;padding-right:6px}
 .st-key-topcard-parts .d-way{display:block;max-height:220px;overflow-y:auto} .st-key-topcard-parts tr:first-child>.d-dot::before{top:5px} .st-key-topcard-parts tr:first-child>.d-dot::after{top:9px}
 .d-changes caption{caption-side:top;text-align:left;font-size:12px;color:var(--d-ink2);padding:6px 0 2px}
 .d-finding{font-size:16px;line-height:23px}
 /* the menu's counts and the account */
 [data-testid=stPageLink-NavLink]>:has(p){flex:1 1 auto;min-width:0} [data-testid=stPageLink-NavLink] :has(>p){width:100%}
-[data-testid=stPageLink-NavLink] p:has(span){display:flex;justify-content:space-between;gap:8px;width:100%} [data-testid=stPageLink-NavLink] p span{font-weight:400;font-size:12px;color:var(--d-ink3)!important}
+[data-testid=stPageLink-NavLink] p:has(span){display:flex;justify-content:space-between;gap:8px;width:100%} [data-testid=stPageLink-NavLink] p span{font-weight:400;font-size:12px;color:var(--d-ink3)!important;white-space:nowrap} [data-testid=stPageLink-NavLink] p span em{font-style:normal;color:var(--d-fail)}
+.st-key-drawer{position:absolute}
 .d-account b{display:block;font-weight:600;overflow-wrap:anywhere} .d-account small{overflow-wrap:anywhere}
 
 /* hosts */
@@ -177,18 +185,25 @@ tr:first-child>.d-dot::before{top:12px} tr:first-child>.d-dot::after{top:16px}
 }
 /* schedules */
 [data-testid=stBaseButton-primary]:disabled p{color:var(--d-ink3)}
-.st-key-charts>*{flex:1 1 380px;min-width:0} .st-key-charts [data-testid=stVerticalBlock]{gap:2px}
+[class*=st-key-charts]>*{flex:1 1 380px;min-width:0} [class*=st-key-charts] [data-testid=stVerticalBlock]{gap:2px} .st-key-charts-stale{filter:grayscale(1)}
 .d-h3{font-size:12px;line-height:17px;color:var(--d-ink2);padding-top:4px}
 .d-fires{border-collapse:collapse;font-size:12px;line-height:17px;width:100%} .d-fires :is(th,td){border:0;padding:1px 8px 1px 0;text-align:left;font-weight:400;vertical-align:top} .d-fires th{color:var(--d-ink2)}
 .d-way td.d-when{width:108px;padding-right:6px;white-space:nowrap} .d-way td.d-said{text-align:left;white-space:normal;color:var(--d-ink)} .d-way .d-dot.missed::before{background:var(--d-bg);border:1.5px solid var(--d-hold);box-sizing:border-box}
 .st-key-plan-means{background:var(--d-panel);border-radius:4px;padding:6px 10px 8px} .st-key-plan-actions{gap:6px} .st-key-card .st-key-plan-actions{flex-wrap:wrap}
+/* what is said once, over the head row: it hides no button */
+[data-testid=stToastContainer]{left:50%;right:auto;top:8px;bottom:auto;transform:translateX(-50%);padding:0}
+[data-testid=stToast]{min-height:0;padding:8px 12px;font-size:13px}
 @media (max-width:700px){
   [data-testid=stMainBlockContainer]{padding:2.6rem 12px 1.5rem}
   [data-testid=stHeader]{background:var(--d-bg)} :is(.st-key-card,.st-key-split :has(.st-key-card)){width:100%!important;max-width:none!important}
   .st-key-split{flex-direction:column!important}
   .st-key-split>*{width:100%!important;flex:none!important;max-width:none!important}
   .st-key-split>:has(.st-key-card),.st-key-split>.st-key-card{order:-1}
-  .st-key-head{flex-wrap:nowrap!important} .d-shown{visibility:hidden} .d-stale span{display:none}
+  .st-key-head{flex-wrap:nowrap!important} .d-stale span{display:none}
+  .d-shown{position:fixed;top:11px;left:56px;right:12px;z-index:999990;font-size:13px;line-height:18px;pointer-events:none}
+  .st-key-finder{gap:6px!important} .st-key-finder>:first-child{flex:1 0 calc(100% - 30px)!important} .st-key-finder [data-testid^=stBaseButton-],.st-key-finder [data-testid=stPopoverButton]{padding:0 6px}
+  .d-scroll :is(th,td.w){white-space:nowrap} .st-key-acts{gap:6px!important} .st-key-acts:has(b) [data-testid=stElementContainer]:has([data-testid=stHtml]){flex:1 0 100%!important} .st-key-acts [data-testid^=stBaseButton-]{padding:0 8px}
+  .st-key-filter:has(.st-key-logs)>:has(.bar),.st-key-filter:has(.st-key-logs)>:nth-child(2){flex:1 0 100%!important;order:3}
   .st-key-head [data-testid=stElementContainer]:has(.d-shown){flex:1 1 0}
 }
 """

@@ -10,7 +10,7 @@ import streamlit as st
 from engine.lifecycle import KIND_LABEL, Kind, task_label
 from engine.messages import Delete
 
-from . import asking, edittask, frame, grid, notice, presses, times
+from . import asking, edittask, frame, grid, helps, notice, presses, times
 from .plain import plain
 
 MOST = 100  #: that are listed
@@ -29,7 +29,8 @@ ACTIONS = [{"act": "edit", "t": "Edit"}, {"act": "remove", "t": "Remove"}]
 
 def section(tasks: Sequence[dict[str, Any]], now: int, zone: str, *, key: str, may: bool, stale: bool) -> None:
     """Draw them below the recurring ones, or say that there is none."""
-    st.html(f"<div class='d-h2'><b>Scheduled once</b><span>{len(tasks):,} to come</span></div>")
+    more = helps.mark("tasks.scheduled", "scheduled tasks")
+    st.html(f"<div class='d-h2'><b>Scheduled once</b><span>{len(tasks):,} to come</span>{more}</div>")
     if not tasks:
         st.html("<div class='d-evidence'>No task is to come later. One that is submitted for later is listed here "
                 "until its due time.</div>")  # fmt: skip

@@ -16,7 +16,7 @@ from engine.lifecycle import KIND_LABEL, PAUSED, STATUS, TERMINAL, Outcome, Stat
 from engine.snapshot import HoldLook
 from engine.timetable import MISS_DAYS, MISSED, Planned, Timetable
 
-from . import chips, frame, grid, times
+from . import chips, frame, grid, helps, times
 
 ROWS = 50  #: on a page
 LONGEST_SEARCH = 200
@@ -27,13 +27,13 @@ GLYPHS = {
     "Finished": ("tick", "done"), "Cancelled": ("block", "stop"), "Failed": ("cross", "fail"),
 }  # fmt: skip
 COLUMNS: list[grid.Row] = [
-    {"id": "name", "label": "Name", "type": "link", "width": "1.3fr", "sort": "asc", "card": "lead"},
+    {"id": "name", "label": "Name", "type": "link", "width": "1.25fr", "sort": "asc", "card": "lead"},
     {"id": "kind", "label": "Type", "type": "text", "width": "76px", "sort": "asc"},
-    {"id": "target", "label": "Target, scope", "type": "two", "width": "1fr", "sort": "asc"},
-    {"id": "rule", "label": "Rule", "type": "text", "width": "1.45fr"},
-    {"id": "next", "label": "Next fire", "type": "two", "width": "160px", "sort": "asc", "card": "end"},
-    {"id": "owner", "label": "Owner", "type": "text", "width": ".8fr", "sort": "asc", "pale": True},
-    {"id": "last", "label": "Last run", "type": "status", "width": "1.6fr", "sort": "desc", "card": "line"},
+    {"id": "target", "label": "Target, scope", "type": "two", "width": ".95fr", "sort": "asc"},
+    {"id": "rule", "label": "Rule", "type": "text", "width": "1.4fr"},
+    {"id": "next", "label": "Next fire", "type": "two", "width": "168px", "sort": "asc", "card": "end"},
+    {"id": "owner", "label": "Owner", "type": "text", "width": ".95fr", "sort": "asc", "pale": True},
+    {"id": "last", "label": "Last run", "type": "status", "width": "1.5fr", "sort": "desc", "card": "line"},
     {"id": "runs", "label": "Runs", "type": "bars", "width": "76px"},
     {"id": "missed", "label": "Missed", "type": "number", "width": "58px", "sort": "desc"},
     {"id": "state", "label": "State", "type": "status", "width": "92px", "sort": "desc"},
@@ -150,7 +150,8 @@ def pager(query: Query, total: int, zone: str) -> None:
             many = f"{page * ROWS + 1:,}–{min((page + 1) * ROWS, total):,} of {many}"
         here = times.zone().key
         zones = f"Next fires are {zone}{', paler beside them ' + here if here != zone else ''}; other times are {here}."
-        st.html(f"<div class='d-foot'>{many}. {zones} Misses are of the last {MISS_DAYS} days.</div>")
+        more = helps.mark("schedules.zones", "zones and misses")
+        st.html(f"<div class='d-foot'>{many}. {zones} Misses are of the last {MISS_DAYS} days.{more}</div>")
         if last_page:
             for name, to in (("Previous", page), ("Next", page + 2)):
                 off = not 1 <= to <= last_page + 1
@@ -163,7 +164,7 @@ def _row(one: Planned, hold: HoldLook | None, now: int, there: ZoneInfo, here: Z
     next_fire: Any = "–"
     if one.next_at is not None:
         told = short(one.next_at, times.day(now, there), there)
-        yours = short(one.next_at, times.day(one.next_at, there), here)
+        yours = _near(one.next_at, times.day(one.next_at, there), here)
         next_fire = {"t": told, "s": "" if times.alike(one.next_at, there, here) else yours}
     return {
         "id": str(schedule_id),
@@ -186,6 +187,13 @@ def short(instant: int, today: date, there: ZoneInfo) -> str:
     at = datetime.fromtimestamp(instant / SECOND, there)
     clock = f"{at:%H:%M}{f':{at:%S}' if at.second else ''}"
     return clock if at.date() == today else f"{at:%a %d %b} {clock}"
+
+
+def _near(instant: int, beside: date, here: ZoneInfo) -> str:
+    """Word an instant as `short` does, where a clock that is hours apart stands beside it: the weekday is enough."""
+    at = datetime.fromtimestamp(instant / SECOND, here)
+    told = short(instant, at.date(), here)
+    return told if at.date() == beside else f"{at:%a} {told}"
 
 
 def state(hold: HoldLook | None, now: int) -> grid.Row:

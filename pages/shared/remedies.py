@@ -1,6 +1,6 @@
 """What the verdict offers to do: the remedy of each health signal, for whoever may, and how each is carried out."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,6 +11,7 @@ from engine.roles import Right
 from engine.sight import Judged
 
 from . import asking, cancel, frame, hosts, stagger
+from .kpi import Kpi
 from .verdict import Level
 
 MOST = 3  #: offered at a time
@@ -24,14 +25,35 @@ class Remedy:
     carry_out: Callable[[], None]
 
 
-def told(judged: Judged) -> tuple[Level, str, str]:
-    """Put what is said first into the verdict's words: how grave it is, the headline, the evidence."""
+#: what Help has on each signal
+TOPICS = {
+    "steady": "troubleshooting.steady", "pile_up": "troubleshooting.pile-up", "stuck": "troubleshooting.stuck",
+    "slow_widgets": "troubleshooting.slow-widgets", "old_hold": "troubleshooting.old-hold",
+}  # fmt: skip
+
+
+def told(judged: Judged, figures: Sequence[Kpi]) -> tuple[Level, str, str]:
+    """Put what is said first into the verdict's words: how grave it is, the headline, the evidence.
+
+    Steady as the day was, a queue is not called so while a figure beside it is out of usual.
+    """
     first = judged.first
     if first is None:
         return "unknown", "There is nothing to judge by yet", ""
     calm: Level = "steady" if first.holds else "busy"
     level: Level = "unknown" if not first.known else "alarm" if first.name in ALARMS else calm
+    if level == "steady" and (over := [kpi for kpi in figures if kpi.out and "usual" in kpi.note]):
+        units = [kpi.unit.partition(":")[0] for kpi in over]
+        said = ", ".join(f"{kpi.label.lower()} {f'{kpi.value} {unit}'.strip()} ({kpi.note})"
+                         for kpi, unit in zip(over[:2], units, strict=False))  # fmt: skip
+        was = first.headline.removeprefix("Steady: ")
+        return "busy", f"More than usual: {said}", f"{was[:1].upper()}{was[1:]}. Nothing to do unless it lasts."
     return level, first.headline, " ".join([*first.evidence[:MOST], first.action]).strip()
+
+
+def topic(judged: Judged) -> str:
+    """Name the topic of Help that tells what to do about what is said first."""
+    return TOPICS.get(judged.first.name, "") if judged.first is not None else ""
 
 
 def remedies(judged: Judged, business: str, site: str, grid: str) -> list[Remedy]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import streamlit as st
 
@@ -15,6 +17,14 @@ from engine.sight import Sight
 from . import chips, finding, frame, grid, queue, times
 
 ROWS = 50  #: on a page
+#: what is said of a tab without tasks
+NOTHING = {
+    Tab.ACTIVE: "Nothing is queued or running.",
+    Tab.PROCESSING: "Nothing is being processed, nor waits for it.",
+    Tab.SCHEDULED: "No task is to come later. One that is submitted for later stands here until its due time.",
+    Tab.FAILED: "Nothing has failed or was stopped.",
+    Tab.COMPLETED: "Nothing has been completed yet.",
+}
 TABS = tuple(Tab)
 RESET = {"after": None, "before": None, "view": None}  #: what of an address goes where another list is asked for
 
@@ -82,53 +92,72 @@ def switches(sight: Sight, business: str, query: Query, counts: Counts) -> findi
 # --- columns
 
 _TASK: grid.Row = {"id": "task", "label": "Task", "type": "link", "width": "116px", "sort": "desc", "card": "end"}
-_NAME: grid.Row = {"id": "name", "label": "Name", "type": "text", "width": "1.4fr", "sort": "asc", "card": "lead"}
+_NAME: grid.Row = {"id": "name", "label": "Name", "type": "text", "width": ".95fr", "sort": "asc", "card": "lead"}
 _TARGET: grid.Row = {"id": "target", "label": "Target", "type": "text", "width": "1fr", "sort": "asc"}
 _SITE: grid.Row = {"id": "site", "label": "Site", "type": "text", "width": "1fr", "sort": "asc"}
 _SERVICE: grid.Row = {"id": "service", "label": "Service", "type": "text", "width": "1fr", "sort": "asc", "pale": True}
-_OWNER: grid.Row = {"id": "owner", "label": "Owner", "type": "text", "width": "1fr", "sort": "asc", "pale": True}
-_STATUS: grid.Row = {"id": "status", "label": "Status", "type": "status", "width": "2.4fr", "sort": "asc",
+_OWNER: grid.Row = {"id": "owner", "label": "Owner", "type": "text", "width": ".9fr", "sort": "asc", "pale": True}
+_STATUS: grid.Row = {"id": "status", "label": "Status", "type": "status", "width": "2.6fr", "sort": "asc",
                      "card": "line"}  # fmt: skip
 _SPAN: grid.Row = {"id": "span", "label": "Duration", "type": "number", "width": "76px"}
-_RESULT: grid.Row = {**_STATUS, "label": "Status and result", "width": "2fr"}
+_RESULT: grid.Row = {**_STATUS, "label": "Status and result", "width": "2.4fr"}
 
 
+_INSTANTS = {"created": "created_at", "started": "started_at", "due": "due_at", "finished": "finished_at"}
 _CLOCK, _DATED = "74px", "98px"  #: a column of instants, all of today or not
 
 
-def _instant(column: str, label: str) -> grid.Row:
+def instant(column: str, label: str) -> grid.Row:
+    """Make a column of instants, as wide as clocks are."""
     return {"id": column, "label": label, "type": "number", "width": _CLOCK, "sort": "desc"}
 
 
+def widened(
+    columns: Sequence[grid.Row], rows: Sequence[Mapping[str, Any]], today: date, there: ZoneInfo
+) -> list[grid.Row]:
+    """Give those columns the room for dates whose instants are not all of today; beside an end it alone has them."""
+    names = {column["id"] for column in columns} & set(_INSTANTS)
+    dated = {
+        name
+        for name in ({"finished"} if "finished" in names else names)
+        if any(row[at] is not None and times.day(row[at], there) != today for at in [_INSTANTS[name]] for row in rows)
+    }
+    return [{**column, "width": _DATED} if column["id"] in dated else column for column in columns]
+
+
+def told(instant: int, end: int | None, today: date, there: ZoneInfo) -> grid.Row:
+    """Word an instant for its column, in full behind it; one that an end stands beside goes by the end's day."""
+    brief = times.brief(instant, today, there) if end is None else times.beside(instant, end, there)
+    return {"t": brief, "s": times.whole(instant, there)}
+
+
 _COLUMNS: Mapping[Tab, tuple[grid.Row, ...]] = {
-    Tab.ACTIVE: (_TASK, _NAME, _TARGET, _SITE, _SERVICE, _OWNER, _instant("created", "Created"),
-                 _instant("started", "Started"), _STATUS),
-    Tab.PROCESSING: (_TASK, _NAME, _TARGET, _SITE, _SERVICE, _OWNER, _instant("created", "Created"),
-                     _instant("started", "Started"), _STATUS),
-    Tab.SCHEDULED: (_TASK, _NAME, _TARGET, _SITE, _SERVICE, _OWNER, _instant("created", "Created"),
-                    {**_instant("due", "Starts"), "sort": "asc"}, {**_STATUS, "width": "1.2fr"}),
-    Tab.FAILED: (_TASK, _NAME, _TARGET, _SITE, _SERVICE, _OWNER, _instant("created", "Created"),
-                 _instant("started", "Started"), _instant("finished", "Ended"), _SPAN, _RESULT),
-    Tab.COMPLETED: (_TASK, _NAME, _TARGET, _SITE, _SERVICE, _OWNER, _instant("created", "Created"),
-                    _instant("started", "Started"), _instant("finished", "Finished"), _SPAN, _RESULT),
+    Tab.ACTIVE: (_TASK, _NAME, _TARGET, _SITE, _SERVICE, _OWNER, instant("created", "Created"),
+                 instant("started", "Started"), _STATUS),
+    Tab.PROCESSING: (_TASK, _NAME, _TARGET, _SITE, _SERVICE, _OWNER, instant("created", "Created"),
+                     instant("started", "Started"), _STATUS),
+    Tab.SCHEDULED: (_TASK, _NAME, _TARGET, _SITE, _SERVICE, _OWNER, instant("created", "Created"),
+                    {**instant("due", "Starts"), "sort": "asc"}, {**_STATUS, "width": "1.2fr"}),
+    Tab.FAILED: (_TASK, _NAME, _TARGET, _SITE, _SERVICE, _OWNER, instant("created", "Created"),
+                 instant("started", "Started"), instant("finished", "Ended"), _SPAN, _RESULT),
+    Tab.COMPLETED: (_TASK, _NAME, _TARGET, _SITE, _SERVICE, _OWNER, instant("created", "Created"),
+                    instant("started", "Started"), instant("finished", "Finished"), _SPAN, _RESULT),
 }  # fmt: skip
 _SORTED_BY = {
     "task": "number", "name": "name", "target": "target", "site": "site", "service": "service", "owner": "owner",
-    "created": "created_at", "started": "started_at", "due": "due_at", "finished": "finished_at", "status": "status",
+    "status": "status", **_INSTANTS,
 }  # fmt: skip
 
 
-def columns(query: Query, dated: bool) -> list[grid.Row]:
-    """List a tab's columns, wider where instants have dates; one site's rows don't name it.
+def columns(query: Query, rows: Sequence[Mapping[str, Any]], today: date, there: ZoneInfo) -> list[grid.Row]:
+    """List a tab's columns, wider where these rows' instants have dates; one site's rows don't name it.
 
     Only what the catalogue can sort by has a sort.
     """
     found = []
-    for column in _COLUMNS[query.tab]:
+    for column in widened(_COLUMNS[query.tab], rows, today, there):
         if column["id"] == "site" and not query.everywhere:
             continue
-        if dated and column.get("width") == _CLOCK:
-            column = {**column, "width": _DATED}
         by = sorted_by(column["id"], query.tab)
         found.append(column if by in SORTS[query.tab] else {k: v for k, v in column.items() if k != "sort"})
     return found
@@ -149,8 +178,9 @@ def sorted_column(query: Query) -> str:
 # --- rows
 
 
-def row(task: Mapping[str, Any], now: int, held_by: Mapping[int, str], when: Callable[[int], grid.Row]) -> grid.Row:
+def row(task: Mapping[str, Any], now: int, held_by: Mapping[int, str], today: date, there: ZoneInfo) -> grid.Row:
     """Word a task as a row of its tab."""
+    ended = task["finished_at"]
     said = {
         "id": str(task["task_id"]),
         "label": task_label(task["kind"], task["number"]),
@@ -163,9 +193,9 @@ def row(task: Mapping[str, Any], now: int, held_by: Mapping[int, str], when: Cal
         "status": status(task, now, held_by),
         "span": span(task),
     }
-    for column, instant in (("created", "created_at"), ("started", "started_at"), ("due", "due_at"),
-                            ("finished", "finished_at")):  # fmt: skip
-        said[column] = when(task[instant]) if task[instant] is not None else None
+    for column, name in _INSTANTS.items():
+        at = task[name]
+        said[column] = told(at, ended if column != "finished" else None, today, there) if at is not None else None
     return said
 
 

@@ -62,6 +62,14 @@ def brief(instant: int, today: date, there: ZoneInfo) -> str:
     return f"{at.day} {at:%b %H:%M}" if at.year == today.year else f"{at:%Y-%m-%d}"
 
 
+def beside(instant: int, end: int, there: ZoneInfo) -> str:
+    """Word what came before an end that stands beside it: by the clock where that was on the same day, else the day."""
+    at = datetime.fromtimestamp(instant / SECOND, there)
+    if at.date() == day(end, there):
+        return f"{at:%H:%M:%S}"
+    return f"{at.day} {at:%b}" if at.year == day(end, there).year else f"{at:%Y-%m-%d}"
+
+
 def whole(instant: int, there: ZoneInfo) -> str:
     """Word an instant in full, with its zone's short name."""
     at = datetime.fromtimestamp(instant / SECOND, there)

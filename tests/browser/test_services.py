@@ -122,6 +122,9 @@ def test_it_is_taken_offline_and_what_it_ran_is_taken_over_by_others(page: Page)
     dialog.get_by_role("button", name="Take offline: audit-1").click()
     expect(row(page, "audit-1")).to_contain_text(re.compile("Offline.*0 of 2"), timeout=20_000)
     expect(page.locator(".d-shown")).to_contain_text("2 of 3 hosts online")
+    expect(page.get_by_test_id("stSidebar").get_by_role("link", name="Services")).to_contain_text(
+        "1 offline", timeout=30_000
+    )
 
 
 def test_the_verdict_brings_it_back(page: Page) -> None:
@@ -202,6 +205,28 @@ def test_on_a_phone_every_host_has_its_two_lines_and_nothing_is_wider_than_the_s
     expect(row(phone, "audit-1")).to_be_visible(timeout=60_000)
     expect(row(phone, "audit-1").get_by_text("Online", exact=True)).to_be_visible()
     assert phone.evaluate("document.documentElement.scrollWidth") <= 390
+    context.close()
+
+
+def test_on_a_phone_the_menu_goes_away_once_a_page_is_chosen_and_each_page_names_its_site(
+    browser: Browser, server: Server, page: Page
+) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    context.add_cookies(page.context.cookies())  # type: ignore[arg-type]
+    phone = context.new_page()
+    phone.goto(f"{server.url}/services")
+    expect(row(phone, "audit-1")).to_be_visible(timeout=60_000)
+    phone.get_by_test_id("stExpandSidebarButton").click()
+    menu = phone.get_by_test_id("stSidebar")
+    menu.get_by_role("link", name="Tasks", exact=True).click()
+    expect(phone.get_by_role("heading", name="Tasks", exact=True)).to_be_visible(timeout=30_000)
+    expect(menu).to_have_attribute("aria-expanded", "false")
+    expect(phone.locator(".d-shown")).to_have_text("Berlin")
+    expect(phone.locator(".d-shown")).to_be_in_viewport()
+
+    # Tabs that have no room are reached all the same: the chosen one is brought into view.
+    phone.goto(f"{server.url}/tasks?tab=recurring")
+    expect(phone.get_by_role("button", name=re.compile("^Recurring"))).to_be_in_viewport(ratio=1, timeout=60_000)
     context.close()
 
 
