@@ -60,7 +60,8 @@ def test_no_more_than_a_thousand_are_taken_and_the_rest_is_told() -> None:
 
 
 def test_a_segment_is_the_same_however_it_is_written_and_a_device_with_or_without_the_last_dot() -> None:
-    found = wanted("10.0.0.0/24\n10.0.0.0/255.255.255.0\n10.0.0.0/24 office\n2001:db8:0::/112, 2001:DB8::/112", Kind.SCAN)
+    text = "10.0.0.0/24\n10.0.0.0/255.255.255.0\n10.0.0.0/24 office\n2001:db8:0::/112, 2001:DB8::/112"
+    found = wanted(text, Kind.SCAN)
     assert [target.name for target in found.targets] == ["10.0.0.0/24", "2001:db8:0::/112"]
     assert found.again == ("10.0.0.0/255.255.255.0", "10.0.0.0/24 office", "2001:DB8::/112")
     assert wanted("srv.local, SRV.local.", Kind.AUDIT).again == ("SRV.local.",)
