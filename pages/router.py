@@ -14,7 +14,7 @@ MENU = {
     "Operate": [
         Entry("Active tasks", "operate/active.py", tells=frame.in_flight, help="active"),
         Entry("Tasks", "operate/tasks.py", "tasks", help="tasks"),
-        Entry("Task", "operate/task.py", tasklink.PATH, help="tasks", listed=False),
+        Entry("Task", "operate/task.py", "task", help="tasks", listed=False),
         Entry("Schedules", "operate/schedules.py", "schedules", help="schedules"),
         Entry("Services", "operate/services.py", "services", tells=frame.offline, help="services"),
         Entry("Logs", "operate/logs.py", "logs", help="tasks"),

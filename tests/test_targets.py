@@ -77,3 +77,18 @@ def test_a_task_gets_another_target_only_of_the_sort_that_it_works_on(
     text: str, kind: Kind, of: str | None, found: Target | str
 ) -> None:
     assert one(text, kind, of) == found
+
+
+def test_a_segment_is_the_same_however_it_is_written_and_a_device_with_or_without_the_last_dot() -> None:
+    text = "10.0.0.0/24\n10.0.0.0/255.255.255.0\n10.0.0.0/24 office\n2001:db8:0::/112, 2001:DB8::/112"
+    found = wanted(text, Kind.SCAN)
+    assert [target.name for target in found.targets] == ["10.0.0.0/24", "2001:db8:0::/112"]
+    assert found.again == ("10.0.0.0/255.255.255.0", "10.0.0.0/24 office", "2001:DB8::/112")
+    assert wanted("srv.local, SRV.local.", Kind.AUDIT).again == ("SRV.local.",)
+
+
+@pytest.mark.parametrize("name", ["a..b", ".a", "a.-b", f"{'x' * 64}.local", "-", "a b", "müller.de", "..", "a/b"])
+def test_what_no_name_server_could_know_is_no_device(name: str) -> None:
+    found = wanted(name, Kind.AUDIT)
+    assert not found.targets
+    assert len(found.faults) == 1
