@@ -10,6 +10,7 @@ from random import Random
 import polars as pl
 import pytest
 
+from engine import ranges
 from engine.clock import DAY, HOUR, MINUTE, SECOND
 from engine.conditions import columns_of
 from engine.errors import InvalidFilter
@@ -375,3 +376,15 @@ def test_every_key_is_explained_and_reads_columns_of_the_table() -> None:
         assert field.help
         assert set(field.columns) <= set(TaskRow._fields)
     assert set(STATUS) < set(next(field for field in FIELDS if field.key == "status").values)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90), (" 1h 30m ", 5_400), ("2D", 172_800), ("0.5h", 1_800), ("", None), ("2", None), ("-1h", None),
+     ("soon", None), ("9999999w", None), ("1h" * 40, None)],
+)  # fmt: skip
+def test_a_time_to_wait_is_read_as_the_filter_reads_one_or_not_at_all(text: str, seconds: int | None) -> None:
+    found = ranges.read_span(text)
+    assert found == (None if seconds is None else seconds * SECOND)
+    if found is not None:
+        assert ranges.read_span(ranges.span_text(found)) == found
