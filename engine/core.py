@@ -19,6 +19,7 @@ from .clock import Reading
 from .dispatch import ROLES, SERVES, Hold, Service, lane_of
 from .errors import Invalid, NotAllowed, NotFound, Refused
 from .ledger import (
+    Account,
     Audit,
     Detail,
     OneTimeLink,
@@ -50,7 +51,7 @@ from .lifecycle import (
 )
 from .machine import ENGINE, Machine, Policy, Step
 from .recurrence import check_zone
-from .roles import Right, checked, may, require
+from .roles import Grant, Right, checked, may, require
 from .state import Business, Schedule, State, spec_to_detail
 from .task import COLLECT, EDITABLE, SYSTEM_OWNER, Task, again
 
@@ -750,8 +751,8 @@ class Core(Machine):
         """Who keeps a user manages users wherever that one's grants reach: else he would hand out more than he has."""
         self._require(Right.USERS, action.business, None)
         for account in action.accounts:
-            for grant in account.grants["grants"]:
-                self._require(Right.USERS, checked(*grant).business, None)
+            for grant in _granted(account):
+                self._require(Right.USERS, grant.business, None)
         if ({row.name for row in action.accounts} | {row.account for row in action.links}) - {action.user}:
             raise NotAllowed(f"This is kept of {action.user} alone; nothing was changed")
         rows = self._step.rows
@@ -768,7 +769,7 @@ class Core(Machine):
         owned: tuple[SignIn | OneTimeLink, ...] = (*action.sign_ins, *action.links)
         whose = {row.account for row in owned} | {account.name for account in action.accounts}
         assert self._request is not None
-        kept = {checked(*grant) for account in action.accounts for grant in account.grants["grants"]}
+        kept = {grant for account in action.accounts for grant in _granted(account)}
         if whose != {self._actor} or not kept.issubset(self._request.grants):
             raise NotAllowed
         rows = self._step.rows
@@ -858,6 +859,16 @@ def _right_over(hold: Hold) -> Right:
 def _is_number(text: str) -> bool:
     """Tell whether a text is an id as holds keep it."""
     return text.isascii() and text.isdecimal() and len(text) < 20 and not text.startswith("0")
+
+
+def _granted(account: Account) -> list[Grant]:
+    try:
+        found = [checked(*grant) for grant in account.grants["grants"]]
+    except (KeyError, TypeError):
+        found = None
+    if found is None or not all(isinstance(place, str | None) for grant in found for place in grant[1:]):
+        raise Invalid(f"The grants of {account.name} are not as they are kept")
+    return found
 
 
 def _frozen(value: object) -> object:
