@@ -57,6 +57,7 @@ from .task import COLLECT, EDITABLE, SYSTEM_OWNER, Task, again
 
 LONGEST_WAIT_S = 10 * 366 * 86_400
 MOST_SLOTS = 100_000
+MOST_WIDGETS = 100  #: of a site, whose refresh waits
 LATEST = 253_402_300_799_999_999  #: the last instant of the year 9999: a later one can be neither shown nor stored
 
 Input = m.Command | m.Report
@@ -282,6 +283,9 @@ class Core(Machine):
             first = min(waiting)
             self.state.tasks[first].joined += 1
             return m.Outcome(skipped=[(first, "joined the refresh that waits")])
+        if sum(place[:2] == (action.business, action.site) for place in self.state.widgets) >= MOST_WIDGETS:
+            # Whoever sees a site may ask, and by any name.
+            raise Refused(f"{MOST_WIDGETS} refreshes wait at {action.site} already; try again when some are done")
         new = m.NewTask(
             action.business, action.site, Kind.QUERY, "Query", SYSTEM_OWNER, "System", action.widget, "widget",
             created_by="System",

@@ -534,6 +534,16 @@ def test_a_widget_has_at_most_one_refresh_waiting_and_the_others_are_counted() -
     assert (row.joined, row.latency_s) == (2, 5 * SECOND)
 
 
+def test_no_site_gets_more_refreshes_than_any_dashboard_has_however_they_are_called() -> None:
+    desk = Desk()
+    desk.wait(1, m.AddSite("acme", "oslo"), *(m.RefreshWidget(*SITE, f"w{n}") for n in range(101)))
+    assert "100 refreshes wait at berlin already" in str(desk.outcomes[-1].refused)
+    desk.wait(1, m.RefreshWidget(*SITE, "w7"), m.RefreshWidget("acme", "oslo", "w"))
+    assert desk.outcomes[-2].skipped
+    assert desk.outcomes[-1].changed
+    assert len(desk.core.state.tasks) == 101
+
+
 def test_a_rescued_refresh_counts_as_waiting() -> None:
     desk = Desk(m.AddService("acme", None, "processor", "processor", 1))
     refresh = m.RefreshWidget(*SITE, "open ports")
