@@ -149,7 +149,7 @@ class Core(Machine):
             wellformed.check(command)
         except Refused as refusal:
             return m.Outcome(refused=str(refusal))
-        asked = hash(_frozen(command.action))
+        asked = hash((type(command.action), _frozen(command.action)))
         while self._answered_at and self._answered_at[0][0] <= self._step.now - self.policy.remember:
             self._answered.pop(self._answered_at.popleft()[1], None)
         known = self._answered.get(command.request_id)
