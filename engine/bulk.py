@@ -137,10 +137,12 @@ def parts(
     *,
     reason: str | None = None,
     changes: Mapping[str, object] | None = None,
+    longest_waits: Callable[[Mapping[int, TaskRow]], Mapping[int, int]] = lambda _: {},
 ) -> Iterator[Part]:
     """Make the commands that carry a preview out, each when it is its turn; `rows` reads tasks that have ended.
 
-    `changes` are an edit's. What was seen living is deleted as that only: one that has run since stays in the lists.
+    `changes` are an edit's. `longest_waits` reads those of such rows, which a run anew keeps. What was seen living is
+    deleted as that only: one that has run since stays in the lists.
     """
     for ids in _pieces(preview.ids):
         if preview.verb is Verb.STOP:
@@ -151,7 +153,8 @@ def parts(
         elif preview.verb is Verb.RESTORE:
             yield ids, m.Restore(ids, rows(ids))
         elif preview.verb is Verb.RERUN:
-            yield ids, m.Rerun(ids, reason, rows(ids))
+            ended_rows = rows(ids)
+            yield ids, m.Rerun(ids, reason, ended_rows, longest_waits(ended_rows))
         else:
             wanted = dict(changes or {})
             yield ids, m.EditMany([m.Edit(task_id, preview.versions[task_id], wanted) for task_id in ids], reason)

@@ -31,6 +31,7 @@ from .ledger import (
     TaskRow,
     make_id,
     new_row,
+    number_of,
 )  # fmt: skip
 from .lifecycle import (
     ANALYSED,
@@ -45,6 +46,7 @@ from .lifecycle import (
     named_report,
     own_name,
     result_site,
+    task_label,
 )
 from .machine import ENGINE, Machine, Policy, Step
 from .recurrence import check_zone
@@ -216,6 +218,10 @@ class Core(Machine):
     def _submit_all(self, action: m.Submit) -> m.Outcome:
         for new in action.tasks:
             self._check_new(new, Right.OPERATE)
+            named = {new.owner, new.initiator, new.created_by or self._actor}
+            if (named != {self._actor} or new.source != "live") and not self._may(Right.USERS, new.business, None):
+                # Else somebody whose tasks are held would go on under the name of another.
+                raise NotAllowed(f"Tasks of others are for who manages the users of {new.business} to submit")
         created: list[int] = []
         for new in action.tasks:
             business = self.state.businesses[new.business]
@@ -284,7 +290,7 @@ class Core(Machine):
         return m.Outcome(changed=[task.id])
 
     def _start_report(self, action: m.StartReport) -> m.Outcome:
-        """Who may change tasks where a report is of may start it: in all of the business, or at the site."""
+        """Who may change tasks where a report is of may start it, in all of a business or at a site; once at a time."""
         if action.report not in (*REPORTS, OUTLIERS):
             raise NotFound.named("report", action.report, (*REPORTS, OUTLIERS))
         kind = Kind.OUTLIER if action.report == OUTLIERS else Kind.REPORT
@@ -294,6 +300,12 @@ class Core(Machine):
             action.business, action.site, kind, action.report, SYSTEM_OWNER, "System", scope=reach or action.business
         )
         self._check_new(new, Right.OPERATE)
+        for other in self.state.tasks.values():
+            if (
+                other.kind is kind and other.name == action.report and other.business == action.business and other.due
+                and result_site(kind, other.name, other.site) == reach and other.status is not Status.STOPPING
+            ):
+                raise Refused(f"It is being made already, by {task_label(kind, number_of(other.id))}")
         task = self._submit(new, self.state.businesses[action.business], self._actor)
         self._audit("submit", "task", task.id, task.business, task.site)
         return m.Outcome(changed=[task.id])
@@ -669,6 +681,8 @@ class Core(Machine):
             raise Invalid("A processor belongs to the business; every other service belongs to a site")
         if action.site is not None and action.site not in business.sites:
             raise NotFound.named("site", action.site, business.sites)
+        if action.site is not None and business.sites[action.site].archive:
+            raise Invalid(f"{action.site} is an archive of imported history; nothing can run there")
         _check_slots(action.name, action.slots)
         detail = {"role": action.role, "slots": action.slots, "executor": action.executor}
         self._topology(business.next_event(), action.business, action.site, action.name, "service_added", detail)
@@ -781,7 +795,8 @@ class Core(Machine):
                     raise NotFound("not found")
                 if row.kind == Kind.QUERY:
                     raise Refused("a widget's refresh is asked for on its dashboard")
-                new = again(row, self._actor, task.longest_wait_s if task is not None else None)
+                longest = task.longest_wait_s if task is not None else action.longest_waits.get(task_id)
+                new = again(row, self._actor, longest)
                 self._check_new(new, Right.OPERATE)
             except Refused as refusal:
                 self._tell("rerun", task_id, row, str(refusal), action.reason, changed, skipped)
@@ -907,7 +922,7 @@ def _check_name(what: str, name: str, known: Iterable[str]) -> None:
     """Refuse a name for good that people could not tell from another, or not see at all: it is never taken back."""
     if not name or name != name.strip() or not name.isprintable() or len(name) > 100:
         raise Invalid(f"A {what}'s name has 1 to 100 characters that can be seen, and no space around them")
-    like = next((other for other in known if other.casefold() == name.casefold()), None)
+    like = next((other for other in known if wellformed.likeness(other) == wellformed.likeness(name)), None)
     if like is not None:
         raise Refused(f"There is a {what} “{like}” already")
 

@@ -132,7 +132,7 @@ _HOW = {
     "instant": "write -24h, 2026-11-20, today, >-2h or -7d..-1d",
     "span": "write >90s, <10m, 1h30m..2h or <=3d",
     "number": "write 5, >5 or 2..7",
-    "id": "write a number; of id: also >500 or 100..200",
+    "id": "write a number",
 }
 
 # --- the values
@@ -451,6 +451,8 @@ def how(field: Field) -> str:
     """Say how a key's values are written."""
     if field.values:
         return f"there are {', '.join(map(_pattern_text, field.values))}"
+    if field.key == "id":
+        return "write a number, >500 or 100..200"
     return _HOW.get(field.sort, "write a word, or quote several")
 
 
@@ -487,7 +489,7 @@ def _value(field: Field, raw: str, quoted: bool, at: int, length: int) -> Value:
         digits = raw.removeprefix("#")
         if not digits.isascii() or not digits.isdigit() or int(digits) >= 1 << 63:
             more = f" or {' or '.join(field.values)}" if field.values else ""
-            raise fault(f"“{shown}” is no number; {_HOW['id']}{more}")
+            raise fault(f"“{shown}” is no number; {how(field) if not more else _HOW['id']}{more}")
         return str(int(digits))
     found_range = read_range(raw, field.sort)
     if found_range is None:

@@ -17,7 +17,7 @@ import polars as pl
 
 from . import rollups, usual
 from .clock import DAY, HOUR, MINUTE, SECOND
-from .ledger import NUMBER_BITS, TaskRow, business_of
+from .ledger import NUMBER_BITS, TaskEvent, TaskRow, business_of
 from .lifecycle import REASON_WORDS, SYSTEM_KINDS, TERMINAL, Kind
 from .rollups import QUARTER
 from .snapshot import Snapshot
@@ -349,6 +349,26 @@ def finished(store: Store, task_ids: Collection[int]) -> dict[int, TaskRow]:
     newest = "select rowid from task_done where superseded_by is null and task_id in (select unnest(?::bigint[]))"
     rows = store.rows("task_done", f"rowid in ({newest})", [list(task_ids)], order="task_id")
     return {row.task_id: row for row in rows}
+
+
+def submissions(store: Store, created: Mapping[int, int]) -> dict[int, TaskEvent]:
+    """Give the events by which tasks were submitted, by their ids; `created` tells when each was (µs)."""
+    if not created:
+        return {}
+    events = store.rows(
+        "task_event",
+        "event = 'submit' and task_id in (select unnest(?::bigint[])) "
+        "and occurred_at between make_timestamp(?) and make_timestamp(?)",
+        [list(created), min(created.values()), max(created.values())],
+    )
+    return {event.task_id: event for event in events}
+
+
+def longest_waits(store: Store, rows: Mapping[int, TaskRow]) -> dict[int, int]:
+    """Tell the longest wait, in seconds, of those of the tasks that were submitted with one."""
+    submitted = submissions(store, {task_id: row.created_at for task_id, row in rows.items()})
+    facts = {task_id: event.detail or {} for task_id, event in submitted.items()}
+    return {task_id: told["longest_wait_s"] for task_id, told in facts.items() if "longest_wait_s" in told}
 
 
 def last_finished(store: Store, business: str, site: str, since_at: int) -> dict[str, Any] | None:

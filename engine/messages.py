@@ -266,11 +266,15 @@ class EditMany:
 
 @dataclass(frozen=True, slots=True)
 class Rerun:
-    """Submit tasks anew with the facts of others. `finished` holds the rows of those no longer live."""
+    """Submit tasks anew with the facts of others. `finished` holds the rows of those no longer live.
+
+    A row does not tell the longest wait (seconds); `longest_waits` does, of those rows that have one.
+    """
 
     tasks: Sequence[int]
     reason: str | None = None
     finished: Mapping[int, TaskRow] = field(default_factory=dict)
+    longest_waits: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,6 +135,11 @@ def _span(text: str) -> int | None:
     return total if total <= _LONGEST_SPAN else None
 
 
+def read_span(text: str) -> int | None:
+    """Read a duration, as 90s, 10m, 1h30m, in microseconds; None where it is none."""
+    return _span("".join(text.split()).lower())
+
+
 def span_text(microseconds: int) -> str:
     """Write a duration so that it is read as the same."""
     rest, parts = microseconds, []

@@ -28,8 +28,19 @@ from .health import Limits, Look, Signal
 from .history import Recent
 from .hosts import Day, Host
 from .inventory import Found
-from .ledger import ReportResult, TaskRow
-from .lifecycle import ANALYSED, SYSTEM_KINDS, Kind, Outcome, Tab, result_site, task_label
+from .ledger import ReportResult, TaskEvent, TaskRow
+from .lifecycle import (
+    ANALYSED,
+    KIND,
+    STATUS,
+    SYSTEM_KINDS,
+    Kind,
+    Outcome,
+    Tab,
+    result_site,
+    tab,
+    task_label,
+)
 from .live import Listing
 from .living import Place
 from .roles import Grants, Right, may, may_somewhere, require
@@ -79,6 +90,17 @@ class Quiet:
     last: dict[str, Any] | None  #: kind, number, target, finished_at (µs) of the task that ended last
     next_at: int | None
     due: Sequence[Schedule]  #: that occur then
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where a task is, among all tasks."""
+
+    business: str
+    site: str
+    tab: Tab
+    hidden: bool
+    system: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +170,8 @@ class Watch:
         self.results: _Shared[list[dict[str, Any]]] = _Shared(ASSETS_EVERY)
         self._timetables: _Shared[Timetable] = _Shared(TIMETABLE_EVERY, LOOK_SHARE)
         self._pasts: _Shared[Past] = _Shared(PAST_EVERY, LOOK_SHARE)
+        self._submissions: _Shared[TaskEvent | None] = _Shared(NAMES_EVERY, longest_s=NAMES_EVERY, most=MOST_LIVES)
+        self._runs: _Shared[list[dict[str, Any]]] = _Shared(PAST_EVERY, LOOK_SHARE)
         self._lock = threading.Lock()
         self._lives: OrderedDict[int, tuple[TaskRow | None, pl.DataFrame]] = OrderedDict()
 
@@ -223,6 +247,22 @@ class Watch:
         return self._pasts.get(
             (business, site, schedule_id, timetable.mark(store, business)), engine.now,
             lambda: timetable.past(store, engine.snapshot, business, site, schedule_id, engine.now),
+        )  # fmt: skip
+
+    def submission(self, task_id: int, created_at: int) -> TaskEvent | None:
+        """Give the event by which a task was submitted."""
+        engine = self.engine
+        return self._submissions.get(
+            task_id, engine.now, lambda: history.submissions(engine.store, {task_id: created_at}).get(task_id)
+        )
+
+    def runs(self, business: str, site: str, schedule_id: int) -> list[dict[str, Any]]:
+        """List the last runs of one schedule, newest first."""
+        engine = self.engine
+        return self._runs.get(
+            (business, site, schedule_id), engine.now,
+            lambda: timetable.runs(engine.store, engine.snapshot, business, site, engine.now, schedule_id,
+                                   timetable.CARD_RUNS).to_dicts(),
         )  # fmt: skip
 
 
@@ -373,16 +413,18 @@ class Sight:
         stopped = {row["task_id"]: row["finished_at"] for row in rows if row["outcome"] == Outcome.STOPPED}
         return history.stopped_by(self._watch.engine.store, stopped) if stopped else {}
 
-    def where(self, task_id: int) -> tuple[str, str] | None:
-        """Tell at which business and site a task is, if it may be seen; None as if there were none."""
+    def where(self, task_id: int) -> Spot | None:
+        """Tell where a task is, if it may be seen; None as if there were none."""
         living = self.snapshot.live(task_id)
         if living is not None:
-            found = living[0].business, living[0].site
+            row: Mapping[str, Any] = living[0]._asdict()
         else:
-            rows = history.task(self._watch.engine.store, task_id).select("business", "site").rows()
-            found = rows[0] if rows else (None, None)
-        business, site = found
-        return (business, site) if business and site and may(self._grants, Right.SEE, business, site) else None
+            row = next(history.task(self._watch.engine.store, task_id).iter_rows(named=True), {})
+        business, site = row.get("business"), row.get("site")
+        if not (business and site and may(self._grants, Right.SEE, business, site)):
+            return None
+        at = tab(STATUS[row["status"]], row["queued_at"] is not None)
+        return Spot(business, site, at, row["hidden"], KIND[row["kind"]] in SYSTEM_KINDS)
 
     @property
     def _now(self) -> int:
@@ -445,6 +487,14 @@ class Sight:
                 why=pl.when(asked).then(alike).otherwise("why"),
             )
         return _plain(steps).to_dicts()
+
+    def settings(self, business: str, site: str, task_id: int, created_at: int) -> Mapping[str, Any]:
+        """Tell with what a task of the site was submitted besides what its row says; of any other, nothing."""
+        self._see(business, site)
+        event = self._watch.submission(task_id, created_at)
+        if event is None or (event.business, event.site) != (business, site):
+            return {}
+        return {name: value for name, value in (event.detail or {}).items() if name not in TaskRow._fields}
 
     def waits(self, business: str, site: str, task_id: int) -> Waits:
         """Tell for what an unfinished task of the site has waited up to now; of any other, nothing."""
@@ -555,6 +605,11 @@ class Sight:
         rows = history.finished(self._watch.engine.store, task_ids)
         return {task_id: row for task_id, row in rows.items() if self._operates(row.business, row.site or "")}
 
+    def longest_waits(self, rows: Mapping[int, TaskRow]) -> dict[int, int]:
+        """Give the longest waits of rows that `finished` gave, of those that have one."""
+        mine = {task_id: row for task_id, row in rows.items() if self._operates(row.business, row.site or "")}
+        return history.longest_waits(self._watch.engine.store, mine)
+
     def undo(self, request: str) -> Undo:
         """Make what takes a request back, as far as one may change what it changed; see `undo.undo`."""
         return undo.undo(self._watch.engine.store, request, self._operates)
@@ -621,6 +676,14 @@ class Sight:
         ran = {step["run"]["task_id"] for step in known.steps if "run" in step}
         fresh = [{"run": run} for run in going.iter_rows(named=True) if run["task_id"] not in ran]
         return replace(known, steps=timetable.capped([*fresh, *known.steps]))
+
+    def runs(self, business: str, site: str, schedule_id: int) -> list[dict[str, Any]]:
+        """List the last runs of one schedule of the site, newest first, some seconds old; see `timetable.runs`.
+
+        The schedule may be gone: its runs stay. Of any other site's, nothing.
+        """
+        self._see(business, site)
+        return self._watch.runs(business, site, schedule_id)
 
     def scheduled(self, business: str, site: str) -> list[dict[str, Any]]:
         """List the site's tasks that are to come once, the next ones first; see `timetable.scheduled`."""

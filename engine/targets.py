@@ -24,8 +24,10 @@ WORKS_ON: dict[Kind, tuple[str, ...]] = {
     Kind.CONNECTOR: ("cloud",),
     Kind.IMPORT: ("segment",),
 }
+WORD = {"segment": "segment", "device": "device", "cloud": "cloud resource"}
 VERB = {Kind.SCAN: "Discovery scan of", Kind.AUDIT: "Audit of", Kind.CONNECTOR: "Sync with", Kind.IMPORT: "Import of"}
-_HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +60,41 @@ def wanted(text: str, kind: Kind) -> Wanted:
             found = _target(name, kind)
             if isinstance(found, str):
                 faults.append((number, name[:LONGEST], found))
-            elif found.name.lower() in targets:
+            elif (same := _same(found)) in targets:
                 again[found.name] = None
             elif len(targets) >= MOST:
                 faults.append((number, name, f"these are more than {MOST:,}; submit the rest as a task of its own"))
             else:
-                targets[found.name.lower()] = found
+                targets[same] = found
     return Wanted(tuple(targets.values()), tuple(again), tuple(faults))
+
+
+def named(kind: Kind, target: str) -> str:
+    """Name a task by its target, where nobody gave it a name."""
+    return f"{VERB[kind]} {target}"
+
+
+def one(text: str, kind: Kind, of: str | None) -> Target | str:
+    """Read the one target that a task shall have from now on, or why it can't be that.
+
+    What a task works on (`of`) is settled when it is submitted: a segment can't become a device.
+    """
+    found = wanted(text, kind)
+    if found.faults:
+        return found.faults[0][2]
+    if len(found.targets) != 1:
+        return "a task has one target"
+    (target,) = found.targets
+    if of is not None and target.kind != of:
+        return f"it is a {WORD[target.kind]}, and this task works on a {WORD.get(of, of)}; submit a new one instead"
+    return target
+
+
+def _same(target: Target) -> str:
+    """Tell what makes a target the same as another: of a segment its addresses, however they and it are written."""
+    if target.kind == "segment":
+        return str(ip_network(target.name.partition(" ")[0]))
+    return target.name.lower().removesuffix(".")
 
 
 def _target(name: str, kind: Kind) -> Target | str:

@@ -26,6 +26,7 @@ from .state import spec_from_detail
 from .store import Store
 
 RUNS = 10  #: that are told of a schedule
+CARD_RUNS = 20  #: likewise, on the card of one of its runs
 RUN_DAYS = 60  #: as far back as runs are looked for
 MISS_DAYS = 14  #: likewise, misses
 KIND_DAYS = 7  #: what is usual of a type is taken from so many days back
@@ -145,7 +146,7 @@ def timetable(
     planned = [
         Planned(
             one, one.spec.rule.prose(), one.spec.rule.next_after(now), ran.get(one.schedule_id, ()),
-            missed.get(one.schedule_id, {}), _usual(ran.get(one.schedule_id, ()), by_kind.get(one.spec.kind)),
+            missed.get(one.schedule_id, {}), usual(ran.get(one.schedule_id, ()), by_kind.get(one.spec.kind)),
         )
         for one in found
     ]  # fmt: skip
@@ -260,25 +261,27 @@ def _busiest(schedules: pl.DataFrame, told: pl.DataFrame, minutes: pl.DataFrame)
 
 
 def runs(
-    store: Store, snapshot: Snapshot, business: str, site: str, now: int, schedule_id: int | None = None
+    store: Store, snapshot: Snapshot, business: str, site: str, now: int, schedule_id: int | None = None,
+    most: int = RUNS,
 ) -> pl.DataFrame:
     """List each schedule's last runs, newest first, those not yet ended too; of one schedule, where asked.
 
     Columns: schedule_id, task_id, kind, number, status, held_by, outcome, reason, errors, error, initiator, created_at,
     started_at, finished_at (µs), run_s, process_s, took_s (both together; empty before a run has begun).
     """
-    return newest(pl.concat([ended(store, snapshot, business, site, now, schedule_id),
-                             unfinished(snapshot, business, site, schedule_id)]))  # fmt: skip
+    return newest(pl.concat([ended(store, snapshot, business, site, now, schedule_id, most),
+                             unfinished(snapshot, business, site, schedule_id)]), most)  # fmt: skip
 
 
-def newest(found: pl.DataFrame) -> pl.DataFrame:
+def newest(found: pl.DataFrame, most: int = RUNS) -> pl.DataFrame:
     """Keep each schedule's last runs, newest first."""
     ordered = found.sort("created_at", "task_id", descending=True).unique("task_id", keep="first", maintain_order=True)
-    return ordered.group_by("schedule_id", maintain_order=True).head(RUNS)
+    return ordered.group_by("schedule_id", maintain_order=True).head(most)
 
 
 def ended(
-    store: Store, snapshot: Snapshot, business: str, site: str, now: int, schedule_id: int | None = None
+    store: Store, snapshot: Snapshot, business: str, site: str, now: int, schedule_id: int | None = None,
+    most: int = RUNS,
 ) -> pl.DataFrame:
     """List those of the last runs that have ended."""
     columns = ", ".join(
@@ -291,7 +294,7 @@ def ended(
         where business = $business and site = $site and schedule_id is not null and not hidden and batch <= $batch
           and ($schedule_id::bigint is null or schedule_id = $schedule_id::bigint)
           and created_at >= make_timestamp($since_at)
-        qualify row_number() over (partition by schedule_id order by created_at desc) <= {RUNS}
+        qualify row_number() over (partition by schedule_id order by created_at desc) <= {int(most)}
         """,
         {"business": business, "site": site, "schedule_id": schedule_id, "batch": snapshot.batch,
          "since_at": now - RUN_DAYS * DAY},
@@ -344,10 +347,27 @@ def usual_by_kind(store: Store, business: str, site: str, now: int) -> dict[Kind
     return {Kind(kind): usual_s for kind, usual_s in found.iter_rows()}
 
 
-def _usual(runs: Sequence[Mapping[str, Any]], of_kind: float | None) -> float | None:
+def usual(runs: Sequence[Mapping[str, Any]], of_kind: float | None = None) -> float | None:
     """Give the lower median of what its finished runs took, else of its type's."""
     took = sorted(run["took_s"] for run in runs if run["status"] == Status.PROCESSED and run["took_s"] is not None)
     return took[(len(took) - 1) // 2] if took else of_kind
+
+
+@dataclass(frozen=True, slots=True)
+class Summed:
+    """What came of some runs, in figures."""
+
+    runs: int
+    ended: int
+    done: int  #: of those that ended
+    usual_s: float | None  #: the median of those that are done
+
+
+def summed(runs: Sequence[Mapping[str, Any]]) -> Summed:
+    """Sum runs up: pure."""
+    ended = [run for run in runs if run["finished_at"] is not None]
+    done = sum(run["status"] == Status.PROCESSED for run in ended)
+    return Summed(len(runs), len(ended), done, usual(runs))
 
 
 def past(store: Store, snapshot: Snapshot, business: str, site: str, schedule_id: int, now: int) -> Past:
@@ -420,15 +440,15 @@ def mark(store: Store, business: str) -> int:
 def scheduled(snapshot: Snapshot, business: str, site: str) -> pl.DataFrame:
     """List the tasks of a site that are to come once: New, not yet due, the next ones first.
 
-    Columns: task_id, number, name, kind, target, target_kind, scope, requested_service, owner, initiator, priority,
-    version, due_at (µs).
+    Columns: task_id, business, site, number, name, kind, target, target_kind, scope, requested_service, owner,
+    initiator, priority, version, due_at, queued_at (µs; empty).
     """
     columns = (
-        "task_id", "number", "name", "kind", "target", "target_kind", "scope", "requested_service", "owner",
-        "initiator", "priority", "version", "due_at",
+        "task_id", "business", "site", "number", "name", "kind", "target", "target_kind", "scope", "requested_service",
+        "owner", "initiator", "priority", "version", "due_at", "queued_at",
     )  # fmt: skip
     return (
-        snapshot.tasks("business", "site", "status", "queued_at", *columns)
+        snapshot.tasks("status", *columns)
         .filter(
             pl.col("business") == business, pl.col("site") == site, pl.col("status") == Status.NEW.value,
             pl.col("queued_at").is_null(),

@@ -18,6 +18,7 @@ from .errors import Invalid, NotAllowed, NotFound, Refused
 from .ledger import Detail, SavedView
 from .messages import Command, DropView, KeepView
 from .roles import Grants, Right, may, may_somewhere, require
+from .wellformed import likeness
 
 LONGEST_NAME = 100
 LONGEST_FILTER = 4_000
@@ -55,7 +56,7 @@ def kept(views: Mapping[str, SavedView], action: KeepView, request: Command, now
     if before is None and len(mine) >= MOST:
         raise Refused(f"You keep {MOST} views already; drop one first")
     for view in mine:
-        if view.business == action.business and view.name.casefold() == action.name.casefold():
+        if view.business == action.business and likeness(view.name) == likeness(action.name):
             raise Refused(f"There is a view “{view.name}” already; change that one, or take another name")
     view_id = before.view_id if before is not None else _new_id(views, action, request)
     texts = action.name, action.tab, action.filter, action.sort

@@ -9,6 +9,7 @@ say; how long the texts of a view may be, `views` says.
 from __future__ import annotations
 
 import types
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
@@ -41,6 +42,14 @@ def check(command: Command) -> None:
     _name("request id", command.request_id)
     _name("actor", command.actor)
     check_action("", command.action)
+
+
+def likeness(name: str) -> str:
+    """Write a name as people read it: whose names are one here can't be told apart, whatever they are made of."""
+    return unicodedata.normalize("NFKC", name).casefold().translate(_ALIKE)
+
+
+_ALIKE = str.maketrans("аеорсухіѕјһԁԛԝкмнтвɡıοανρτυικ", "aeopcyxisjhdqwkmhtbgioavptuik")  # letters of other scripts
 
 
 def _wrong(what: str, value: object, wanted: str) -> Invalid:

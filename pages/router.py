@@ -7,13 +7,14 @@ import streamlit as st
 
 from engine.console import current
 from engine.roles import Right
-from pages.shared import asking, frame, look
+from pages.shared import asking, frame, look, tasklink
 from pages.shared.frame import Entry
 
 MENU = {
     "Operate": [
         Entry("Active tasks", "operate/active.py", tells=frame.in_flight, help="active"),
         Entry("Tasks", "operate/tasks.py", "tasks", help="tasks"),
+        Entry("Task", "operate/task.py", "task", help="tasks", listed=False),
         Entry("Schedules", "operate/schedules.py", "schedules", help="schedules"),
         Entry("Services", "operate/services.py", "services", tells=frame.offline, help="services"),
         Entry("Logs", "operate/logs.py", "logs", help="tasks"),
@@ -34,6 +35,7 @@ if console is None or console.engine is None:
 else:
     page, listed = frame.navigation(MENU)
     frame.actor()
+    tasklink.follow(page, listed)
     frame.menu(listed, page)
     asking.now()
     page.run()

@@ -73,6 +73,9 @@ class Site:
     def rows(self, ids: Sequence[int]) -> Mapping[int, TaskRow]:
         return history.finished(self.drive.store, ids)
 
+    def waits(self, rows: Mapping[int, TaskRow]) -> Mapping[int, int]:
+        return history.longest_waits(self.drive.store, rows)
+
     def task(self, task_id: int) -> TaskRow:
         """Give a task as it is, live or not."""
         live = self.drive.core.state.tasks.get(task_id)
@@ -403,9 +406,10 @@ def test_an_edit_of_before_edits_told_their_version_is_left_as_it_is(site: Site)
 def test_a_task_that_has_ended_and_one_that_lives_are_run_again_with_their_facts(site: Site) -> None:
     facts = {"target": "db-1", "target_kind": "device", "scope": "servers", "priority": 8,
              "requested_service": "audit-berlin"}  # fmt: skip
-    ended, alive = site.submit(1, "bob", **facts), site.submit(1, "bob", longest_wait_s=600, **facts)
+    ended, alive = (site.submit(1, "bob", longest_wait_s=wait, **facts) for wait in (900, 600))
     site.finish(ended)
-    done = carry_out(parts(preview(Verb.RERUN, site.frame()), site.rows, reason="once more"), "r", site.send("cid"))
+    asked = preview(Verb.RERUN, site.frame())
+    done = carry_out(parts(asked, site.rows, reason="once more", longest_waits=site.waits), "r", site.send("cid"))
     assert len(done.changed) == 2
     for first, second in zip((*ended, *alive), map(int, done.changed), strict=True):
         before, run = site.task(first), site.task(second)
@@ -413,7 +417,7 @@ def test_a_task_that_has_ended_and_one_that_lives_are_run_again_with_their_facts
         assert [getattr(run, name) for name in same] == [getattr(before, name) for name in same]
         assert (run.owner, run.initiator, run.created_by, run.rerun_of) == ("cid", "cid", "cid", first)
         assert (run.status, run.version, run.schedule_id) == ("New", 1, None)
-    assert site.drive.core.state.tasks[int(done.changed[1])].longest_wait_s == 600
+    assert [site.drive.core.state.tasks[int(run)].longest_wait_s for run in done.changed] == [900, 600]
     audits = site.drive.store.rows("audit", "request_id = 'r'")
     assert [(row.action, row.object_id, row.after, row.reason) for row in audits] == [
         ("rerun", str(new), {"rerun_of": old}, "once more")

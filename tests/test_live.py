@@ -148,7 +148,7 @@ def test_a_waiting_task_knows_its_place_and_what_it_waits_for(drive: Drive) -> N
                 assert row["why"].endswith(f"no. {row['place']} of {row['of']}")
                 told["waiting"] += 1
 
-    eventful(drive, 120, look, every=20)
+    eventful(drive, 160, look, every=8)
     assert min(told.values()) > 20
 
 

@@ -26,6 +26,7 @@ from engine.messages import (
     AddService,
     AddSite,
     Command,
+    KeepView,
     NewTask,
     Outcome,
     SetService,
@@ -35,7 +36,7 @@ from engine.messages import (
 from engine.roles import EVERYTHING, Grant, Role
 from engine.sight import Hosts, Judged
 from engine.snapshot import ServiceLook
-from pages.shared import card, frame, remedies, times
+from pages.shared import card, frame, newtask, pastruns, remedies, times
 from pages.shared.kpi import Kpi
 from pages.shared.plain import plain
 
@@ -79,6 +80,47 @@ def test_a_task_that_has_ended_had_as_many_attempts_as_were_made(
     attempt: int, reason: str | None, attempts: int
 ) -> None:
     assert card._attempts({"attempt": attempt, "reason": reason}) == attempts
+
+
+def run(status: str, took_s: float | None) -> dict[str, Any]:
+    return {"status": status, "took_s": took_s, "finished_at": None if took_s is None else 1}
+
+
+def test_past_runs_are_summed_up_in_words() -> None:
+    done, failed, going = run("Processed", 130.0), run("Canceled", 5.0), run("Active", None)
+    assert pastruns.summed_up([going]) == "One run so far; none has ended yet."
+    assert pastruns.summed_up([failed]) == "One run so far: 0 of 1 that ended are done (0\u202f%)."
+    said = pastruns.summed_up([going, failed, done, done])
+    assert said == "Last 4 runs: 2 of 3 that ended are done (66\u202f%). Median 2:10 min."
+
+
+def test_a_copy_takes_a_tasks_facts_and_settings_and_not_whose_it_is() -> None:
+    task = {"kind": "audit", "number": 7, "target": "srv-1", "name": "Nightly", "scope": None, "owner": "ann",
+            "requested_service": "aud", "priority": 8, "due_at": 5}  # fmt: skip
+    assert newtask.likeness(task, {"longest_wait_s": 5_400}) == {
+        "kind": Kind.AUDIT, "targets": "srv-1", "name": "Nightly", "scope": "", "service": "aud", "priority": 8,
+        "longest": "1h30m", "of": "Audit #7",
+    }  # fmt: skip
+    like = newtask.likeness(task | {"name": "Audit of srv-1", "requested_service": None}, {})
+    assert (like["name"], like["service"], like["longest"]) == ("", newtask.ANY, "")
+    assert not newtask.can_copy({"kind": "report"})
+
+
+def opened(kind: str, live: bool, **facts: Any) -> card.Opened:
+    task = {"kind": kind, "service": None, "requested_service": None, **facts}
+    roles = {"exp": "explorer", "zone": "hosted_zone", "aud": "audit_service"}
+    return card.Opened(task, live, (), None, "", {}, roles, ())
+
+
+def test_a_card_tells_of_each_role_that_could_collect_which_host_does() -> None:
+    assert card._hosts(opened("connector", True)) == {"Explorer": "any that can", "Hosted zone": "any that can"}
+    asked = opened("connector", True, requested_service="zone")
+    assert card._hosts(asked) == {"Explorer": "not to be used", "Hosted zone": "zone, as asked for"}
+    assert card._hosts(opened("connector", False, service="exp")) == {"Explorer": "exp", "Hosted zone": "not used"}
+    assert card._hosts(opened("import", False, service="zone")) == {"Hosted zone": "zone"}
+    assert card._hosts(opened("audit", False)) == {"Audit host": None}
+    assert card._hosts(opened("report", True, requested_service="a processor")) == {"Asked for": "a processor"}
+    assert card._hosts(opened("scan", False, service="node-7")) == {"Service": "node-7"}
 
 
 def test_a_day_that_was_steady_is_not_called_so_beside_a_figure_that_is_out_of_usual() -> None:
@@ -252,6 +294,35 @@ def test_an_address_of_garbage_shows_the_page_all_the_same(
     told = look(**address)
     assert "in flight at Berlin" in told
     assert "<script>" not in told
+
+
+def test_an_address_of_a_site_that_is_not_there_says_so_and_one_of_its_longer_name_finds_it(
+    look: Callable[..., str]
+) -> None:
+    told = look(site="<b>Nowhere")
+    assert "The address names the site “&lt;b&gt;Nowhere”, which is not there or not for you to see" in told
+    for known in ("Berlin", "Berlin · Acme"):
+        told = look(site=known)
+        assert "in flight at Berlin" in told
+        assert "The address names" not in told
+
+
+def test_a_views_name_is_no_markup(console: Console, look: Callable[..., str]) -> None:
+    evil = "![x](https://elsewhere.example/x.png)"
+    do(console, KeepView(evil, "failed", business="Acme"))
+
+    def page() -> None:
+        import streamlit as st
+
+        from pages.shared import frame, savedviews, tasklist
+
+        savedviews.menu(frame.sight(), "Acme", tasklist.Query())
+        st.stop()
+
+    done = AppTest.from_function(page).run()
+    assert not done.exception
+    assert plain(evil) in [button.label for button in done.button]
+    assert evil not in [button.label for button in done.button]
 
 
 def test_where_there_are_but_system_tasks_the_page_says_so(console: Console, look: Callable[..., str]) -> None:

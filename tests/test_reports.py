@@ -345,6 +345,22 @@ def test_a_report_that_there_is_none_of_is_refused_and_never_made_as_another() -
         reports.analyse(Kind.REPORT, "Monthly", FEW, SCOPE)
 
 
+def test_a_report_that_is_being_made_is_not_started_once_more_from_wherever() -> None:
+    desk = Desk()
+    desk.wait(1, m.AddSite("acme", "oslo"))
+    starts = [
+        m.StartReport(*SITE, OVERVIEW), m.StartReport("acme", "oslo", OVERVIEW), m.StartReport(*SITE, EXTERNAL),
+        m.StartReport("acme", "oslo", EXTERNAL), m.StartReport("acme", "oslo", EXTERNAL),
+    ]  # fmt: skip
+    desk.wait(1, *starts)
+    told = [outcome.refused for outcome in desk.outcomes[-5:]]
+    assert told == [None, "It is being made already, by Report #1", None, None,
+                    "It is being made already, by Report #3"]  # fmt: skip
+    desk.wait(1, m.Stop([*desk.core.state.tasks]))
+    desk.wait(1, m.StartReport(*SITE, OVERVIEW))
+    assert desk.outcomes[-1].refused is None
+
+
 def test_a_report_is_not_renamed_into_none() -> None:
     desk = Desk()
     task = desk.submit(Kind.REPORT)

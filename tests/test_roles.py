@@ -291,7 +291,11 @@ def test_a_service_elsewhere_that_a_task_asks_for_is_as_if_it_were_not_there() -
     assert "explorer-oslo" in str(made.ask(m.Submit([task(OWN)._replace(requested_service="explorer-osl")]))[0].refused)
 
 
-@pytest.mark.parametrize("name", ["", " padded", "line\nbreak", "un\u200bseen", "x" * 101, "EXPLORER-berlin"])
+@pytest.mark.parametrize(
+    "name",
+    ["", " padded", "line\nbreak", "un\u200bseen", "x" * 101, "EXPLORER-berlin", "\u0435xplorer-berlin",
+     "\uff45xplorer-berlin", "expl\u03bfrer-b\u0435rlin"],
+)  # fmt: skip
 def test_a_host_gets_no_name_that_people_could_not_tell_from_another(name: str) -> None:
     made = world()
     outcome, step = made.ask(m.AddService(*OWN, name, "explorer", 1))
@@ -330,6 +334,24 @@ def test_one_command_over_many_tasks_stops_those_that_are_ones_own() -> None:
     outcome, _ = here.ask(m.Stop(list(here.waiting.values())), [GRANT[Role.SITE_ADMIN]])
     assert list(outcome.changed) == [here.waiting[OWN]]
     assert len(outcome.skipped) == 3
+
+
+@pytest.mark.parametrize(
+    "forged", [{"owner": "bob"}, {"initiator": "Schedule"}, {"created_by": "root"}, {"source": "import:log"}]
+)
+def test_nobody_submits_under_the_name_of_another_but_who_manages_users(forged: dict[str, str]) -> None:
+    here = world()
+    new = m.Submit([task(OWN)._replace(**forged)])
+    refused, step = here.ask(new, [GRANT[Role.SITE_ADMIN]])
+    assert "Tasks of others are for who manages the users of acme" in str(refused.refused)
+    assert not step.rows.task_event
+    assert here.ask(new, [GRANT[Role.BUSINESS_ADMIN]])[0].changed
+
+
+def test_an_archive_gets_no_host() -> None:
+    here = world()
+    here.ask(m.AddSite("acme", "old", archive=True))
+    assert "archive" in str(here.ask(m.AddService("acme", "old", "explorer-old", "explorer", 1))[0].refused)
 
 
 def test_several_grants_add_up() -> None:

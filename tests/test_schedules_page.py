@@ -175,13 +175,20 @@ def later(console: Console) -> dict[str, Any]:
         time.sleep(0.02)
 
 
-def dialog(name: str, task: dict[str, Any]) -> AppTest:
-    def page(name: str, task: dict[str, object]) -> None:
-        from pages.shared import once
+def dialog(name: str, task: dict[str, Any], request: str = "r") -> AppTest:
+    def page(name: str, task: dict[str, object], request: str) -> None:
+        from pages.shared import edittask, once
 
-        getattr(once, name).__wrapped__(task, "r")
+        if name == "edit":
+            edittask._dialog.__wrapped__(task, request, "grid")  # type: ignore[attr-defined]
+        else:
+            once._remove.__wrapped__(task, request)  # type: ignore[attr-defined]
 
-    return AppTest.from_function(page, args=(name, task), default_timeout=30).run()
+    return AppTest.from_function(page, args=(name, task, request), default_timeout=30).run()
+
+
+def told(form: AppTest) -> str:
+    return " ".join(html.proto.body for html in form.get("html"))
 
 
 def live(console: Console, task_id: int) -> Any:
@@ -196,13 +203,15 @@ def test_a_task_that_is_to_come_once_is_listed_changed_and_removed(
 ) -> None:
     task = later(console)
     assert "<b>Scheduled once</b><span>1 to come</span>" in look()
-    form = dialog("_edit", task)
+    form = dialog("edit", task)
     assert not form.exception
     assert form.button(key="r.go").disabled  # nothing is changed yet
     form.text_input(key="r.target").set_value("srv-2").run()
     form.datetime_input(key="r.due").set_value(form.datetime_input(key="r.due").value + timedelta(hours=2)).run()
+    form.text_input(key="r.reason").set_value("moved").run()
     form.button(key="r.go").click().run()
     assert not form.exception
+    assert "1 changed." in told(form)
     deadline = time.monotonic() + 20
     while live(console, task["task_id"]).version == 1:
         assert time.monotonic() < deadline, "It was not changed in time"
@@ -210,11 +219,15 @@ def test_a_task_that_is_to_come_once_is_listed_changed_and_removed(
     row = live(console, task["task_id"])
     assert row.target == "srv-2"
     assert abs(row.due_at - task["due_at"] - 2 * HOUR) <= 60_000_000  # forms know whole minutes
-    stale = dialog("_edit", task)
-    stale.text_input(key="r.target").set_value("srv-3").run()
-    stale.button(key="r.go").click().run()
-    assert "Somebody changed this task meanwhile" in stale.error[0].value
-    gone = dialog("_remove", task)
+    stale = dialog("edit", task, "late")
+    for wrong in ("srv-3, srv-4", "10.0.0.0/24", ""):
+        stale.text_input(key="late.target").set_value(wrong).run()
+        assert stale.button(key="late.go").disabled, wrong
+        assert "is no target for it" in told(stale)
+    stale.text_input(key="late.target").set_value("srv-3").run()
+    stale.button(key="late.go").click().run()
+    assert "Somebody changed this task meanwhile (version 2, yours 1)" in told(stale)
+    gone = dialog("remove", task)
     gone.button(key="r.go").click().run()
     assert not gone.exception
     while live(console, task["task_id"]) is not None:

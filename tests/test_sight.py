@@ -17,10 +17,10 @@ from engine.bulk import Verb
 from engine.clock import SECOND
 from engine.console import Console
 from engine.errors import NotAllowed, NotFound
-from engine.lifecycle import OVERVIEW, Kind
+from engine.lifecycle import OVERVIEW, Kind, Tab
 from engine.recurrence import Rule
 from engine.roles import EVERYTHING, Grant, Grants, Role
-from engine.sight import A_PROCESSOR, Sight
+from engine.sight import A_PROCESSOR, Sight, Spot
 from pages.shared import figures, queue
 
 T = TypeVar("T")
@@ -134,6 +134,8 @@ def test_somebody_sees_the_sites_that_his_grants_cover(see: Callable[[Grants], S
         lambda sight, *place: sight.timetable(*place),
         lambda sight, *place: sight.past(*place, 1),
         lambda sight, *place: sight.scheduled(*place),
+        lambda sight, *place: sight.runs(*place, 1),
+        lambda sight, *place: sight.settings(*place, 1, 0),
     ],
 )
 def test_every_read_of_another_site_is_refused_whether_it_exists_or_not(
@@ -159,6 +161,36 @@ def test_a_task_of_another_site_is_not_found_by_its_id(console: Console, see: Ca
     soon(lambda: see(ADMIN).ended("Acme", "Oslo", int(task_id)))
     assert sight.ended("Acme", "Berlin", int(task_id)) is None
     assert sight.timeline("Acme", "Berlin", int(task_id)) == []
+
+
+def test_what_a_task_was_submitted_with_is_told_at_its_site_beside_what_its_row_says(
+    console: Console, see: Callable[[Grants], Sight]
+) -> None:
+    assert console.engine is not None
+    task = m.NewTask("Acme", "Oslo", Kind.AUDIT, "Audit", "ann", "ann", "box-1", "device", longest_wait_s=5_400)
+    (changed,) = console.engine.do(m.Command(f"{uuid4()}", "ann", m.Submit([task]))).result(20).changed
+    task_id = int(changed)
+    row = soon(lambda: see(ADMIN).task("Acme", "Oslo", task_id) or see(ADMIN).ended("Acme", "Oslo", task_id))
+    assert see(ADMIN).settings("Acme", "Oslo", task_id, row["created_at"]) == {"longest_wait_s": 5_400}
+    assert see(USER).settings("Acme", "Berlin", task_id, row["created_at"]) == {}
+    assert see(ADMIN).settings("Acme", "Oslo", 77, row["created_at"]) == {}
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_where_a_task_is_is_told_to_whoever_may_see_it(
+    console: Console, see: Callable[[Grants], Sight], hidden: bool
+) -> None:
+    assert console.engine is not None
+    task = m.NewTask("Acme", "Berlin", Kind.AUDIT, "Audit", "ann", "ann", "srv-1", "device")
+    (changed,) = console.engine.do(m.Command(f"{uuid4()}", "ann", m.Submit([task]))).result(20).changed
+    task_id = int(changed)
+    ended = soon(lambda: see(ADMIN).finished([task_id]))
+    if hidden:
+        console.engine.do(m.Command(f"{uuid4()}", "ann", m.Delete([task_id], None, ended))).result(20)
+    soon(lambda: see(ADMIN).where(task_id) == Spot("Acme", "Berlin", Tab.COMPLETED, hidden, False))
+    for grants in ([Grant(Role.SITE_USER, "Acme", "Oslo")], []):
+        assert see(grants).where(task_id) is None
+        assert see(grants).where(77) is None
 
 
 def test_whoever_sees_but_a_site_reads_of_a_processor_and_never_its_name(

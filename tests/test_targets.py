@@ -3,7 +3,7 @@
 import pytest
 
 from engine.lifecycle import Kind
-from engine.targets import LONGEST, MOST, Target, wanted
+from engine.targets import LONGEST, MOST, Target, one, wanted
 
 
 def test_lines_and_commas_part_targets_and_their_order_stays() -> None:
@@ -57,3 +57,38 @@ def test_no_more_than_a_thousand_are_taken_and_the_rest_is_told() -> None:
     found = wanted("\n".join(f"srv-{n}" for n in range(MOST + 5)), Kind.AUDIT)
     assert len(found.targets) == MOST
     assert len(found.faults) == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "of", "found"),
+    [
+        (" 10.0.0.0/24  lab ", Kind.SCAN, "segment", Target("10.0.0.0/24 lab", "segment")),
+        ("srv-1", Kind.AUDIT, "device", Target("srv-1", "device")),
+        ("srv-1", Kind.SCAN, None, Target("srv-1", "device")),
+        ("AWS acme", Kind.CONNECTOR, "cloud", Target("AWS acme", "cloud")),
+        ("", Kind.AUDIT, "device", "a task has one target"),
+        ("srv-1, srv-2", Kind.AUDIT, "device", "a task has one target"),
+        ("10.0.0.7/24", Kind.SCAN, "segment", "it is an address within a network; the network is 10.0.0.0/24"),
+        ("srv-1", Kind.SCAN, "segment",
+         "it is a device, and this task works on a segment; submit a new one instead"),
+    ],
+)  # fmt: skip
+def test_a_task_gets_another_target_only_of_the_sort_that_it_works_on(
+    text: str, kind: Kind, of: str | None, found: Target | str
+) -> None:
+    assert one(text, kind, of) == found
+
+
+def test_a_segment_is_the_same_however_it_is_written_and_a_device_with_or_without_the_last_dot() -> None:
+    text = "10.0.0.0/24\n10.0.0.0/255.255.255.0\n10.0.0.0/24 office\n2001:db8:0::/112, 2001:DB8::/112"
+    found = wanted(text, Kind.SCAN)
+    assert [target.name for target in found.targets] == ["10.0.0.0/24", "2001:db8:0::/112"]
+    assert found.again == ("10.0.0.0/255.255.255.0", "10.0.0.0/24 office", "2001:DB8::/112")
+    assert wanted("srv.local, SRV.local.", Kind.AUDIT).again == ("SRV.local.",)
+
+
+@pytest.mark.parametrize("name", ["a..b", ".a", "a.-b", f"{'x' * 64}.local", "-", "a b", "müller.de", "..", "a/b"])
+def test_what_no_name_server_could_know_is_no_device(name: str) -> None:
+    found = wanted(name, Kind.AUDIT)
+    assert not found.targets
+    assert len(found.faults) == 1

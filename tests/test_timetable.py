@@ -17,16 +17,20 @@ from engine.lifecycle import Kind
 from engine.recurrence import Rule
 from engine.snapshot import Snapshot
 from engine.timetable import (
+    CARD_RUNS,
     RUNS,
     WEEK,
     Load,
     Past,
+    Summed,
     Timetable,
     expected,
     fires,
     past,
+    runs,
     scheduled,
     steps,
+    summed,
     timetable,
     usual_by_kind,
 )
@@ -79,6 +83,29 @@ def test_the_last_runs_are_told_newest_first_with_what_they_took_and_no_more_tha
     assert planned.runs[0]["took_s"] is None
     assert {run["took_s"] for run in planned.runs[2:]} == {65.0}
     assert planned.usual_s == 65.0
+
+
+def test_the_card_of_a_run_tells_more_of_them_what_share_is_done_and_how_long_they_take(life: Life) -> None:
+    schedule_id, other = create(life, spec()), create(life, spec(name="Other"))
+    life.live(24 * 60)
+    (run,) = life.do(m.RunNow(schedule_id))
+    life.do(m.Stop([int(run.changed[0])]))
+    life.live(90)
+    life.do(m.RemoveSchedule(schedule_id))  # its runs stay
+    found = runs(life.store, seen(life), "Acme", "Berlin", life.now, schedule_id, CARD_RUNS).to_dicts()
+    assert [one["schedule_id"] for one in found] == [schedule_id] * CARD_RUNS
+    created = [one["created_at"] for one in found]
+    assert created == sorted(created, reverse=True)
+    statuses = [one["status"] for one in found]
+    assert statuses.count("Stopped") == 1
+    assert statuses.count("Active") >= 1
+    assert summed(found) == Summed(CARD_RUNS, statuses.count("Processed") + 1, statuses.count("Processed"), 65.0)
+    assert runs(life.store, seen(life), "Acme", "Oslo", life.now, schedule_id, CARD_RUNS).is_empty()
+    assert other != schedule_id
+
+
+def test_of_no_runs_nothing_is_summed_up() -> None:
+    assert summed([]) == Summed(0, 0, 0, None)
 
 
 def test_a_run_that_was_deleted_is_told_no_more(life: Life) -> None:

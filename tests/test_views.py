@@ -107,6 +107,7 @@ def test_a_name_is_taken_once_by_an_owner_for_himself_and_once_in_a_business(eng
     first = keep(engine, "ann", BERLIN, "Slow scans")
     refused = do(engine, "ann", m.KeepView("SLOW scans", "Failed"), BERLIN).refused
     assert refused == "There is a view “Slow scans” already; change that one, or take another name"
+    assert do(engine, "ann", m.KeepView("Sl\u043ew scans", "Failed"), BERLIN).refused == refused, "by a Cyrillic o"
     keep(engine, "ann", BERLIN, "Slow scans", business="Acme")
     keep(engine, "bob", BERLIN, "Slow scans", business="Acme")
     other = keep(engine, "ann", BERLIN, "Other")

@@ -1,5 +1,7 @@
 """Tasks: every task of a site or a business, live or ended, by tab: found, opened, acted on, alone or by thousands."""
 
+from typing import Any
+
 import polars as pl
 import streamlit as st
 
@@ -13,6 +15,7 @@ from pages.shared import (
     asking,
     card,
     chips,
+    edittask,
     finding,
     frame,
     grid,
@@ -25,6 +28,7 @@ from pages.shared import (
     times,
 )
 from pages.shared.acting import Act
+from pages.shared.card import Opened
 from pages.shared.recurring import Recurring
 from pages.shared.tasklist import Query
 
@@ -75,8 +79,7 @@ def live() -> None:
     opened, wish = None, None
     if task_id:
         opened = card.find_anywhere(sight, task_id, now)
-        acts = acting.of_task(opened.task) if opened and may_act(opened.task["site"]) else ()
-        labels = [one.label for one in acts]
+        labels = offered(opened.task) if opened else ()
         wish = card.top(opened, now, engine.settings.int("attempts"), key=GRID, actions=labels, stale=not well)
     page = sight.page(place, asked, query.tab, sort=query.sort, descending=query.down, after=query.after,
                       before=query.before, size=tasklist.ROWS)  # fmt: skip
@@ -90,11 +93,29 @@ def live() -> None:
     table(sight, query, wanted, page, now, well, able)
     tasklist.pager(page, total)
     if wish is not None and opened is not None:
-        verb = next(one for one in acting.of_task(opened.task) if one.label == wish.action)
-        ask(verb, sight, sight.those(sight.place(business, opened.task["site"]), wish.ids))
+        carry_out(wish.action, opened, sight)
     elif act is not None:
         verb, ids = act
         ask(verb, sight, sight.matching(place, asked, [query.tab]) if ids is None else sight.those(place, ids))
+
+
+def offered(task: dict[str, Any]) -> list[str]:
+    """Name what a card offers to do with its task, to who may."""
+    if not frame.allowed(Right.OPERATE, task["business"], task["site"]):
+        return []
+    own = [(edittask.EDIT, edittask.can(task)), (newtask.COPY, newtask.can_copy(task))]
+    return [*(act.label for act in acting.of_task(task)), *(label for label, can in own if can)]
+
+
+def carry_out(action: str, opened: Opened, sight: Sight) -> None:
+    """Open the dialog of what was pressed on a card."""
+    task = opened.task
+    if action == edittask.EDIT:
+        asking.later(lambda: edittask.ask(task, GRID))
+    if action == newtask.COPY:
+        asking.later(lambda: newtask.ask(task["business"], task["site"], newtask.likeness(task, opened.settings)))
+    act = next(one for one in acting.of_task(task) if one.label == action)
+    ask(act, sight, sight.those(sight.place(task["business"], task["site"]), [task["task_id"]]))
 
 
 def ask(act: Act, sight: Sight, tasks: pl.DataFrame) -> None:

@@ -65,12 +65,12 @@ ACTS: dict[Tab, tuple[Act, ...]] = {
 
 
 def of_task(task: dict[str, Any]) -> tuple[Act, ...]:
-    """List what can be done to one task as it stands."""
+    """List what can be done to one task as it stands; what its card has dialogs of its own for is not among it."""
     stands = STATUS[task["status"]], KIND[task["kind"]], bool(task.get("hidden"))
     again = task["finished_at"] is not None
     return tuple(
         act
-        for act in (STOP, RERUN, PRIORITY, DELETE, SHOW)
+        for act in (STOP, RERUN, DELETE, SHOW)
         if bulk.refusal(act.verb, *stands) is None and (again or act is not RERUN)
     )
 
@@ -110,7 +110,7 @@ def ask(act: Act, found: Preview, key: str) -> None:
 def _dialog(act: Act, found: Preview, request: str, key: str) -> None:
     done: Done | None = st.session_state.get(f"{request}.done")
     if done is not None:
-        _came_of_it(act, done, request, key)
+        came_of_it(act, done, request, key)
         return
     n = f"{found.count:,} {'task' if found.count == 1 else 'tasks'}"
     st.html(f"<ul class='d-says'>{''.join(f'<li>{escape(said)}</li>' for said in act.does)}</ul>")
@@ -126,7 +126,9 @@ def _dialog(act: Act, found: Preview, request: str, key: str) -> None:
         go = st.button(f"{act.label}: {n}", key=f"{request}.go", type="primary", width="content",
                        disabled=not found.count)  # fmt: skip
     if go:
-        parts = bulk.parts(found, frame.sight().finished, reason=reason or None, changes=changes)
+        sight = frame.sight()
+        parts = bulk.parts(found, sight.finished, reason=reason or None, changes=changes,
+                           longest_waits=sight.longest_waits)  # fmt: skip
         st.session_state[f"{request}.done"] = bulk.carry_out(parts, request, frame.do, _progress(found.count))
         st.rerun(scope="fragment")
 
@@ -162,7 +164,7 @@ def _progress(total: int) -> Callable[[int], None]:
     return tell
 
 
-def _came_of_it(act: Act, done: Done, request: str, key: str) -> None:
+def came_of_it(act: Act, done: Done, request: str, key: str) -> None:
     """Say what came of it, task by task where somebody wants to know; offer to take it back."""
     no = " no" if done.refused else ""
     back = f"{request}.back" in st.session_state
@@ -176,7 +178,7 @@ def _came_of_it(act: Act, done: Done, request: str, key: str) -> None:
             st.dataframe(pl.DataFrame(done.skipped, schema=["task", "why"], orient="row"), height=200)
     with st.container(horizontal=True, horizontal_alignment="right"):
         if act.undone and done.changed and not back and st.button("Undo", key=f"{request}.undo", width="content"):
-            st.session_state[f"{request}.done"] = _taken_back(request)
+            st.session_state[f"{request}.done"] = _taken_back(done.requests[0])
             st.session_state[f"{request}.back"] = True
             st.rerun(scope="fragment")
         if st.button("Close", key=f"{request}.close", type="primary", width="content"):

@@ -9,14 +9,18 @@ from urllib.parse import urlencode
 import streamlit as st
 
 from engine.clock import SECOND
+from engine.dispatch import PROCESSOR, SERVES, lane_of
 from engine.ledger import number_of
-from engine.lifecycle import ANALYSED, REASON_WORDS, STATUS, TERMINAL, Cause, Kind, queue_word, task_label
+from engine.lifecycle import ANALYSED, KIND, REASON_WORDS, STATUS, TERMINAL, Cause, Kind, queue_word, task_label
 from engine.sight import Sight
 from engine.snapshot import Waits
+from engine.targets import WORD
+from engine.task import COLLECT
 
-from . import grid, holds, queue, times
+from . import grid, holds, presses, queue, tasklink, times
 from .bulk import Wish
 from .copylink import copy_link
+from .pastruns import past_runs
 from .rings import ring, rings
 
 _CAUSE = {
@@ -28,7 +32,7 @@ _CAUSE = {
     Cause.CAPACITY: "capacity",
     Cause.UNKNOWN: "unknown",
 }
-_OF_A_SERVICE = {"explorer": "Explorer", "audit_service": "Audit host", "hosted_zone": "Hosted zone"}
+_ROLE = {"explorer": "Explorer", "audit_service": "Audit host", "hosted_zone": "Hosted zone", "processor": "Asked for"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,32 +44,42 @@ class Opened:
     steps: Sequence[dict[str, Any]]
     waits: Waits | None
     why: str
+    settings: Mapping[str, Any]  #: what it was submitted with, besides what the task says itself
+    roles: Mapping[str, str]  #: of the site's services, by name
+    runs: Sequence[dict[str, Any]]  #: the last ones of its schedule, newest first
     has_result: bool = False  #: of a report or an outlier calculation, to be seen on the page Reports
 
 
 def find(sight: Sight, business: str, site: str, task_id: str | None, now: int) -> Opened | None:
     """Look a task up among those in the queue, then among those that have ended; None where it is neither."""
-    if task_id is None or not (task_id.isascii() and task_id.isdigit() and len(task_id) < 19):
+    wanted = tasklink.read(task_id)
+    if wanted is None:
         return None
-    wanted = int(task_id)
-    task = sight.task(business, site, wanted)
+    task, waits, why, has_result = sight.task(business, site, wanted), None, "", False
+    live = task is not None
     if task is not None:
         held_by = {hold.hold_id: f"hold on {holds.said(hold)}" for hold in sight.holds(business, site)}
-        steps = sight.timeline(business, site, wanted)
-        return Opened(task, True, steps, sight.waits(business, site, wanted), queue.why(task, now, held_by))
-    task = sight.ended(business, site, wanted)
-    if task is None:
-        return None
-    task["task"] = task_label(task["kind"], task["number"])
-    task["word"] = queue_word(STATUS[task["status"]], True, False, task["outcome"], task["errors"] or 0)
-    has_result = Kind(task["kind"]) in ANALYSED and sight.has_result(business, site, wanted)
-    return Opened(task, False, sight.timeline(business, site, wanted), None, "", has_result)
+        waits, why = sight.waits(business, site, wanted), queue.why(task, now, held_by)
+    else:
+        task = sight.ended(business, site, wanted)
+        if task is None:
+            return None
+        task["task"] = task_label(task["kind"], task["number"])
+        task["word"] = queue_word(STATUS[task["status"]], True, False, task["outcome"], task["errors"] or 0)
+        has_result = Kind(task["kind"]) in ANALYSED and sight.has_result(business, site, wanted)
+    return Opened(
+        task, live, sight.timeline(business, site, wanted), waits, why,
+        sight.settings(business, site, wanted, task["created_at"]),
+        {service.name: service.role for service in sight.services(business, site)},
+        sight.runs(business, site, task["schedule_id"]) if task["schedule_id"] is not None else (),
+        has_result,
+    )  # fmt: skip
 
 
 def find_anywhere(sight: Sight, task_id: str, now: int) -> Opened | None:
     """Look a task up wherever it may be seen."""
-    place = sight.where(int(task_id)) if task_id.isascii() and task_id.isdigit() and len(task_id) < 19 else None
-    return find(sight, *place, task_id, now) if place is not None else None
+    spot = tasklink.spot(sight, task_id)
+    return find(sight, spot.business, spot.site, task_id, now) if spot is not None else None
 
 
 def card(
@@ -91,6 +105,7 @@ def card(
             address = urlencode({"site": st.session_state.get("site", ""), "report": task["task_id"]})
             st.html(f"<a class='d-link' href='reports?{escape(address)}' target='_self'>Open the result</a>")
         _way(opened, end)
+        _past(opened, now, key)
         with st.container(horizontal=True):
             for action in actions if opened.live else ():
                 if st.button(action, key=f"{key}.card.{action}", disabled=stale, width="content"):
@@ -114,7 +129,7 @@ def top(
             st.button("✕", key=f"{key}.close", type="tertiary", width="content", help="Close",
                       on_click=lambda: grid.put(key, selected=selected))  # fmt: skip
         if opened is None or task is None:
-            st.html("<div class='d-evidence'>There never was such a task, or it is not yours to see.</div>")
+            st.html(f"<div class='d-evidence'>{tasklink.NONE}</div>")
             return None
         end = now if opened.live else task["finished_at"]
         with st.container(horizontal=True, vertical_alignment="top", key="topcard-parts"):
@@ -122,15 +137,20 @@ def top(
                 _progress(task, end, stale)
                 _changes(task)
             with st.container():
-                _facts(opened, now, attempts)
+                _facts(opened, now, attempts, target=True)
             with st.container():
                 _instants(task, now)
             with st.container():
                 _way(opened, end)
+        _past(opened, now, key)
         with st.container(horizontal=True, key="topcard-actions"):
             for action in actions:
                 if st.button(action, key=f"{key}.card.{action}", disabled=stale, width="content"):
                     wish = Wish(action, (task["task_id"],))
+            if task["rerun_of"] is not None:
+                said = f"Open {task_label(task['kind'], number_of(task['rerun_of']))}, which this repeats"
+                st.button(said, key=f"{key}.original", width="content", type="tertiary",
+                          on_click=lambda: grid.put(key, selected=selected, opened=str(task["rerun_of"])))  # fmt: skip
             copy_link({"task": str(task["task_id"])}, key=f"{key}.copy")
         with st.expander("Log lines", key=f"{key}.log"):
             _log(opened)
@@ -142,7 +162,7 @@ def _about(opened: Opened) -> str:
     task = opened.task
     scheduled = task["initiator"] == "Schedule"
     by = f"Run of the schedule “{task['name']}”" if scheduled else f"Asked for by {task['created_by']}"
-    again = f", repeats #{number_of(task['rerun_of']):,}" if task.get("rerun_of") else ""
+    again = f", repeats {task_label(task['kind'], number_of(task['rerun_of']))}" if task.get("rerun_of") else ""
     later = " The change summary appears when it ends." if opened.live else ""
     hidden = " Hidden from lists." if task.get("hidden") else ""
     return f"{by}{again}.{later}{hidden}"
@@ -208,7 +228,21 @@ def _by(host: str | None, spent: str) -> str:
     return ", ".join(part for part in (host, spent) if part)
 
 
-def _facts(opened: Opened, now: int, attempts: int) -> None:
+def _past(opened: Opened, now: int, key: str) -> None:
+    """Draw the past runs of its schedule, if it has one, and open the one that is pressed."""
+    if not opened.runs:
+        return
+    name = f" of “{opened.task['name']}”" if opened.task["initiator"] == "Schedule" else ""
+    st.html(f"<div class='d-h3'>Past runs{escape(name)}</div>")
+    pressed = past_runs(opened.runs, opened.task["task_id"], now, key=f"{key}.runs")
+    if pressed is not None:
+        selected, _ = grid.state(key)
+        grid.put(key, selected=selected, opened=pressed)
+        presses.settle()
+        st.rerun(scope="fragment")
+
+
+def _facts(opened: Opened, now: int, attempts: int, *, target: bool = False) -> None:
     task = opened.task
     named = task["initiator"] == "Schedule"
     ended = {"Ended": times.moment(task["finished_at"], now), "Why": _ended_why(task)} if not opened.live else {}
@@ -216,20 +250,58 @@ def _facts(opened: Opened, now: int, attempts: int) -> None:
         "Status": task["word"],
         "Waits for" if task.get("cause") else "At work": opened.why,
         **ended,
+        "Target": _target(task) if target else None,
         "Scope": task["scope"],
         "Initiator": f"Schedule “{task['name']}”" if named else task["initiator"],
         "Owner": task["owner"],
         "Created by": task.get("created_by") if task.get("created_by") != task["owner"] else None,
         "Site": task["site"],
-        "Service": task["service"],
+        **_hosts(opened),
         "Processor": task["processor"],
-        "Asked for": task["requested_service"],
         "Priority": str(task["priority"]) if task["priority"] != 5 else None,
+        **{_words(name): _setting(name, value) for name, value in opened.settings.items()},
         "Attempt": f"{task['attempt'] + 1:,} of {attempts:,}" if opened.live else f"{_attempts(task):,}",
         "Waited": _waited(opened),
     }
     rows = "".join(f"<tr><th>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in facts.items() if v)
     st.html(f"<table class='d-facts'>{rows}</table>")
+
+
+def _target(task: Mapping[str, Any]) -> str | None:
+    what = WORD.get(task["target_kind"], task["target_kind"])
+    return f"{task['target']}{f' ({what})' if what else ''}" if task["target"] else None
+
+
+def _hosts(opened: Opened) -> dict[str, str | None]:
+    """Tell by whom it is or was collected, of each role that could: who does, who is asked for, or that any may."""
+    task = opened.task
+    at_work, asked = task["service"], task["requested_service"]
+    if at_work is not None and at_work not in opened.roles:  # of an imported log
+        return {"Service": at_work}
+    said: dict[str, str | None] = {}
+    for role in SERVES[lane_of(KIND[task["kind"]], COLLECT)]:
+        if at_work is not None:
+            said[_ROLE[role]] = at_work if opened.roles[at_work] == role else "not used"
+        elif role == PROCESSOR or not opened.live:
+            said[_ROLE[role]] = asked if opened.roles.get(asked or "", PROCESSOR) == role else None
+        elif asked is not None:
+            said[_ROLE[role]] = f"{asked}, as asked for" if opened.roles.get(asked) == role else "not to be used"
+        else:
+            said[_ROLE[role]] = "any that can"
+    return said
+
+
+def _words(name: str) -> str:
+    """Name a setting as people do."""
+    return {"longest_wait_s": "Waits at most"}.get(name, name.replace("_", " ").capitalize())
+
+
+def _setting(name: str, value: Any) -> str:
+    if name == "longest_wait_s":
+        return times.wait(value * SECOND)
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return str(value)
 
 
 def _attempts(task: Mapping[str, Any]) -> int:

@@ -33,7 +33,7 @@ class Entry:
     """A page of the menu: for whoever has one of the rights anywhere; without rights, for everybody.
 
     `path` is its address, "" the root's. What it `tells` stands beside it, if there is anything to tell. `help` names
-    the topic of Help that fits it.
+    the topic of Help that fits it. One that is not `listed` is reached by links only.
     """
 
     title: str
@@ -42,6 +42,7 @@ class Entry:
     rights: tuple[Right, ...] = ()
     tells: Callable[[], str] | None = None
     help: str = ""
+    listed: bool = True
 
     def open_to(self, grants: Grants) -> bool:
         """Tell whether it is for somebody with these grants."""
@@ -137,7 +138,7 @@ def navigation(sections: Menu) -> tuple[Any, dict[str, list[tuple[Entry, Any]]]]
             script = entry.script if open_to else partial(not_open, entry.title)
             page = st.Page(script, title=entry.title, url_path=entry.path or None, default=not entry.path)
             every.append(page)
-            if open_to:
+            if open_to and entry.listed:
                 listed.setdefault(section, []).append((entry, page))
     return st.navigation(every, position="hidden"), listed
 
@@ -211,15 +212,27 @@ def _place() -> tuple[str, str] | None:
     return _sites().get(st.session_state.get("site", ""))
 
 
-_TURNED = "turned to"
+_TURNED, _UNKNOWN = "turned to", "unknown site"
 _OF_A_SITE = ("task", "schedule", "report", "service", "page", "after", "before")  #: what an address has of one
 
 
 def choose_site() -> None:
     """Let the viewer choose among the sites; the address keeps which."""
     if sites := _sites():
+        asked = st.query_params.get("site", "")
+        if asked and asked not in sites:
+            meant = [name for name, (business, site) in sites.items() if asked in (site, f"{site} · {business}")]
+            if len(meant) == 1:  # whoever sent the link sees another site of that name, or another one does no more
+                st.query_params["site"] = meant[0]
+            else:
+                st.session_state[_UNKNOWN] = asked
         st.selectbox("Site", list(sites), key="site", label_visibility="collapsed", bind="query-params",
-                     on_change=lambda: address(dict.fromkeys(_OF_A_SITE)))  # fmt: skip
+                     on_change=_site_chosen)  # fmt: skip
+
+
+def _site_chosen() -> None:
+    st.session_state.pop(_UNKNOWN, None)
+    address(dict.fromkeys(_OF_A_SITE))
 
 
 def site() -> tuple[str, str]:
@@ -229,6 +242,9 @@ def site() -> tuple[str, str]:
         st.html("<div class='d-finding'>There is no site yet.</div>")
         st.caption("Import a log, or give the data folder a fleet file and start anew.")
         st.stop()
+    if asked := st.session_state.get(_UNKNOWN):
+        said = f"The address names the site “{asked[:100]}”, which is not there or not for you to see; this is another."
+        st.html(f"<div class='d-told no' role='alert'>{escape(said)}</div>")
     return sites[st.session_state["site"]]
 
 
@@ -239,10 +255,20 @@ def _sites() -> dict[str, tuple[str, str]]:
     return {f"{site} · {business}" if names.count(site) > 1 else site: (business, site) for business, site in places}
 
 
+def site_name(business: str, site: str) -> str:
+    """Name a site as the choice of sites does, and addresses."""
+    return next((name for name, place in _sites().items() if place == (business, site)), site)
+
+
 def link(business: str, site: str, **parameters: str) -> str:
     """Write the address of Active tasks at a site, with parameters, as a link within the app."""
-    names = {place: name for name, place in _sites().items()}
-    return "/?" + urlencode({"site": names.get((business, site), site), **parameters})
+    return "/?" + urlencode({"site": site_name(business, site), **parameters})
+
+
+def go_to(page: Any, business: str, site: str, parameters: Mapping[str, str]) -> None:
+    """Open a page at a site, whichever was chosen before; call it above the choice of sites."""
+    st.session_state["site"] = site_name(business, site)
+    st.switch_page(page, query_params={"site": st.session_state["site"], **parameters})
 
 
 def address(changes: Mapping[str, str | None]) -> None:

@@ -24,7 +24,7 @@ from typing import Any
 
 import streamlit as st
 
-from . import glyphs, presses
+from . import bars, glyphs, presses
 
 Row = dict[str, Any]
 
@@ -39,7 +39,7 @@ class Answer:
     sort: Row | None  #: {"id", "desc"}, likewise
 
 
-CSS = """
+CSS = bars.CSS + """
 :host,.wrap{font:13px/18px var(--st-font);color:var(--d-ink);font-variant-numeric:tabular-nums}
 .wrap{container:grid / inline-size;position:relative}
 .wrap.stale{filter:grayscale(1)}
@@ -76,8 +76,6 @@ a{color:var(--d-accent);text-decoration:none} a:hover{text-decoration:underline}
 .act button,.new button{font:inherit;font-size:12px;color:var(--d-ink);background:var(--d-bg);border:1px solid var(--d-line);border-radius:4px;padding:1px 8px;cursor:pointer}
 .act button:disabled{color:var(--d-ink3);cursor:default}
 .new{position:absolute;top:1px;right:0;height:24px;display:flex;gap:8px;align-items:center;font-size:12px;color:var(--d-ink2);background:var(--d-bg);padding-left:8px} .new[hidden]{display:none}
-.bars svg{flex:none;overflow:visible} .bars rect{fill:var(--d-queued)} .bars .run{fill:var(--d-run)}
-.bars .fail,.bars .stop{fill:none;stroke:var(--d-fail);stroke-width:1.2} .bars .stop{stroke:var(--d-stop)}
 @media (prefers-reduced-motion:reduce){.bar i{transition:none}}
 @container grid (max-width:600px){
   .cards .row.body{grid-template:"check lead end" 24px "check line line" 24px / 30px 1fr auto;padding:2px 0}
@@ -94,6 +92,7 @@ a{color:var(--d-accent);text-decoration:none} a:hover{text-decoration:underline}
 
 JS = (
     glyphs.JS
+    + bars.JS
     + """
 const draw = {
   text(cell, v) { parts(cell, v, 'span') },
@@ -158,19 +157,8 @@ const draw = {
     if (cell._why.textContent !== (v.s || '')) cell._why.textContent = v.s || ''
   },
   bars(cell, v) {
-    const told = v || {v: [], t: ''}, high = 18, svg = document.createElementNS(SVG, 'svg')
-    for (const [k, a] of Object.entries({width: 60, height: high, viewBox: `0 0 60 ${high}`, role: 'img', 'aria-label': told.t})) svg.setAttribute(k, a)
-    const put = (tag, kind, attributes) => {
-      const shape = document.createElementNS(SVG, tag)
-      for (const [k, a] of Object.entries({class: kind, ...attributes})) shape.setAttribute(k, a)
-      svg.append(shape)
-    }
-    told.v.forEach(([share, kind], i) => {  // what failed has a cross, what was stopped is hollow: not by colour alone
-      const h = Math.max(2, Math.round((high - 6) * share)), x = 6 * (i + 10 - told.v.length) + .5
-      if (kind !== 'fail' || h > 4) put('rect', kind, {x, y: high - h - .5, width: 4, height: h})
-      if (kind === 'fail') put('path', kind, {d: `M${x} ${high - (h > 4 ? h + 6 : 5)} l4 4 m0 -4 l-4 4`})
-    })
-    cell.replaceChildren(svg); cell.title = told.t
+    const told = v || {v: [], t: ''}
+    cell.replaceChildren(drawBars(told, 6, 10, 18)); cell.title = told.t
   },
   act(cell, v, grid, id) {
     cell.replaceChildren(...(v || []).map(one => {

@@ -118,8 +118,8 @@ html,body,.stApp{font-variant-numeric:tabular-nums}
 .d-cardhead{font-size:12px;line-height:18px;color:var(--d-ink2);overflow-wrap:anywhere} .d-cardhead b{font-size:14px;font-weight:600;color:var(--d-ink)}
 :is(.d-facts,.d-way){width:100%;border-collapse:collapse;font-size:12px;line-height:17px;border-top:1px solid var(--d-line2);margin:0}
 :is(.d-facts,.d-way) :is(th,td){border:0;padding:1px 0;text-align:left;vertical-align:top;font-weight:400} :is(.d-facts,.d-way) tr:first-child :is(th,td){padding-top:7px}
-.d-facts th{color:var(--d-ink2);width:94px} .d-way td:first-child{color:var(--d-ink2);width:62px} .d-way td:last-child{text-align:right;color:var(--d-ink2);white-space:nowrap}
-.d-way td{padding:2px 0} .d-way small{display:block;font-size:12px;color:var(--d-ink2);overflow-wrap:anywhere}
+.d-facts th{color:var(--d-ink2);width:94px} .d-instants th{width:112px} .d-way td:first-child{color:var(--d-ink2);width:62px} .d-way td:last-child{text-align:right;color:var(--d-ink2);white-space:nowrap}
+.d-way td{padding:2px 0} .d-way small{display:block;font-size:12px;color:var(--d-ink2);overflow-wrap:anywhere} .stApp .d-way a{color:var(--d-accent);text-decoration:none} .stApp .d-way a:hover{text-decoration:underline}
 .d-way .d-dot{width:20px;position:relative} .d-dot::before{content:"";position:absolute;left:3px;top:7px;width:7px;height:7px;border-radius:50%;background:var(--d-queued);z-index:1}
 .d-dot::after{content:"";position:absolute;left:6px;top:12px;bottom:-8px;width:1px;background:var(--d-line)} tr:last-child>.d-dot::after{display:none}
 tr:first-child>.d-dot::before{top:12px} tr:first-child>.d-dot::after{top:16px}
@@ -136,7 +136,7 @@ tr:first-child>.d-dot::before{top:12px} tr:first-child>.d-dot::after{top:16px}
 .st-key-acts{background:var(--d-panel);border-radius:4px;padding:4px 10px;min-height:38px;font-size:13px} .st-key-acts:has(b){background:var(--d-accentbg)} .st-key-acts [data-testid=stElementContainer]:has([data-testid=stHtml]){flex:1 1 10rem;min-width:0}
 /* the card on top */
 .st-key-topcard{border:1px solid var(--d-line);border-radius:4px;padding:10px 12px}
-.st-key-topcard-head [data-testid=stElementContainer]:has(.d-cardhead){flex:1 1 0;min-width:0} .st-key-topcard-parts{gap:16px} .st-key-topcard-actions{border-top:1px solid var(--d-line2);padding-top:8px}
+.st-key-topcard-head [data-testid=stElementContainer]:has(.d-cardhead){flex:1 1 0;min-width:0} .st-key-topcard-parts{gap:16px} :is(.st-key-topcard,.st-key-card) .d-h3{border-top:1px solid var(--d-line2);padding-top:7px} .st-key-topcard-actions{border-top:1px solid var(--d-line2);padding-top:8px}
 .st-key-topcard-parts>*{flex:1 1 200px;min-width:0} .st-key-topcard-parts>:first-child{flex:0 0 206px} .st-key-topcard-parts .d-facts tr:first-child :is(th,td),.st-key-topcard-parts .d-way tr:first-child :is(th,td){padding-top:0} .st-key-topcard-parts :is(.d-facts,.d-way){border-top:0}
 .st-key-topcard-parts .d-facts th{width:106px;padding-right:6px}
 .st-key-topcard-parts .d-way{display:block;max-height:220px;overflow-y:auto} .st-key-topcard-parts tr:first-child>.d-dot::before{top:5px} .st-key-topcard-parts tr:first-child>.d-dot::after{top:9px}

@@ -8,9 +8,9 @@ from uuid import uuid4
 import streamlit as st
 
 from engine.lifecycle import KIND_LABEL, Kind, task_label
-from engine.messages import Delete, Edit
+from engine.messages import Delete
 
-from . import asking, frame, grid, helps, notice, presses, times
+from . import asking, edittask, frame, grid, helps, notice, presses, times
 from .plain import plain
 
 MOST = 100  #: that are listed
@@ -61,36 +61,11 @@ def section(tasks: Sequence[dict[str, Any]], now: int, zone: str, *, key: str, m
     if answer.action and may:
         task = next((task for task in tasks if str(task["task_id"]) == answer.action["id"]), None)
         if task is not None:
-            dialog = _edit if answer.action["act"] == "edit" else _remove
-            asking.later(lambda: dialog(task, f"once-{uuid4()}"))
+            if answer.action["act"] == "edit":
+                asking.later(lambda: edittask.ask(task, key))
+            else:
+                asking.later(lambda: _remove(task, f"once-{uuid4()}"))
         presses.settle()  # it is gone
-
-
-@st.dialog("Edit task", width="large")
-def _edit(task: dict[str, Any], request: str) -> None:
-    st.html(f"<div class='d-evidence'>{escape(_label(task))}, version {task['version']:,}</div>")
-    here = times.zone()
-    due = times.wall_of(task["due_at"], here)
-    wall = st.datetime_input(f"Due, {here.key}", due, step=60, format="YYYY-MM-DD", key=f"{request}.due")
-    given = {
-        name: st.text_input(name.capitalize(), task[name] or "", max_chars=200, key=f"{request}.{name}").strip()
-        for name in ("name", "target", "scope")
-    }
-    priority = st.selectbox("Priority", list(range(9, -1, -1)), 9 - task["priority"], key=f"{request}.priority")
-    changes: dict[str, Any] = {
-        name: value if value or name == "name" else None for name, value in given.items() if value != (task[name] or "")
-    }
-    if priority != task["priority"]:
-        changes["priority"] = priority
-    if wall is not None and wall != due:
-        changes["due_at"] = times.instant_of(wall, here)
-    with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Keep as it is", key=f"{request}.keep", width="content"):
-            st.rerun()
-        if st.button("Save", key=f"{request}.go", type="primary", width="content", disabled=not changes):
-            outcome = frame.do(Edit(task["task_id"], task["version"], changes),
-                               f"{request}-{abs(hash(tuple(changes.items())))}")  # fmt: skip
-            _done(outcome.refused, f"{_label(task)} is changed")
 
 
 @st.dialog("Remove task")

@@ -12,7 +12,7 @@ from engine.recurrence import Rule
 from engine.snapshot import HoldLook
 from engine.timetable import MISS_DAYS, MISSED, Past, Planned, Version
 
-from . import grid, plans, times
+from . import grid, plans, tasklink, times
 from .copylink import copy_link
 
 LONGEST = 60 * 366 * DAY  #: as far as the next fires are looked for
@@ -117,7 +117,11 @@ def _steps(steps: Sequence[Mapping[str, Any]], now: int) -> None:
 def _run(run: Mapping[str, Any], now: int) -> str:
     why = REASON_WORDS.get(run["reason"], run["reason"]) if run["reason"] else ""
     by = "" if run["initiator"] == "Schedule" else f"run now by {run['initiator']}"
-    says = ", ".join(part for part in (task_label(run["kind"], run["number"]), by, run["error"] or why) if part)
+    link = (
+        f"<a href='{escape(tasklink.address(run['task_id']))}' target='_self'>"
+        f"{escape(task_label(run['kind'], run['number']))}</a>"
+    )
+    says = ", ".join([link, *(escape(part) for part in (by, run["error"] or why) if part)])
     status = STATUS[run["status"]]
     return _line(run["created_at"], status.name.lower(), plans.word(run), says, took(run["took_s"]), now)
 
@@ -133,13 +137,14 @@ def _missed(step: Mapping[str, Any], now: int) -> str:
     if not n:
         return _line(step["last"], "missed", "Queued", "one run waits for the hold to end", "", now)
     span = f"from {_when(step['first'], now)}, " if n > 1 else ""
-    return _line(step["last"], "missed", f"{n:,} missed" if n > 1 else "Missed", f"{span}{why}", "", now)
+    return _line(step["last"], "missed", f"{n:,} missed" if n > 1 else "Missed", escape(f"{span}{why}"), "", now)
 
 
 def _line(at: int, dot: str, word: str, says: str, took: str, now: int) -> str:
+    """Write a step; what it says is HTML already."""
     return (
         f"<tr><td class='d-when'>{_when(at, now)}</td><td class='d-dot {dot}'></td><td>{escape(word)}"
-        f"{f'<small>{escape(says)}</small>' if says else ''}</td><td>{took}</td></tr>"
+        f"{f'<small>{says}</small>' if says else ''}</td><td>{took}</td></tr>"
     )
 
 

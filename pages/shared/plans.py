@@ -209,11 +209,20 @@ def _last(one: Planned, now: int) -> grid.Row:
         return {"t": "Never ran", "g": "ring", "k": "queued", "s": ""}
     run = one.runs[0]
     said = word(run)
-    glyph, token = GLYPHS[said.partition(" (")[0].replace("Finished with errors", "Finished")]
+    drawn, token = GLYPHS[_plain(said)]
     here = times.zone()
     ended = run["finished_at"] or run["created_at"]
     at = short(ended - ended % MINUTE, times.day(now, here), here)
-    return {"t": said, "g": glyph, "k": token, "s": at}
+    return {"t": said, "g": drawn, "k": token, "s": at}
+
+
+def glyph(run: Mapping[str, Any]) -> str:
+    """Name the glyph of how a run stands or ended."""
+    return GLYPHS[_plain(word(run))][0]
+
+
+def _plain(said: str) -> str:
+    return said.partition(" (")[0].replace("Finished with errors", "Finished")
 
 
 def word(run: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ from engine.standing import View
 
 from . import frame, notice, tasklist
 from .finding import Changes
+from .plain import plain
 from .tasklist import Query
 
 _OPENED = "view opened"
@@ -49,7 +50,7 @@ def menu(sight: Sight, business: str, query: Query) -> Changes:
             st.html("<div class='d-evidence'>No view is kept yet. Keep tab, filter and sort under a name.</div>")
         for view in kept:
             with st.container(horizontal=True, vertical_alignment="center", key=f"view-{view.view_id}"):
-                if st.button(view.name, key=f"view.{view.view_id}", type="tertiary", width="content"):
+                if st.button(plain(view.name), key=f"view.{view.view_id}", type="tertiary", width="content"):
                     st.session_state[_OPENED] = view.view_id
                     changes = _asked(view)
                 st.html(f"<div class='d-evidence'>{escape(_about(view))}</div>")
