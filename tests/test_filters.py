@@ -421,6 +421,8 @@ def test_numbers_are_found_from_one_to_another(table: Table) -> None:
 def test_a_zone_that_there_is_none_of_is_refused_before_a_date_needs_it(zone: str) -> None:
     with pytest.raises(InvalidFilter, match="There is no time zone"):
         parse("created:today", zone)
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [("90s", 90), (" 1h 30m ", 5_400), ("2D", 172_800), ("0.5h", 1_800), ("", None), ("2", None), ("-1h", None),
