@@ -63,7 +63,7 @@ def live() -> None:
     _, opened = grid.state(GRID)
     if opened:
         shown = card.find_anywhere(sight, opened, now)
-        card.top(shown, now, engine.settings.int("attempts"), key=GRID, stale=not sight.pulse.well)
+        card.top(shown, now, engine.settings.int("attempts"), key=GRID, stale=not sight.pulse.well, logged=True)
     page = sight.page(place, Asked(of_log), None, sort=query.sort, descending=query.down, after=query.after,
                       before=query.before, size=tasklist.ROWS)  # fmt: skip
     rows = page.rows.to_dicts()
