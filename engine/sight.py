@@ -54,6 +54,7 @@ PAST_EVERY = 3  #: likewise, of one schedule
 QUIET_EVERY = 10  #: likewise, what came last and comes next where nothing happens
 USE_EVERY = 20  #: likewise, how much each host of a business was used over a day
 USE_SHARE = 0.01  #: of a core that this may cost
+CENSUS_EVERY = 3  #: seconds between two counts of what ended meanwhile
 A_PROCESSOR = "a processor"  #: what one is called where its name is not to be seen
 SOMEBODY = "An admin"  #: likewise, who holds something
 
@@ -138,6 +139,7 @@ class Watch:
         self.usual = history.Usual(engine.store, every_s=RECENT_EVERY)
         self.slowly = looks.Slowly(engine.store)
         self.catalogue = Catalogue(engine.store)
+        engine.every(CENSUS_EVERY, "take the census", self.catalogue.take_census)
         self._looks: _Shared[Look] = _Shared(LOOK_EVERY, LOOK_SHARE, LONGEST_LOOK)
         self._judged: _Shared[Judged] = _Shared(1)  # by the look's clock: anew with each look, never a second late
         self._quiet: _Shared[Quiet] = _Shared(QUIET_EVERY)
