@@ -29,6 +29,7 @@ Then the world:
     columns       the ledger's rows as Arrow columns, and back
     chain         the HMAC chain over all batches: links, their check, key and head
     batch         the rows of one commit made ready to be written
+    patience      interrupts work that nobody waits for any more
     store         DuckDB: connections, lock, group commit, recovery
     rollups       derived tables, and how they are computed from the ledger
     findings      what every check shares: the ledger as of one batch, and how what is wrong is told

@@ -20,6 +20,7 @@ import polars as pl
 
 from . import bulk
 from .census import WORDS, Census
+from .conditions import All, Compare, Condition, Not, Parameters, columns_of
 from .errors import Invalid
 from .filters import Filter
 from .lifecycle import TERMINAL, Tab, tab
@@ -244,17 +245,27 @@ class Catalogue:
         as_of = asked_at(wanted, now)
 
         def count(last: int | None, batch: int) -> Mapping[_Group, int]:
-            sorts = self._sorts(place, wanted, batch) if last is None else None
-            if sorts is None:
-                return self._count(place, wanted, as_of, last, batch)
-            groups = sorts.group_by("status", pl.col("kind").is_in(SYSTEM).alias("system"), "hidden")
-            return _by_tab(groups.agg(pl.col("n").sum()))
+            condition = wanted.condition(as_of)
+            if last is None:
+                words, until = _split(condition)
+                found = self._by_sort(place, words, batch)
+                if found is not None and until is None:
+                    return found
+                if found is not None and until is not None and self._late(until):
+                    return _sum(found, _less(self._count(place, All((words, Not(until))), None, batch)))
+            return self._count(place, condition, last, batch)
 
         return self._counted.up_to(_counted_as(place, wanted, as_of), snapshot.batch, count)
 
-    def _sorts(self, place: Place, wanted: Filter, batch: int) -> pl.DataFrame | None:
-        """Give the sorts of tasks that a filter finds at a place, and how many there are; None where rows must tell."""
-        if not wanted.columns.issubset(WORDS):
+    def _late(self, test: Compare) -> bool:
+        """Tell whether less has come after an instant than before it, as far as the span of all tells."""
+        span = f"select epoch_us(min({test.column})), epoch_us(max({test.column})) from task_done"
+        first, last = self._store.read(span).row(0)
+        return first is not None and test.value > (first + last) // 2
+
+    def _by_sort(self, place: Place, wanted: Condition, batch: int) -> Mapping[_Group, int] | None:
+        """Count by the census what a condition finds at a place; None where rows must tell."""
+        if not columns_of(wanted).issubset(WORDS):
             return None
         sorts = self._census.as_of(batch)
         if sorts is None:
@@ -264,16 +275,15 @@ class Catalogue:
             here = here.filter(pl.col("site").is_in(place.sites))
         if place.processors is not None:
             here = here.with_columns(masked(here.columns, place.processors))
-        return here.filter(wanted.expr(0))
+        groups = here.filter(wanted.expr()).group_by("status", pl.col("kind").is_in(SYSTEM).alias("system"), "hidden")
+        return _by_tab(groups.agg(pl.col("n").sum()))
 
-    def _count(
-        self, place: Place, wanted: Filter, as_of: int, last: int | None, batch: int
-    ) -> Mapping[_Group, int]:
+    def _count(self, place: Place, wanted: Condition, last: int | None, batch: int) -> Mapping[_Group, int]:
         """Count the rows that stand as of a batch: all, or those that came since a last one less those replaced."""
-        test, params = wanted.sql(as_of)
+        to = Parameters()
         groups = f"status, kind in ({_listed(SYSTEM)}) as system, hidden"
-        where = f"{_source(place)} where {_at(place)} and ({test})"
-        return _by_tab(self._change(groups, where, {**params, **_place_params(place)}, last, batch))
+        where = f"{_source(place)} where {_at(place)} and ({wanted.sql(to)})"
+        return _by_tab(self._change(groups, where, {**to.given, **_place_params(place)}, last, batch))
 
     def _change(
         self, groups: str, where: str, params: Mapping[str, Any], last: int | None, batch: int
@@ -486,7 +496,7 @@ class _Counted(Generic[K]):
             elif batch > tally.batch:
                 tally.n, tally.batch = _sum(tally.n, count(tally.batch, batch)), batch
             elif batch < tally.batch:  # of an older snapshot: it is told, and not kept
-                return _sum(tally.n, {group: -n for group, n in count(batch, tally.batch).items()})
+                return _sum(tally.n, _less(count(batch, tally.batch)))
             return tally.n
 
     def has(self, key: object) -> bool:
@@ -512,6 +522,20 @@ class _Tally(Generic[K]):
 
 def _sum(one: Mapping[K, int], other: Mapping[K, int]) -> Mapping[K, int]:
     return {group: one.get(group, 0) + other.get(group, 0) for group in one.keys() | other.keys()}
+
+
+def _less(n: Mapping[K, int]) -> Mapping[K, int]:
+    return {group: -each for group, each in n.items()}
+
+
+def _split(condition: Condition) -> tuple[Condition, Compare | None]:
+    """Part a condition into one and that something was before an instant, where it has a part that says so."""
+    parts = condition.parts if isinstance(condition, All) else (condition,)
+    times = [part for part in parts if isinstance(part, Compare) and part.column.endswith("_at")]
+    until = [part for part in times if part.sign in ("<", "<=")]
+    if len(until) != 1:
+        return condition, None
+    return All(tuple(part for part in parts if part is not until[0])), until[0]
 
 
 def _by_tab(counted: pl.DataFrame) -> Mapping[_Group, int]:

@@ -41,10 +41,6 @@ def snapshot_of(store: Store) -> Snapshot:
     return replace(current, batch=store.batch)
 
 
-def both(found: dict[str, Spent]) -> dict[str, tuple[float, float]]:
-    return {name: (float(ms), ms.cpu) for name, ms in found.items()}
-
-
 class Spent(float):
     """Milliseconds of wall-clock time, and of CPU time."""
 
@@ -61,6 +57,11 @@ def milliseconds(times: int, ask: Callable[[], object]) -> Spent:
     found = Spent(round(statistics.median(spent[1:]), 1))
     found.cpu = round(statistics.median(cpu[1:]), 1)
     return found
+
+
+def both(found: dict[str, Spent]) -> dict[str, tuple[float, float]]:
+    """Give both times of each."""
+    return {name: (float(ms), ms.cpu) for name, ms in found.items()}
 
 
 def main() -> None:
@@ -106,7 +107,9 @@ def main() -> None:
                 counts[f"{where}, {text or 'everything'}"] = milliseconds(
                     options.times, partial(count_anew, catalogue, snapshot, place, asked, now)
                 )
-                moved[f"{where}, {text or 'everything'}"] = refreshed(catalogue, snapshot, place, asked, now, options.times)
+                moved[f"{where}, {text or 'everything'}"] = refreshed(
+                    catalogue, snapshot, place, asked, now, options.times
+                )
                 pages[f"{where}, {text or 'everything'}"] = milliseconds(
                     options.times, partial(catalogue.page, snapshot, place, asked, now, Tab.COMPLETED)
                 )
