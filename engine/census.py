@@ -38,12 +38,13 @@ class Census:
         self._sorts = pl.DataFrame()  #: WORDS and n; parts of one sort may be apart, and some negative
         self._merged = 0  #: so many sorts there were when parts were last put together
         self._too_many = False
+        self._begun: tuple[int, int, pl.DataFrame] | None = None  #: as of a batch, so many rows, and their sorts
 
     def take(self) -> None:
-        """Count what was not counted yet, up to the store's last batch; a long history in some steps."""
+        """Count what was not counted yet, up to the store's last batch; of a long history only the next part."""
         with self._lock:
             if not self._too_many:
-                self._move_on(self._store.batch)
+                self._move_on(self._store.batch, a_part=True)
 
     def as_of(self, batch: int) -> pl.DataFrame | None:
         """Give WORDS and n, how many such rows stand as of a batch; None where there is no census, or none yet.
@@ -53,7 +54,9 @@ class Census:
         if self._too_many or (self._batch is None and (self._lock.locked() or self._total() > SOON)):
             return None
         with self._lock:
-            if self._batch is None or self._batch < batch:
+            if self._batch is None:
+                self._move_on(batch)
+            if self._batch is not None and self._batch < batch:  # also where it was begun as of an earlier one
                 self._move_on(batch)
             if self._batch is None or self._batch == batch:
                 return None if self._too_many else self._sorts
@@ -63,9 +66,14 @@ class Census:
         total: int = self._store.read("select count(*) from task_done").item()
         return total
 
-    def _move_on(self, batch: int) -> None:
+    def _move_on(self, batch: int, a_part: bool = False) -> None:
         if self._batch is None:
-            rows, self._merged = self._all(batch), 0
+            whole = self._next_part(batch)
+            while not whole and not a_part:
+                whole = self._next_part(batch)
+            if self._begun is None or not whole:
+                return
+            (batch, _, rows), self._begun, self._merged = self._begun, None, 0
         elif self._batch < batch:
             rows = pl.concat([self._sorts, self._change(self._batch, batch)])
         else:
@@ -78,22 +86,21 @@ class Census:
         else:
             self._batch, self._sorts = batch, rows
 
-    def _all(self, batch: int) -> pl.DataFrame:
-        """Count whatever stands as of a batch, some rows at a time: so that it is noticed early if there are too many
-        sorts, and nobody else waits long for a core.
+    def _next_part(self, batch: int) -> bool:
+        """Count some more of what stands as of a batch, and tell whether that is all of it now.
+
+        In parts, so that it is noticed early if there are too many sorts, and nobody waits long for a core.
         """
-        found: list[pl.DataFrame] = []
-        for first in range(0, self._total() or 1, AT_ONCE):
-            part = self._store.read(
-                f"""select {_LISTED}, count(*)::bigint as n from task_done
-                    where rowid >= {first} and rowid < {first + AT_ONCE} and batch <= $batch
-                      and (superseded_by is null or superseded_by > $batch) group by all""",
-                {"batch": batch},
-            )
-            found = [_together([*found, part])]
-            if found[0].height > MOST_SORTS:
-                break
-        return found[0]
+        batch, first, found = self._begun or (batch, 0, None)
+        part = self._store.read(
+            f"""select {_LISTED}, count(*)::bigint as n from task_done
+                where rowid >= {first} and rowid < {first + AT_ONCE} and batch <= $batch
+                  and (superseded_by is null or superseded_by > $batch) group by all""",
+            {"batch": batch},
+        )
+        found = part if found is None else _together([found, part])
+        self._begun = batch, first + AT_ONCE, found
+        return found.height > MOST_SORTS or first + AT_ONCE >= self._total()
 
     def _change(self, last: int, batch: int) -> pl.DataFrame:
         """Count the rows that came after a batch up to another, less those replaced."""

@@ -127,7 +127,12 @@ def test_counts_that_are_moved_on_equal_counts_made_anew(life: Life, seed: int) 
 def test_counts_by_sorts_equal_counts_of_rows_also_of_an_older_snapshot(
     life: Life, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("engine.census.AT_ONCE", 10)
     anything, by_sort, earlier = Anything(life, Random(200 + seed)), Catalogue(life.store), None
+    anything.ids += life.submit(30)
+    life.live(400)
+    life.snapshot()
+    by_sort.take_census()  # a part of it, as of this batch
     masked = Place("Acme", ("Berlin",), "a processor")
     wanted = [
         Asked(parse(text))

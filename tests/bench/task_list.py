@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from engine.catalogue import ENDED_TABS, SORTS, Asked, Catalogue, Key
+from engine.census import AT_ONCE
 from engine.core import Core
 from engine.filters import Filter, parse
 from engine.lifecycle import Tab
@@ -87,7 +88,8 @@ def main() -> None:
         places = {"site": Place(business, (site,)), "business": Place(business)}
         catalogue, cold = Catalogue(store), dict[str, Spent]()
         start, used = time.perf_counter(), time.process_time()
-        catalogue.take_census()
+        for _ in range(-(-tasks // AT_ONCE)):
+            catalogue.take_census()
         census = {"s": round(time.perf_counter() - start, 2), "cpu_s": round(time.process_time() - used, 2)}
         for where, place in places.items():
             for at in ENDED_TABS:
