@@ -45,7 +45,7 @@ def living(snapshot: Snapshot, place: Place, wanted: Filter, as_of: int, columns
     spans = [name for name in rows.columns if name.endswith("_s")]
     rows = rows.with_columns(pl.col(instants).cast(pl.Datetime("us")), pl.col(spans) / SECOND)
     if place.processors is not None:
-        rows = rows.with_columns(_masked(rows.columns, place.processors))
+        rows = rows.with_columns(masked(rows.columns, place.processors))
     due = pl.col("queued_at").is_not_null()
     where = (
         pl.when(~due & (pl.col("status") == Status.NEW))
@@ -55,7 +55,8 @@ def living(snapshot: Snapshot, place: Place, wanted: Filter, as_of: int, columns
     return rows.filter(wanted.expr(as_of)).with_columns(tab=where, system=pl.col("kind").is_in(SYSTEM))
 
 
-def _masked(columns: Iterable[str], processors: str) -> list[pl.Expr]:
+def masked(columns: Iterable[str], processors: str) -> list[pl.Expr]:
+    """Call processors by what they are called, in those of the columns that name one."""
     named, system = pl.lit(processors), pl.col("kind").is_in(SYSTEM)
     masks = {
         "processor": pl.when(pl.col("processor").is_not_null()).then(named).alias("processor"),

@@ -8,6 +8,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 import streamlit as st
+from streamlit.runtime.scriptrunner_utils.script_requests import ScriptRequests, ScriptRequestType
+from streamlit.runtime.scriptrunner_utils.script_run_context import get_script_run_ctx
 
 from engine.access import Actor
 from engine.clock import SECOND
@@ -81,7 +83,26 @@ def sight() -> Sight:
     if console is None or console.watch is None:
         st.rerun()
     who = actor()
-    return Sight(console.watch, who.grants, who.name)
+    return Sight(console.watch, who.grants, who.name, _gone(), st.stop)
+
+
+def _gone() -> Callable[[], bool]:
+    """Make what tells whether this very run is not waited for any more."""
+    run = get_script_run_ctx()
+    requests = run.script_requests if run is not None else None
+    return lambda: requests is not None and left(requests)
+
+
+def left(requests: ScriptRequests) -> bool:
+    """Tell whether somebody typed on, went elsewhere, or left, while a run is under way.
+
+    Not that the next refresh is due: a search that takes longer than that would never come to its end. Streamlit itself
+    looks at this whenever a run draws something, but while a query runs, nothing is drawn; it has no public name.
+    """
+    asked = requests._state
+    return asked is ScriptRequestType.STOP or (
+        asked is ScriptRequestType.RERUN and not requests._rerun_data.is_auto_rerun
+    )
 
 
 def do(action: Action, request: str) -> Outcome:
