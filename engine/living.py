@@ -13,6 +13,7 @@ from .lifecycle import SYSTEM_KINDS, Status, Tab, tab
 from .snapshot import Snapshot
 
 AS_OF = 10 * SECOND  #: a filter that goes by the present moment is asked by a clock that ticks so often
+OF_QUEUES = frozenset({"shown_status", "held_by", "cause"})  #: columns that change while their rows do not
 SYSTEM = tuple(sorted(kind.value for kind in SYSTEM_KINDS))
 
 _TAB = {status.value: tab(status, True).value for status in Status}
@@ -33,12 +34,17 @@ def asked_at(wanted: Filter, now: int) -> int:
 
 
 def living(snapshot: Snapshot, place: Place, wanted: Filter, as_of: int, columns: Iterable[str]) -> pl.DataFrame:
-    """Give the unfinished tasks that a filter finds: some columns, and tab, system, hidden.
+    """Give the unfinished tasks that a filter finds: some columns, and tab, system, hidden."""
+    needed = {*columns, *wanted.columns, "task_id", "business", "site", "kind", "status", "queued_at", "hidden"}
+    return among(snapshot.tasks(*sorted(needed)), place, wanted, as_of)
+
+
+def among(rows: pl.DataFrame, place: Place, wanted: Filter, as_of: int) -> pl.DataFrame:
+    """Pick those of some unfinished tasks, as a snapshot has them, that a filter finds; likewise.
 
     A processor without a name here has none for the filter either, so that nobody finds one out by asking.
     """
-    needed = {*columns, *wanted.columns, "task_id", "business", "site", "kind", "status", "queued_at", "hidden"}
-    rows = snapshot.tasks(*sorted(needed)).filter(pl.col("business") == place.business)
+    rows = rows.filter(pl.col("business") == place.business)
     if place.sites:
         rows = rows.filter(pl.col("site").is_in(place.sites))
     instants = [name for name in rows.columns if name.endswith("_at")]
