@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from html import escape
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlencode
 
 import streamlit as st
+from streamlit.errors import StreamlitInvalidLayoutContextError
 
 from engine.access import Actor
 from engine.clock import SECOND
@@ -296,7 +297,18 @@ def turn_to(changes: Mapping[str, str | None]) -> None:
         return
     hold(changes)
     presses.settle()  # nothing from here back can be broken off by another run
-    st.rerun(scope="fragment")
+    again()
+
+
+def again() -> NoReturn:
+    """Draw anew what is being drawn: within a refresh that alone, else the page.
+
+    A page as a whole runs not only at first: the server makes one run of a press and of whatever else asks for all.
+    """
+    try:
+        st.rerun(scope="fragment")
+    except StreamlitInvalidLayoutContextError:
+        st.rerun()
 
 
 def hold(changes: Mapping[str, str | None]) -> None:
