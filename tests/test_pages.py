@@ -325,6 +325,25 @@ def test_a_views_name_is_no_markup(console: Console, look: Callable[..., str]) -
     assert evil not in [button.label for button in done.button]
 
 
+def test_a_link_to_a_view_shows_what_it_asks_for_and_one_to_none_says_so(
+    console: Console, look: Callable[..., str]
+) -> None:
+    engine = console.engine
+    assert engine is not None
+    action = KeepView("Failed audits", "failed", "type:audit", business="Acme")
+    (view_id,) = engine.do(Command(f"{uuid4()}", "ann", action)).result(20).changed
+
+    def tasks(view: str) -> AppTest:
+        page = AppTest.from_file(ROOT / "pages" / "router.py", default_timeout=30).run()
+        page.query_params["view"] = view
+        page.switch_page("operate/tasks.py").run()
+        assert not page.exception
+        return page
+
+    assert tasks(str(view_id)).query_params["q"] == "type:audit"
+    assert "view" not in tasks("garbage").query_params
+
+
 def test_where_there_are_but_system_tasks_the_page_says_so(console: Console, look: Callable[..., str]) -> None:
     do(console, SetService("Acme", "proc-1", "offline"))
     ids = do(console, Submit([NewTask("Acme", "Berlin", Kind.REPORT, OVERVIEW, "ann", "ann")] * 2))

@@ -17,7 +17,7 @@ from engine.snapshot import Waits
 from engine.targets import WORD
 from engine.task import COLLECT
 
-from . import grid, holds, presses, queue, tasklink, times
+from . import frame, grid, holds, presses, queue, tasklink, times
 from .bulk import Wish
 from .copylink import copy_link
 from .pastruns import past_runs
@@ -249,7 +249,7 @@ def _past(opened: Opened, now: int, key: str) -> None:
         selected, _ = grid.state(key)
         grid.put(key, selected=selected, opened=pressed)
         presses.settle()
-        st.rerun(scope="fragment")
+        frame.again()
 
 
 def _facts(opened: Opened, now: int, attempts: int, *, target: bool = False, logged: bool = True) -> None:

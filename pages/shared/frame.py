@@ -4,12 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from html import escape
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlencode
 
 import streamlit as st
+from streamlit.errors import StreamlitInvalidLayoutContextError
 from streamlit.runtime.scriptrunner_utils.script_requests import ScriptRequests, ScriptRequestType
 from streamlit.runtime.scriptrunner_utils.script_run_context import get_script_run_ctx
+from streamlit.runtime.state import get_session_state
 
 from engine.access import Actor
 from engine.clock import SECOND
@@ -176,7 +178,9 @@ def not_open(title: str) -> None:
 
 def menu(sections: Mapping[str, Sequence[tuple[Entry, Any]]], current: Any) -> None:
     """Draw the mark, the choice of site and the pages by section into the sidebar; what has no section stands below."""
-    if st.session_state.get("page") != current.title:
+    held, _ = st.session_state.get(_TURNED, ({}, 0))
+    gone_back = any(st.query_params.get(name) != value for name, value in held.items())
+    if gone_back or st.session_state.get("page") != current.title:
         st.session_state.pop(_TURNED, None)  # it was of another page
         st.session_state["page"] = current.title
     bars = "".join(f"<b style='width:{width}px'></b>" for width in (16, 11, 6))
@@ -300,11 +304,15 @@ def address(changes: Mapping[str, str | None]) -> None:
 
 
 def _put(changes: Mapping[str, str | None]) -> None:
-    for name, value in changes.items():
-        if value is not None:
-            st.query_params[name] = value
-        elif name in st.query_params:
-            del st.query_params[name]
+    """Change them all at once: each change that is sent to a browser is a step that its way back goes through."""
+    given = {name: value for name, value in changes.items() if value is not None}
+    gone = [name for name, value in changes.items() if value is None and name in st.query_params]
+    if not gone and all(st.query_params.get(name) == value for name, value in given.items()):
+        return
+    with get_session_state().query_params() as address:
+        for name in gone:
+            address.discard_param_no_forward_msg(name)
+        address.update(given)
 
 
 def turn_to(changes: Mapping[str, str | None]) -> None:
@@ -317,7 +325,18 @@ def turn_to(changes: Mapping[str, str | None]) -> None:
         return
     hold(changes)
     presses.settle()  # nothing from here back can be broken off by another run
-    st.rerun(scope="fragment")
+    again()
+
+
+def again() -> NoReturn:
+    """Draw anew what is being drawn: within a refresh that alone, else the page.
+
+    A page as a whole runs not only at first: the server makes one run of a press and of whatever else asks for all.
+    """
+    try:
+        st.rerun(scope="fragment")
+    except StreamlitInvalidLayoutContextError:
+        st.rerun()
 
 
 def hold(changes: Mapping[str, str | None]) -> None:

@@ -155,6 +155,24 @@ def test_all_that_match_are_stopped_in_one_go_after_a_preview(page: Page) -> Non
     expect(page.get_by_role("button", name=re.compile(f"^Failed {MANY:,}$"))).to_be_visible(timeout=30_000)
 
 
+def test_the_way_back_takes_one_step_for_each_press_and_a_new_tab_begins_with_nothing_selected(page: Page) -> None:
+    tab(page, "Failed", f"{MANY:,}")
+    page.get_by_role("button", name="Next").click()
+    expect(page.locator(".st-key-pager")).to_contain_text("51–100 of")
+    page.get_by_role("grid", name="Tasks").get_by_role("checkbox").nth(1).click()
+    expect(page.locator(".st-key-acts")).to_contain_text("1 selected")
+    tab(page, "Scheduled", "0")
+    expect(page.locator(".st-key-acts")).to_contain_text("Select tasks to act on them.")
+    expect(page).to_have_url(re.compile("tab=scheduled"))
+    assert "after=" not in page.url
+    page.go_back()
+    expect(page.locator(".st-key-pager")).to_contain_text("51–100 of")
+    page.wait_for_timeout(4_000)  # as long as an address is held
+    expect(page.get_by_role("button", name=re.compile("^Failed "))).to_have_attribute("aria-pressed", "true")
+    page.go_back()
+    expect(page.locator(".st-key-pager")).to_contain_text("1–50 of")
+
+
 def test_a_view_is_kept_shared_and_reached_by_its_link(page: Page) -> None:
     tab(page, "Failed")
     ask(page, "type:audit -user:bea")
