@@ -6,10 +6,12 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -71,6 +73,21 @@ def test_a_name_in_a_verdicts_button_and_in_what_is_told_is_no_markup() -> None:
 def test_a_zone_that_is_not_known_here_counts_as_utc(told: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(times, "st", SimpleNamespace(context=SimpleNamespace(timezone=told)))
     assert times.zone().key == "UTC"
+
+
+@pytest.mark.parametrize(
+    ("wall", "said"),
+    [
+        ("2026-03-29T02:30", "Clocks skip 02:30 on that day: it is to start at 03:30 CEST."),
+        ("2026-10-25T02:30", "Clocks show 02:30 twice on that day: the first time counts, CEST."),
+        ("2026-03-29T03:00", ""), ("2026-10-25T03:00", ""), ("2026-07-01T02:30", ""),
+        ("2025-12-31T23:59", "That has passed: it joins the queue at once."),
+    ],
+)  # fmt: skip
+def test_a_start_that_clocks_skip_or_show_twice_or_that_has_passed_is_told_of(wall: str, said: str) -> None:
+    berlin = ZoneInfo("Europe/Berlin")
+    now = times.instant_of(datetime(2026, 1, 1), berlin)
+    assert times.doubt(datetime.fromisoformat(wall), berlin, now) == said
 
 
 @pytest.mark.parametrize(

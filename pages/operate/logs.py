@@ -50,8 +50,8 @@ def live() -> None:
         with st.container():
             changes = dict(finding.search(sight, place, query.text, tasklist.RESET))
         of_log = filters.both(filters.parse(f"type:{LOGS[chosen]}"), wanted)
-        export.button(f"{chosen} {site}", lambda: frame.sight().ended_tasks(place, Asked(of_log), export.MOST),
-                      key="export")  # fmt: skip
+        later = frame.sight_later()
+        export.button(f"{chosen} {site}", lambda: later().ended_tasks(place, Asked(of_log), export.MOST), key="export")
     counts = {name: sum(sight.counts(place, Asked(filters.both(filters.parse(f"type:{kind}"), wanted))).ended)
               for name, kind in LOGS.items()}  # fmt: skip
     with logs:

@@ -16,7 +16,7 @@ from streamlit.runtime.state import get_session_state
 from engine.access import Actor
 from engine.clock import SECOND
 from engine.console import Stage, current
-from engine.errors import DrainboardError
+from engine.errors import DrainboardError, NotAllowed
 from engine.messages import Action, Command, Outcome
 from engine.roles import Grants, Right, may, worded
 from engine.runtime import Engine
@@ -75,8 +75,12 @@ def actor() -> Actor:
 
 
 def _who() -> Actor | None:
+    return _of(st.context.cookies.get(COOKIE))
+
+
+def _of(cookie: str | None) -> Actor | None:
     console = current()
-    return console.access.who(st.context.cookies.get(COOKIE)) if console and console.access else None
+    return console.access.who(cookie) if console and console.access else None
 
 
 def sight() -> Sight:
@@ -105,6 +109,22 @@ def left(requests: ScriptRequests) -> bool:
     return asked is ScriptRequestType.STOP or (
         asked is ScriptRequestType.RERUN and not requests._rerun_data.is_auto_rerun
     )
+
+
+def sight_later() -> Callable[[], Sight]:
+    """Return what gives that sight later on, where no page runs any more: a file is made when its link is followed.
+
+    Who is looking is asked anew then, too.
+    """
+    cookie = st.context.cookies.get(COOKIE)
+
+    def later() -> Sight:
+        console, who = current(), _of(cookie)
+        if console is None or console.watch is None or who is None:
+            raise NotAllowed("You are signed out")
+        return Sight(console.watch, who.grants, who.name)
+
+    return later
 
 
 def do(action: Action, request: str) -> Outcome:

@@ -1,6 +1,7 @@
 """Tasks in a real browser: found by a filter, stopped by thousands, shown to a colleague by a link, taken back; and
 only read by a site user."""
 
+import csv
 import json
 import re
 from collections.abc import Iterator
@@ -229,6 +230,19 @@ def test_what_was_deleted_is_hidden_counted_and_can_be_taken_back(page: Page) ->
     expect(dialog).to_contain_text("2 taken back.")
     dialog.get_by_role("button", name="Close").last.click()
     expect(page.get_by_role("button", name=re.compile(f"^Failed {MANY:,}$"))).to_be_visible(timeout=20_000)
+
+
+def test_a_log_is_taken_along_as_a_file_with_all_that_the_filter_finds(page: Page, server: Server) -> None:
+    page.goto(f"{server.url}/logs?log=audit&q=outcome:stopped")
+    expect(page.get_by_role("group", name="Log").get_by_role("button", name=f"Audit log {MANY:,}")).to_be_visible(
+        timeout=20_000
+    )
+    with page.expect_download() as started:
+        page.get_by_role("button", name="Export CSV").click()
+    rows = list(csv.DictReader(started.value.path().read_text("utf-8").splitlines()))
+    assert len(rows) == MANY
+    assert {(row["kind"], row["status"], row["reason"]) for row in rows} == {("audit", "Stopped", "by_user")}
+    page.goto(f"{server.url}/tasks")
 
 
 def test_a_site_user_reads_and_acts_on_nothing(page: Page, browser: Browser, server: Server) -> None:
