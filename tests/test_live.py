@@ -148,7 +148,7 @@ def test_a_waiting_task_knows_its_place_and_what_it_waits_for(drive: Drive) -> N
                 told["waiting"] += 1
 
     eventful(drive, 120, look, every=20)
-    assert min(told.values()) > 10
+    assert min(told.values()) > 20
 
 
 def test_a_base_made_of_the_one_before_is_the_base_made_of_its_rows(
