@@ -227,9 +227,14 @@ class Access:
 
     # --- users
 
+    @property
+    def founded(self) -> bool:
+        """Whether somebody has set a password."""
+        return any(account.password for account in self._accounts.values())
+
     def first_link(self) -> str | None:
         """Make the link that creates the platform's first admin; None once somebody has set a password."""
-        if any(account.password for account in self._accounts.values()):
+        if self.founded:
             return None
         return self.invite(Actor("console", EVERYTHING), FIRST_ADMIN, [Grant(Role.PLATFORM_ADMIN)])
 

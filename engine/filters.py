@@ -473,6 +473,8 @@ def _value(field: Field, raw: str, quoted: bool, at: int, length: int) -> Value:
         known = {value.lower(): value for value in field.values}
         if field.key == "type":
             known |= {word: kind.value for word, kind in _TYPES.items()}
+        if field.key == "outcome":
+            known["cancelled"] = Outcome.STOPPED  # as queue and logs say it
         found = known.get(raw.lower()) or known.get(raw.lower().replace("_", " "))
         if found is None:
             near = get_close_matches(raw.lower(), known, n=1)

@@ -11,6 +11,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
@@ -456,8 +457,15 @@ def _why(reason: str | None, detail: str | None) -> str | None:
         parts.append(f"{facts['errors']} errors")
     before = facts.get("before") or {}
     for name, value in (facts.get("changes") or {}).items() if isinstance(facts.get("changes"), dict) else ():
-        parts.append(f"{name}: {before.get(name)} → {value}")
+        parts.append(f"{name.removesuffix('_at')}: {_worded(name, before.get(name))} → {_worded(name, value)}")
     return "; ".join(parts) or None
+
+
+def _worded(name: str, value: Any) -> str:
+    """Word a value that was changed; an instant in UTC, since nobody's zone is known here."""
+    if name.endswith("_at") and isinstance(value, int):
+        return f"{datetime.fromtimestamp(value / SECOND, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return "none" if value is None else str(value)
 
 
 @dataclass(frozen=True, slots=True)

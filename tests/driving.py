@@ -268,7 +268,7 @@ def _edit(drive: Drive) -> list[m.Action]:
         if task.due_at is not None and not task.due and chance.random() < 0.5:
             changes["due_at"] = chance.choice(("now", drive.now + 40 * SECOND))
         if chance.random() < 0.5:
-            changes["name"], changes["target"] = "Edited", None
+            changes["name"], changes["target"] = own_name(task.kind, "Edited"), None
         edits.append(m.Edit(task.id, task.version, changes))
     return edits
 

@@ -404,6 +404,10 @@ def test_every_key_is_explained_and_reads_columns_of_the_table() -> None:
     assert set(STATUS) < set(next(field for field in FIELDS if field.key == "status").values)
 
 
+def test_outcomes_may_be_worded_as_in_the_logs() -> None:
+    assert parse("outcome:Cancelled").text == "outcome:stopped"
+
+
 def test_numbers_are_found_from_one_to_another(table: Table) -> None:
     numbers = table.store.read("select number from task_done")["number"].to_list()
     for text, found in (

@@ -10,9 +10,9 @@ import pytest
 
 from engine import history
 from engine import messages as m
-from engine.clock import SECOND
+from engine.clock import HOUR, SECOND
 from engine.ledger import TaskRow
-from engine.lifecycle import REASON_WORDS, TERMINAL, Reason
+from engine.lifecycle import REASON_WORDS, TERMINAL, Kind, Reason
 from engine.store import Store
 
 from .driving import lived
@@ -74,6 +74,14 @@ def test_steps_tell_who_took_them_where_and_why(life: Life) -> None:
     assert leases[0] is None
     assert leases[1] == found["event_id"][1]
     assert (found["at"][2] - found["at"][0]).total_seconds() == pytest.approx(30, abs=0.1)
+
+
+def test_a_start_that_was_moved_is_told_in_a_zone(life: Life) -> None:
+    later = m.NewTask("Acme", "Berlin", Kind.AUDIT, "Later", "ann", "ann", due_at=life.now + HOUR)
+    (task,) = life.do(m.Submit([later]))[0].changed
+    life.do(m.Edit(task, 1, {"due_at": 1_795_734_000_000_000}))
+    life.snapshot()
+    assert told(life.store, task)[-1][2].endswith("→ 2026-11-26 23:00:00 UTC")
 
 
 def test_a_rescue_an_edit_and_an_error_say_what_happened(life: Life) -> None:

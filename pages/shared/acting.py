@@ -130,6 +130,7 @@ def _dialog(act: Act, found: Preview, request: str, key: str) -> None:
         parts = bulk.parts(found, sight.finished, reason=reason or None, changes=changes,
                            longest_waits=sight.longest_waits)  # fmt: skip
         st.session_state[f"{request}.done"] = bulk.carry_out(parts, request, frame.do, _progress(found.count))
+        _clear(key)  # however the dialog is left
         st.rerun(scope="fragment")
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from html import escape
+from time import monotonic
 from typing import Any, NoReturn
 from urllib.parse import urlencode
 
@@ -27,7 +28,7 @@ from . import drawer, presses, times
 
 ANSWERED_WITHIN = 15.0  #: seconds
 COUNTED_EVERY = 10  #: seconds between two looks at what the menu counts, at least
-HELD_FOR = 3  #: runs for which an address that was asked for is held
+HELD_FOR = 5.0  #: seconds for which an address that was asked for is held, where the browser is not heard of before
 SLOW = 30  #: seconds between two refreshes from which on a page is not called live
 REFRESH = {"1 s": 1, "5 s": 5, "30 s": 30, "5 min": 300, "Off": None}
 
@@ -68,6 +69,11 @@ def actor() -> Actor:
     """Tell who is looking, asked anew at every run and refresh; whoever is signed out meanwhile sees nothing more."""
     found = _who()
     if found is None:
+        console = current()
+        if console is not None and console.access is not None and not console.access.founded:
+            st.html("<div class='d-finding'>The console is ready, and nobody can sign in yet.</div>")
+            st.html("<div class='d-evidence'>The server's log has the link that makes the first admin, once.</div>")
+            st.stop()
         st.html("<div class='d-finding'>You are signed out.</div>")
         st.html(f"<a href='{SIGN_IN}' target='_self'>Sign in</a>")
         st.stop()
@@ -198,9 +204,7 @@ def not_open(title: str) -> None:
 
 def menu(sections: Mapping[str, Sequence[tuple[Entry, Any]]], current: Any) -> None:
     """Draw the mark, the choice of site and the pages by section into the sidebar; what has no section stands below."""
-    held, _ = st.session_state.get(_TURNED, ({}, 0))
-    gone_back = any(st.query_params.get(name) != value for name, value in held.items())
-    if gone_back or st.session_state.get("page") != current.title:
+    if st.session_state.get("page") != current.title:
         st.session_state.pop(_TURNED, None)  # it was of another page
         st.session_state["page"] = current.title
     bars = "".join(f"<b style='width:{width}px'></b>" for width in (16, 11, 6))
@@ -258,6 +262,8 @@ def _place() -> tuple[str, str] | None:
 
 
 _TURNED, _UNKNOWN = "turned to", "unknown site"
+_NOTHING: tuple[dict[str, str | None], float, bool] = ({}, 0.0, False)
+"""What is held, until when at most, and whether the next run is one that the page itself has asked for."""
 _OF_A_SITE = ("task", "schedule", "report", "service", "page", "after", "before")  #: what an address has of one
 
 
@@ -318,8 +324,8 @@ def go_to(page: Any, business: str, site: str, parameters: Mapping[str, str]) ->
 
 def address(changes: Mapping[str, str | None]) -> None:
     """Change parameters of the page's address, which says what its viewer asked for; None takes one out."""
-    held, left = st.session_state.get(_TURNED, ({}, 0))
-    st.session_state[_TURNED] = {name: value for name, value in held.items() if name not in changes}, left
+    held, *rest = st.session_state.get(_TURNED, _NOTHING)
+    st.session_state[_TURNED] = {name: value for name, value in held.items() if name not in changes}, *rest
     _put(changes)
 
 
@@ -338,12 +344,12 @@ def _put(changes: Mapping[str, str | None]) -> None:
 def turn_to(changes: Mapping[str, str | None]) -> None:
     """Change the address as was pressed, and draw anew; within a refresh.
 
-    For the next few runs it is held so: a browser that has not heard of it yet would say the old one once more.
+    It is held so until the browser has heard of it: until then it would say the old one once more.
     """
     if not changes:
         presses.settle()
         return
-    hold(changes)
+    hold(changes, runs_anew=True)
     presses.settle()  # nothing from here back can be broken off by another run
     again()
 
@@ -359,22 +365,26 @@ def again() -> NoReturn:
         st.rerun()
 
 
-def hold(changes: Mapping[str, str | None]) -> None:
+def hold(changes: Mapping[str, str | None], *, runs_anew: bool = False) -> None:
     """Change the address within a refresh, which goes on; held likewise."""
     if changes:
-        held, _ = st.session_state.get(_TURNED, ({}, 0))
-        st.session_state[_TURNED] = {**held, **changes}, HELD_FOR
+        held, *_ = st.session_state.get(_TURNED, _NOTHING)
+        st.session_state[_TURNED] = {**held, **changes}, monotonic() + HELD_FOR, runs_anew
         _put(changes)
 
 
 def _hold() -> None:
-    """Put right what an address has lost of what was pressed just now."""
-    held, left = st.session_state.get(_TURNED, ({}, 0))
-    if left:
-        st.session_state[_TURNED] = held, left - 1
-        _put({name: value for name, value in held.items() if st.query_params.get(name) != value})
-    else:
+    """Put right what an address has lost of what was pressed just now.
+
+    Once a browser has said the new address, another one means that somebody went elsewhere.
+    """
+    held, until, own = st.session_state.get(_TURNED, _NOTHING)
+    lost = {name: value for name, value in held.items() if st.query_params.get(name) != value}
+    if monotonic() > until or not (own or lost):
         st.session_state.pop(_TURNED, None)
+        return
+    st.session_state[_TURNED] = held, until, False
+    _put(lost)
 
 
 def refresh() -> int | None:

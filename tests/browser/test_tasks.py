@@ -166,6 +166,7 @@ def test_the_way_back_takes_one_step_for_each_press_and_a_new_tab_begins_with_no
     expect(page.locator(".st-key-acts")).to_contain_text("Select tasks to act on them.")
     expect(page).to_have_url(re.compile("tab=scheduled"))
     assert "after=" not in page.url
+    page.wait_for_timeout(2_500)  # until the server has heard of the new address
     page.go_back()
     expect(page.locator(".st-key-pager")).to_contain_text("51–100 of")
     page.wait_for_timeout(4_000)  # as long as an address is held

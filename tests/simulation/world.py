@@ -78,6 +78,7 @@ class Notes:
     acknowledged: dict[str, m.Outcome] = field(default_factory=dict)
     acknowledged_in: dict[str, tuple[int, int]] = field(default_factory=dict)  #: first in which batch, and its instant
     sent: dict[str, m.Action] = field(default_factory=dict)
+    asked: dict[str, str] = field(default_factory=dict)  #: who sent it
     conflicts: list[str] = field(default_factory=list)  #: broken on the spot, as "invariant: what"
     hazards: Counter[str] = field(default_factory=Counter)
     stopping_since: dict[tuple[int, int], int] = field(default_factory=dict)  #: (task, lease) → ticked
@@ -503,7 +504,7 @@ class World:
     def _command(self, actor: str, action: m.Action) -> None:
         self.requests += 1
         command = m.Command(f"r{self.requests}", actor, action)
-        self.notes.sent[command.request_id] = action
+        self.notes.sent[command.request_id], self.notes.asked[command.request_id] = action, actor
         self.queue.append(command)
         if (
             self.faults
@@ -518,7 +519,7 @@ class World:
             request = self.chance.choice(list(self.notes.acknowledged)[-8:])
             action = self.notes.sent[request]
             if not isinstance(action, m.RefreshWidget):
-                self.queue.append(m.Command(request, "ann", action))
+                self.queue.append(m.Command(request, self.notes.asked[request], action))
 
     _do_click_again = _again
 
