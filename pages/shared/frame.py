@@ -179,8 +179,8 @@ def menu(sections: Mapping[str, Sequence[tuple[Entry, Any]]], current: Any) -> N
     """Draw the mark, the choice of site and the pages by section into the sidebar; what has no section stands below."""
     held, _ = st.session_state.get(_TURNED, ({}, 0))
     gone_back = any(st.query_params.get(name) != value for name, value in held.items())
-    if gone_back or st.session_state.get("page") != current.title:  # only a browser's way back runs all with another one
-        st.session_state.pop(_TURNED, None)  # it was of another page
+    if gone_back or st.session_state.get("page") != current.title:
+        st.session_state.pop(_TURNED, None)  # only a way back runs all of a page with another address
         st.session_state["page"] = current.title
     bars = "".join(f"<b style='width:{width}px'></b>" for width in (16, 11, 6))
     with st.sidebar:
