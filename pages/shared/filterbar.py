@@ -53,7 +53,7 @@ class Bar {
   constructor(root) {
     this.root = root; this.line = make('div', 'line'); this.input = make('input'); this.found = make('span', 'found')
     this.clear = make('button', 'clear', '✕'); this.clear.type = 'button'; this.clear.setAttribute('aria-label', 'Clear the filter')
-    this.list = make('ul'); this.list.hidden = true; this.list.setAttribute('role', 'listbox'); this.list.id = 'completions'
+    this.list = make('ul'); this.list.hidden = true; this.list.setAttribute('role', 'listbox'); this.list.id = 'completions'; this.list.tabIndex = -1  // as it scrolls, it would be a stop of its own
     this.says = make('div', 'says'); this.says.hidden = true; this.says.setAttribute('role', 'alert')
     for (const [name, value] of Object.entries({type: 'text', role: 'combobox', autocomplete: 'off', spellcheck: 'false', autocapitalize: 'off', 'aria-autocomplete': 'list', 'aria-controls': 'completions', 'aria-expanded': 'false'})) this.input.setAttribute(name, value)
     this.line.append(this.input, this.found, this.clear); root.append(this.line, this.list, this.says)
@@ -99,13 +99,13 @@ class Bar {
     if (found.length === 1 && found[0].show === part) found = []
     this.offers = found.slice(0, 60); this.from = from; this.to = to; this.at = -1
     this.list.replaceChildren(...this.offers.map((o, i) => {
-      const li = make('li'); li.setAttribute('role', 'option'); li.append(make('b', '', o.show), make('small', '', o.help || ''))
+      const li = make('li'); li.id = `completion-${i}`; li.setAttribute('role', 'option'); li.append(make('b', '', o.show), make('small', '', o.help || ''))
       li.onmousedown = e => { e.preventDefault(); this.take(i) }
       return li
     }))
     this.list.hidden = !this.offers.length; this.input.setAttribute('aria-expanded', !this.list.hidden)
   }
-  close() { this.list.hidden = true; this.input.setAttribute('aria-expanded', 'false'); this.at = -1 }
+  close() { this.list.hidden = true; this.input.removeAttribute('aria-activedescendant'); this.input.setAttribute('aria-expanded', 'false'); this.at = -1 }
   take(i) {
     const o = this.offers[i]
     if (o.put === null) return
@@ -120,6 +120,7 @@ class Bar {
       e.preventDefault()
       const n = this.offers.length; this.at = (this.at + (e.key === 'ArrowDown' ? 1 : this.at < 0 ? 0 : -1) + n) % n
       ;[...this.list.children].forEach((li, i) => { li.setAttribute('aria-selected', i === this.at); if (i === this.at) li.scrollIntoView({block: 'nearest'}) })
+      this.input.setAttribute('aria-activedescendant', `completion-${this.at}`)
     } else if (open && this.at >= 0 && (e.key === 'Enter' || e.key === 'Tab')) { e.preventDefault(); this.take(this.at) }
     else if (open && e.key === 'Tab' && this.offers.length && this.offers[0].put && this.input.value.slice(this.from, this.to)) { e.preventDefault(); this.take(0) }
     else if (e.key === 'Enter') { this.close(); this.ask(false) }
