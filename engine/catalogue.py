@@ -9,16 +9,15 @@ once for a filter, and from then on by what each batch added or replaced: a refr
 from __future__ import annotations
 
 import re
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import polars as pl
 
 from . import bulk
 from .conditions import EARLIEST, LATEST
+from .counted import Counted
 from .errors import Invalid
 from .filters import Filter
 from .lifecycle import TERMINAL, Tab, tab
@@ -34,7 +33,6 @@ MOST_ROWS = 200  #: a page has at most so many
 MOST_MATCHING = 100_000  #: so many tasks can be acted on at once
 NAMED = {"user": "owner", "target": "target", "scope": "scope", "service": "service", "initiator": "initiator"}
 MOST_NAMES = 100
-_KEPT = 256  #: counts that are kept
 
 #: what may be sorted by, in which tabs; the columns are those of the view `task`
 SORTS: Mapping[Tab, tuple[str, ...]] = {
@@ -146,7 +144,7 @@ class Catalogue:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._counted: _Counted = _Counted()
+        self._counted: Counted[tuple[str, bool, bool]] = Counted()
 
     def counts(self, snapshot: Snapshot, place: Place, asked: Asked, now: int) -> Counts:
         """Count the tasks asked for, tab by tab, exactly."""
@@ -290,7 +288,7 @@ class Catalogue:
     ) -> Mapping[tuple[str, bool, bool], int]:
         """Count what has ended by (tab, system, hidden), from the last count on."""
         as_of = asked_at(wanted, now)
-        key = (place, wanted.text, as_of if wanted.relative else None)
+        key = (place, wanted.text, wanted.zone, as_of if wanted.relative else None)
         return self._counted.up_to(
             key, snapshot.batch, lambda last: self._count(place, wanted, as_of, last, snapshot.batch)
         )
@@ -448,40 +446,6 @@ class _Cut:
 _NUMBERS = {"number", "priority"}
 #: of ended tasks; live ones are sorted by Polars, which looks for itself
 _NULLABLE = {"started_at", "queued_at", "due_at", "collected_at", "target", "service", "processor", "site"}
-
-
-class _Counted:
-    """Counts of filters, each as of a batch; moved on by one who asks, while nobody else moves the same."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[object, _Tally] = OrderedDict()
-
-    def up_to(
-        self, key: object, batch: int, count: Callable[[int | None], Mapping[tuple[str, bool, bool], int]]
-    ) -> Mapping[tuple[str, bool, bool], int]:
-        """Return a count as of a batch; `count` counts from a batch on, or everything where it gets None."""
-        with self._lock:
-            tally = self._kept.setdefault(key, _Tally())
-            self._kept.move_to_end(key)
-            if len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
-        with tally.lock:
-            if tally.batch is not None and batch < tally.batch:
-                return count(None)  # of an older snapshot: it is asked for once, and not kept
-            if tally.batch is None or batch > tally.batch:
-                more = count(tally.batch)
-                groups = tally.n.keys() | more.keys()
-                tally.n = {group: tally.n.get(group, 0) + more.get(group, 0) for group in groups}
-                tally.batch = batch
-            return tally.n
-
-
-@dataclass(slots=True)
-class _Tally:
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    batch: int | None = None
-    n: Mapping[tuple[str, bool, bool], int] = field(default_factory=dict)
 
 
 def _shown(rows: pl.DataFrame, asked: Asked) -> pl.DataFrame:

@@ -102,7 +102,7 @@ def watch(business: str, site: str) -> None:
     """Within a refresh, see that whoever looks still may see this site; else run the page anew, which says so."""
     if not may(actor().grants, Right.SEE, business, site):
         st.rerun()
-    _hold()
+    hold_on()
 
 
 def account() -> None:
@@ -307,7 +307,7 @@ def hold(changes: Mapping[str, str | None]) -> None:
         _put(changes)
 
 
-def _hold() -> None:
+def hold_on() -> None:
     """Put right what an address has lost of what was pressed just now."""
     held, left = st.session_state.get(_TURNED, ({}, 0))
     if left:
