@@ -29,6 +29,7 @@ from .counted import Counted
 from .errors import Invalid
 from .filters import Field, Filter, Language
 from .ledger import NUMBER_BITS
+from .lifecycle import task_label
 from .living import asked_at
 from .roles import Grants, Right, may
 from .store import Store
@@ -145,10 +146,9 @@ class Page:
 
 
 class Named(NamedTuple):
-    """What a task is called, and where it is."""
+    """What an object is called, and where it is."""
 
-    kind: str
-    number: int
+    name: str
     business: str
     site: str | None
 
@@ -258,7 +258,18 @@ class Trail:
             ),
             {"ids": list(task_ids)},
         )
-        return {task_id: Named(*facts) for task_id, *facts in found.rows()}
+        return {task_id: Named(task_label(kind, n), *place) for task_id, kind, n, *place in found.rows()}
+
+    def schedules(self, schedule_ids: Collection[int]) -> dict[int, Named]:
+        """Name schedules, also those that were removed, by their ids."""
+        if not schedule_ids:
+            return {}
+        found = self._store.read(
+            """select schedule_id, name, business, site from schedule
+               where schedule_id in (select unnest($ids::bigint[]))""",
+            {"ids": list(schedule_ids)},
+        )
+        return {schedule_id: Named(*facts) for schedule_id, *facts in found.rows()}
 
     # --- inside
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -753,16 +753,21 @@ class Sight:
         ]  # fmt: skip
         return rows.with_columns(sides)
 
-    def audited_tasks(self, task_ids: Collection[int]) -> dict[int, str]:
-        """Tell what the tasks that rows of the audit trail name are called, as far as one may see them."""
-        living = {task_id: found[0] for task_id in task_ids if (found := self.snapshot.live(task_id)) is not None}
-        named: dict[int, TaskRow | activity.Named] = dict(living)
-        named |= self._watch.trail.tasks([task_id for task_id in task_ids if task_id not in living])
+    def audited(self, rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+        """Tell what tasks and schedules that rows of the audit trail name are called, as far as one may see them."""
+        ids: dict[str, set[int]] = {"task": set(), "schedule": set()}
+        for row in rows:
+            if row["object_kind"] in ids and row["object_number"] is not None:
+                ids[row["object_kind"]].add(int(row["object_id"]))
+        living = [found[0] for task_id in ids["task"] if (found := self.snapshot.live(task_id)) is not None]
+        named = {task.task_id: activity.Named(task_label(task.kind, task.number), task.business, task.site)
+                 for task in living}  # fmt: skip
+        named |= self._watch.trail.tasks(ids["task"].difference(named))
+        named |= self._watch.trail.schedules(ids["schedule"])
         return {
-            task_id: task_label(task.kind, task.number)
-            for task_id, task in named.items()
-            if may(self._grants, Right.SEE, task.business, task.site)
-        }
+            str(an_id): found.name for an_id, found in named.items()
+            if may(self._grants, Right.SEE, found.business, found.site)
+        }  # fmt: skip
 
     def _hidden_hosts(self, business: str | None) -> frozenset[str]:
         """Name a business's processors, where they are not to be seen by their names."""

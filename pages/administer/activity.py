@@ -46,7 +46,7 @@ def live() -> None:
         export.button("activity", lambda: table_of(wanted, about), key="export")
     shown = {name: sum(counts.values()) if key is None else counts.get(key, 0) for name, key in CHIPS.items()}
     chosen = next(name for name, key in CHIPS.items() if key == about)
-    pressed = chips.chips(shown, chosen, key="about", label="What it is about")
+    pressed = chips.chips(shown, chosen, key="about", label="What it is about", tabs=True)
     if pressed and pressed != chosen:
         changes |= {"about": CHIPS[pressed], **RESET}
     frame.turn_to(changes)
@@ -110,13 +110,13 @@ def told(check: Check, everything: bool) -> tuple[str, str, str]:
 
 
 def table(sight: Sight, page: Page, now: int, narrow: bool, stale: bool, view: str) -> None:
-    """Draw a page of rows; beside a card, without the column that the card tells."""
+    """Draw a page of rows; beside a card, without the columns that the card tells."""
     rows, there = page.rows.to_dicts(), times.zone()
     if not rows:
         st.html("<div class='d-evidence'>Nothing was done that matches. Change the filter, or look at all rows.</div>")
-    today, tasks = times.day(now, there), trail.named(sight, rows)
-    columns = [one for one in trail.COLUMNS if not narrow or one["id"] in trail.WITH_CARD]
-    grid.grid([trail.line(row, tasks, today, there) for row in rows], columns, key=GRID, label="Activity", picks=False,
+    today, names = times.day(now, there), sight.audited(rows)
+    columns = [one for one in trail.COLUMNS if not narrow or one["id"] not in trail.TOLD]
+    grid.grid([trail.line(row, names, today, there) for row in rows], columns, key=GRID, label="Activity", picks=False,
               stale=stale, view=view, sort={"id": "when", "desc": True})  # fmt: skip
 
 

@@ -8,7 +8,7 @@ first of under "group"; a cell is a text, a number, None ("–"), or
 
     text, two, link   {"t": text, "s": second text, "g": glyph, "h": address within the app}; a link opens its row
     number            {"t": number or text, "s": what a pointer is told}
-    links             {"links": [{"t": text, "h": address}], "s": second text}; they lead elsewhere
+    links             {"links": [{"t": text, "h": address}], "s": second text}; they lead elsewhere, if anywhere
     slots             {"used", "slots", "free"}
     spark             {"line": [whole per cent, or None], "t": text}
     status            {"t": word, "g": glyph, "k": token, "p": progress 0–1, "s": why}
@@ -111,7 +111,7 @@ const draw = {
     a.onclick = e => { if (e.ctrlKey || e.metaKey || e.shiftKey) return; e.preventDefault(); grid.opened(id) }
   },
   links(cell, v) {
-    const links = (v && v.links || []).map(one => { const a = make('a', '', one.t); lead(a, one.h); a.target = '_self'; return a })
+    const links = (v && v.links || []).map(one => { if (!one.h) return make('span', '', one.t); const a = make('a', '', one.t); lead(a, one.h); a.target = '_self'; return a })
     cell.replaceChildren(...links, ...(v && v.s || !links.length ? [make('span', 's', v && v.s || '–')] : []))
   },
   slots(cell, v) {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from html import escape
 from typing import Any
@@ -23,23 +23,18 @@ WIDTH = 380
 LONGEST = 400  #: characters of a value that are shown
 _KINDS: Mapping[str, str] = {kind.value: KIND_LABEL[kind] for kind in Kind}
 _OUTCOMES = {True: ("tick", "done"), False: ("block", "queued")}
-_NAMES = ("task", "schedule", "hold")  #: objects that a number stands for
+_NUMBERED = ("task", "schedule", "hold")  #: objects that a number stands for
 COLUMNS: list[grid.Row] = [
-    {"id": "when", "label": "When", "type": "link", "width": "112px", "card": "end"},
+    {"id": "when", "label": "When", "type": "link", "width": "100px", "card": "end"},
     {"id": "who", "label": "Who", "type": "text", "width": "1fr"},
-    {"id": "action", "label": "Action", "type": "text", "width": ".8fr"},
-    {"id": "object", "label": "Object", "type": "links", "width": "1.9fr", "card": "lead"},
-    {"id": "outcome", "label": "Outcome", "type": "status", "width": "1.2fr"},
-    {"id": "reason", "label": "Reason", "type": "text", "width": "1.5fr", "pale": True},
+    {"id": "action", "label": "Action", "type": "text", "width": ".75fr"},
+    {"id": "object", "label": "Object", "type": "links", "width": "1.2fr", "card": "lead"},
+    {"id": "where", "label": "Where", "type": "text", "width": "1.5fr", "pale": True},
+    {"id": "outcome", "label": "Outcome", "type": "status", "width": "1.1fr"},
+    {"id": "reason", "label": "Reason", "type": "text", "width": "1.4fr", "pale": True},
     {"id": "said", "label": "What happened", "type": "two", "card": "line", "narrow": True},
 ]
-WITH_CARD = ("when", "who", "action", "object", "outcome", "said")  #: columns that there is room for beside a card
-
-
-def named(sight: Sight, rows: Iterable[Mapping[str, Any]]) -> Mapping[int, str]:
-    """Tell what the tasks that rows name are called."""
-    ids = [int(row["object_id"]) for row in rows if row["object_kind"] == "task" and row["object_id"].isdecimal()]
-    return sight.audited_tasks(ids)
+TOLD = ("where", "reason")  #: columns that a card beside the table tells instead
 
 
 def action(verb: str) -> str:
@@ -47,12 +42,12 @@ def action(verb: str) -> str:
     return verb.replace("_", " ").capitalize()
 
 
-def label(row: Mapping[str, Any], tasks: Mapping[int, str]) -> str:
+def label(row: Mapping[str, Any], names: Mapping[str, str]) -> str:
     """Name the object of a row."""
     kind, name = row["object_kind"], row["object_id"]
-    if kind == "task" and name.isdecimal():
-        return tasks.get(int(name)) or f"Task #{row['object_number']:,}"
-    if kind in _NAMES and row["object_number"] is not None:
+    if name in names and kind in _NUMBERED:
+        return names[name] if kind == "task" else f"Schedule “{names[name]}”"
+    if kind in _NUMBERED and row["object_number"] is not None:
         return f"{kind.capitalize()} #{row['object_number']:,}"
     if kind == "kind":
         return f"Task type {_KINDS.get(name, name)}"
@@ -70,20 +65,21 @@ def address(row: Mapping[str, Any]) -> str | None:
     return None if page is None else f"/{page}{frame.link(business, site, **{row['object_kind']: name})[1:]}"
 
 
-def line(row: Mapping[str, Any], tasks: Mapping[int, str], today: date, there: ZoneInfo) -> grid.Row:
+def line(row: Mapping[str, Any], names: Mapping[str, str], today: date, there: ZoneInfo) -> grid.Row:
     """Word a row for the table."""
     changed, to = row["result"] == CHANGED, address(row)
     glyph, token = _OUTCOMES[changed]
     where = " / ".join(part for part in (row["business"], row["site"]) if part and part != row["object_id"])
-    what = label(row, tasks)
+    what = label(row, names)
     why = "" if changed else row["outcome"]
     return {
         "id": str(row["audit_id"]),
         "label": f"{action(row['action'])} {what}",
-        "when": {"t": times.moment_of(row["occurred_at"], today, there), "h": f"?entry={row['audit_id']}"},
+        "when": {"t": times.brief(row["occurred_at"], today, there), "h": f"?entry={row['audit_id']}"},
         "who": row["actor"],
         "action": action(row["action"]),
-        "object": {"links": [{"t": what, "h": to}], "s": where} if to else {"links": [], "s": f"{what}  {where}"},
+        "object": {"links": [{"t": what, "h": to}]},
+        "where": where,
         "outcome": {"t": "Changed" if changed else "Skipped", "g": glyph, "k": token, "s": why},
         "reason": row["reason"] or "",
         "said": {"t": action(row["action"]), "s": ", ".join(p for p in (row["actor"], why or row["reason"]) if p)},
@@ -97,9 +93,9 @@ def card(entry: Mapping[str, Any] | None, sight: Sight, now: int, *, key: str) -
     """Draw a row with all that it keeps, or say that there is none; return what of the address was asked for."""
     asked: dict[str, str | None] = {}
     with st.container(key="card", width=WIDTH):
-        tasks = named(sight, [entry]) if entry else {}
+        names = sight.audited([entry]) if entry else {}
         with st.container(horizontal=True, vertical_alignment="top"):
-            said = f"{action(entry['action'])}: {label(entry, tasks)}" if entry else "No such row"
+            said = f"{action(entry['action'])}: {label(entry, names)}" if entry else "No such row"
             by = f"by {entry['actor']}, {times.whole(entry['occurred_at'], times.zone())}" if entry else ""
             st.html(f"<div class='d-cardhead'><b>{escape(said)}</b><br>{escape(by)}</div>")
             st.button("✕", key=f"{key}.close", type="tertiary", width="content", help="Close",
@@ -107,7 +103,7 @@ def card(entry: Mapping[str, Any] | None, sight: Sight, now: int, *, key: str) -
         if entry is None:
             st.html("<div class='d-evidence'>It is not in the trail, or not yours to read.</div>")
             return {}
-        st.html(_facts(entry, tasks, now))
+        st.html(_facts(entry, names, now))
         st.html(_sides(entry))
         with st.container(horizontal=True):
             if entry["of_request"] > 1 and st.button(
@@ -118,8 +114,8 @@ def card(entry: Mapping[str, Any] | None, sight: Sight, now: int, *, key: str) -
     return asked
 
 
-def _facts(entry: Mapping[str, Any], tasks: Mapping[int, str], now: int) -> str:
-    to, what = address(entry), escape(label(entry, tasks))
+def _facts(entry: Mapping[str, Any], names: Mapping[str, str], now: int) -> str:
+    to, what = address(entry), escape(label(entry, names))
     where = " / ".join(part for part in (entry["business"], entry["site"]) if part)
     n = entry["of_request"]
     facts = {
@@ -153,7 +149,7 @@ def _sides(entry: Mapping[str, Any]) -> str:
 def _row(one: Difference) -> str:
     before, after = (value(one.name, side) for side in (one.before, one.after))
     return (
-        f"<tr><th>{escape(one.name.replace('_', ' ').replace('.', ', '))}</th>"
+        f"<tr><th>{escape(one.name.replace('_', ' ').replace('.', ' › '))}</th>"
         f"<td class='old'>{escape(before)}</td><td class='new'>{escape(after)}</td></tr>"
     )
 
