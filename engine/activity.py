@@ -15,9 +15,9 @@ import json
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import polars as pl
 import polars.selectors as cs
@@ -34,9 +34,12 @@ from .living import asked_at
 from .roles import Grants, Right, may
 from .store import Store
 
+T = TypeVar("T")
+
 MOST_ROWS = 200  #: a page has at most so many
 MOST_NAMES = 100  #: that complete a key
-_KEPT = 100  #: pages that are kept
+_KEPT = 200  #: pages and rows that are kept
+_KEPT_TASKS = 10_000  #: names of tasks that are
 
 CHANGED, SKIPPED = "changed", "skipped"
 
@@ -176,7 +179,8 @@ class Trail:
         self._store = store
         self._counted: Counted[str] = Counted()
         self._lock = threading.Lock()
-        self._pages: OrderedDict[object, tuple[int, Page]] = OrderedDict()
+        self._kept: OrderedDict[object, tuple[int, Any]] = OrderedDict()
+        self._tasks: dict[int, Named] = {}  #: what one is called and where it is never changes
 
     def counts(self, reach: Reach, wanted: Filter, now: int) -> Mapping[str, int]:
         """Count the rows that a filter finds, exactly, by what they are about."""
@@ -193,21 +197,16 @@ class Trail:
         before = None if after else before
         counts = self._count(reach, wanted, as_of, batch)
         total = counts.get(about, 0) if about is not None else sum(counts.values())
-        key = (*_asked(reach, wanted, as_of), about, after, before, size)
-        with self._lock:
-            known = self._pages.get(key)
-        if known is not None and known[0] == total:
-            return known[1]
-        made = self._page(reach, wanted, as_of, batch, about, after, before, size)
-        with self._lock:
-            self._pages[key] = total, made
-            self._pages.move_to_end(key)
-            if len(self._pages) > _KEPT:
-                self._pages.popitem(last=False)
-        return made
+        return self._keep(
+            (*_asked(reach, wanted, as_of), about, after, before, size), total,
+            lambda: self._page(reach, wanted, as_of, batch, about, after, before, size),
+        )  # fmt: skip
 
     def entry(self, reach: Reach, audit_id: int) -> dict[str, Any] | None:
         """Give one row with what it keeps of before and after, and its batch; None where there is none in reach."""
+        return self._keep((reach, audit_id), 0, lambda: self._entry(reach, audit_id))
+
+    def _entry(self, reach: Reach, audit_id: int) -> dict[str, Any] | None:
         here, params = reach.sql()
         found = self._store.read(
             f"""select {", ".join(f"s.{name}" for name in _ROW)}, s.batch, a.before::varchar as before,
@@ -248,8 +247,13 @@ class Trail:
 
     def tasks(self, task_ids: Collection[int]) -> dict[int, Named]:
         """Name tasks that have ended or were published as live, by their ids."""
-        if not task_ids:
-            return {}
+        new = [task_id for task_id in task_ids if task_id not in self._tasks]
+        if new:
+            self._tasks = dict(list(self._tasks.items())[-_KEPT_TASKS:]) | self._read_tasks(new)
+        known = self._tasks
+        return {task_id: known[task_id] for task_id in task_ids if task_id in known}
+
+    def _read_tasks(self, task_ids: Collection[int]) -> dict[int, Named]:
         found = self._store.read(
             " union ".join(
                 f"""select task_id, kind, number, business, site from {table}
@@ -272,6 +276,21 @@ class Trail:
         return {schedule_id: Named(*facts) for schedule_id, *facts in found.rows()}
 
     # --- inside
+
+    def _keep(self, key: object, mark: int, make: Callable[[], T]) -> T:
+        """Return what was made under a key last, unless the mark has moved since; nothing is kept of nothing."""
+        with self._lock:
+            known = self._kept.get(key)
+        if known is not None and known[0] == mark:
+            return known[1]  # type: ignore[no-any-return]
+        made = make()
+        if made is not None:
+            with self._lock:
+                self._kept[key] = mark, made
+                self._kept.move_to_end(key)
+                if len(self._kept) > _KEPT:
+                    self._kept.popitem(last=False)
+        return made
 
     def _count(self, reach: Reach, wanted: Filter, as_of: int, batch: int) -> Mapping[str, int]:
         def count(last: int | None) -> Mapping[str, int]:

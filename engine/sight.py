@@ -733,10 +733,12 @@ class Sight:
         row = self._watch.trail.entry(reach, audit_id)
         if row is None:
             return None
-        row["batch"] = row["batch"] if reach.everything else None
-        row["of_request"] = self._watch.trail.of_request(reach, row["request"]) if row["request"] else 0
+        told = {
+            "batch": row["batch"] if reach.everything else None,
+            "of_request": self._watch.trail.of_request(reach, row["request"]) if row["request"] else 0,
+        }
         hidden = self._hidden_hosts(row["business"])
-        return row | {side: activity.unnamed(row[side], hidden, A_PROCESSOR) for side in ("before", "after")}
+        return row | told | {side: activity.unnamed(row[side], hidden, A_PROCESSOR) for side in ("before", "after")}
 
     def audit_export(self, wanted: Filter, about: str | None, most: int) -> pl.DataFrame:
         """Give the newest rows that a filter finds, so many at most, with before and after as JSON."""
