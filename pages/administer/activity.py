@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping
 
-import polars as pl
 import streamlit as st
 
 from engine.activity import ABOUT, FIELDS, LANGUAGE, Cut, Page
 from engine.errors import NotAllowed
-from engine.filters import Filter
 from engine.proof import Check
 from engine.sight import Sight
 from pages.shared import chips, export, finding, frame, grid, helps, notice, times, trail
@@ -43,7 +41,7 @@ def live() -> None:
         with st.container():
             changes = dict(finding.ask(address.get("q", ""), finding.completed(FIELDS, names), RESET, LANGUAGE))
         st.html(helps.mark("activity.filter", "this filter"), width="content")
-        export.button("activity", lambda: table_of(wanted, about), key="export")
+        export.button("activity", lambda sight: sight.audit_export(wanted, about, export.MOST), key="export")
     shown = {name: sum(counts.values()) if key is None else counts.get(key, 0) for name, key in CHIPS.items()}
     chosen = next(name for name, key in CHIPS.items() if key == about)
     pressed = chips.chips(shown, chosen, key="about", label="What it is about", tabs=True)
@@ -137,11 +135,6 @@ def pager(page: Page, total: int) -> None:
             for label, can, changes in turns:
                 st.button(label, key=f"page.{label}", disabled=not can, width="content",
                           on_click=lambda changes=changes: frame.address(changes))  # fmt: skip
-
-
-def table_of(wanted: Filter, about: str | None) -> pl.DataFrame:
-    """Give what the filter finds, as a file has it; asked anew when somebody takes it."""
-    return frame.sight().audit_export(wanted, about, export.MOST)
 
 
 notice.tell()

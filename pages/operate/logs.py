@@ -50,7 +50,7 @@ def live() -> None:
         with st.container():
             changes = dict(finding.search(sight, place, query.text, tasklist.RESET))
         of_log = filters.both(filters.parse(f"type:{LOGS[chosen]}"), wanted)
-        export.button(f"{chosen} {site}", lambda: frame.sight().ended_tasks(place, Asked(of_log), export.MOST),
+        export.button(f"{chosen} {site}", lambda sight: sight.ended_tasks(place, Asked(of_log), export.MOST),
                       key="export")  # fmt: skip
     counts = {name: sum(sight.counts(place, Asked(filters.both(filters.parse(f"type:{kind}"), wanted))).ended)
               for name, kind in LOGS.items()}  # fmt: skip

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 import streamlit as st
 
-from engine.access import Actor
+from engine.access import Actor, SignedOut
 from engine.clock import SECOND
 from engine.console import Stage, current
 from engine.errors import DrainboardError
@@ -82,6 +82,20 @@ def sight() -> Sight:
         st.rerun()
     who = actor()
     return Sight(console.watch, who.grants, who.name)
+
+
+def sight_later() -> Callable[[], Sight]:
+    """Return what makes the sight of whoever looks now when it is called, outside of his session; or SignedOut."""
+    token = st.context.cookies.get(COOKIE)
+
+    def see() -> Sight:
+        console = current()
+        if console is None or console.watch is None or console.access is None:
+            raise SignedOut
+        who = console.access.require(token)
+        return Sight(console.watch, who.grants, who.name)
+
+    return see
 
 
 def do(action: Action, request: str) -> Outcome:

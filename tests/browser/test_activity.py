@@ -1,5 +1,5 @@
-"""Activity in a real browser: what one request did is joined, an edit shows before and after, the chain is checked and a
-store that was tampered with is named; a business's admin sees his own."""
+"""Activity in a real browser: what one request did is joined, an edit shows before and after, the chain is checked and
+a store that was tampered with is named; a business's admin sees his own."""
 
 import json
 import re
@@ -79,7 +79,7 @@ def page(admin: BrowserContext, server: Server) -> Page:
     expect(page.get_by_role("grid", name="Tasks")).to_be_visible(timeout=60_000)
     for business, site in (("Acme", "Berlin"), ("Canary", "Canary Paris")):
         server.cli("drill", "surge", "--business", business, "--site", site, "--tasks", str(TASKS))
-        server.cli("stop", "type:audit", "--business", business, "--reason", "Wrong targets", "--yes")
+        server.cli("bulk", "stop", "type:audit", "--business", business, "--reason", "Wrong targets", "--yes")
     page.goto(f"{server.url}/activity")
     expect(rows(page).first).to_be_visible(timeout=60_000)
     return page
@@ -97,16 +97,16 @@ def ask(page: Page, text: str) -> None:
 
 def test_the_rows_of_one_bulk_stop_are_joined_by_their_request(page: Page) -> None:
     ask(page, "action:stop business:Acme")
-    expect(page.get_by_role("button", name=f"All {TASKS}")).to_be_visible()
+    expect(page.get_by_role("button", name=f"All {TASKS}", exact=True)).to_be_visible()
     rows(page).first.get_by_role("link").first.click()
     card = page.locator(".st-key-card")
     expect(card).to_contain_text("Stop: Audit #")
     expect(card).to_contain_text("Wrong targets")
     expect(card).to_contain_text(f"{TASKS:,} rows of this request")
     ask(page, "")
-    expect(page.get_by_role("button", name=f"All {TASKS}")).to_be_hidden()
+    expect(page.get_by_role("button", name=f"All {TASKS}", exact=True)).to_be_hidden()
     page.get_by_role("button", name=f"Show all {TASKS} rows").click()
-    expect(page.get_by_role("button", name=f"All {TASKS}")).to_be_visible()
+    expect(page.get_by_role("button", name=f"All {TASKS}", exact=True)).to_be_visible()
     assert "q=request" in page.url
     assert "entry=" in page.url
     page.get_by_role("button", name="✕").last.click()
@@ -149,12 +149,21 @@ def test_a_fault_in_the_filter_is_named_and_a_key_is_completed(page: Page, serve
 
 def test_what_the_filter_finds_can_be_taken_away(page: Page) -> None:
     ask(page, "action:stop business:Acme")
-    expect(page.get_by_role("button", name=f"All {TASKS}")).to_be_visible()
+    expect(page.get_by_role("button", name=f"All {TASKS}", exact=True)).to_be_visible()
     with page.expect_download() as download:
         page.get_by_role("button", name="Export CSV").click()
     lines = Path(download.value.path()).read_text("utf-8").splitlines()
     assert len(lines) == TASKS + 1
     assert "Wrong targets" in lines[1]
+
+
+def test_a_log_can_be_taken_away_too(page: Page, server: Server) -> None:
+    page.goto(f"{server.url}/logs?log=audit&site=Berlin")
+    expect(page.get_by_role("button", name=f"Audit log {TASKS}")).to_be_visible()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export CSV").click()
+    assert len(Path(download.value.path()).read_text("utf-8").splitlines()) == TASKS + 1
+    page.goto(f"{server.url}/activity")
 
 
 def test_a_business_admin_sees_his_own_business_and_checks_the_chain_without_batches(
@@ -176,7 +185,7 @@ def test_a_business_admin_sees_his_own_business_and_checks_the_chain_without_bat
         expect(said).to_have_text("The chain is whole, all is as it was committed", timeout=30_000)
         ask(hers, "business:Canary")
         expect(hers.get_by_text("Nothing was done that matches.")).to_be_visible()
-        expect(hers.get_by_role("button", name="All 0")).to_be_visible()
+        expect(hers.get_by_role("button", name="All 0", exact=True)).to_be_visible()
     finally:
         context.close()
 
@@ -197,6 +206,8 @@ def test_the_chain_is_checked_on_demand_and_a_store_that_was_tampered_with_is_na
     try:
         name, value = next((c["name"], c["value"]) for c in admin.cookies() if "127.0.0.1" in str(c["domain"]))
         admin.add_cookies(again.cookies(f"{name}={value}"))
+        page.goto(again.url)
+        expect(said).to_contain_text("Steady", timeout=60_000)
         page.goto(f"{again.url}/activity")
         expect(said).to_have_text("The chain was not checked since the console started", timeout=60_000)
         page.get_by_role("button", name="Check the chain").click()
