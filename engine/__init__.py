@@ -30,6 +30,7 @@ Then the world:
     columns       the ledger's rows as Arrow columns, and back
     chain         the HMAC chain over all batches: links, their check, key and head
     batch         the rows of one commit made ready to be written
+    patience      interrupts work that nobody waits for any more
     store         DuckDB: connections, lock, group commit, recovery
     rollups       derived tables, and how they are computed from the ledger
     findings      what every check shares: the ledger as of one batch, and how what is wrong is told
@@ -58,6 +59,7 @@ Then the world:
     looks         what the health checks go by, gathered
     living        the unfinished tasks that a filter finds at a place
     bulk          actions over many tasks: what one would touch, frozen, and how it is carried out
+    census        how many ended tasks there are of each sort: filters over words are counted by it
     catalogue     every task of a place, live and ended: by tab, filter and sort, page by page, counted
     activity      the audit trail: filtered, counted, page by page, within what grants reach
     proof         the chain of batches checked on demand, beside all else

@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 MOST_ROWS = 200  #: a page has at most so many
 MOST_NAMES = 100  #: that complete a key
-_KEPT = 200  #: pages and rows that are kept
+_KEPT = 200  #: counts, and pages and rows, that are kept
 _KEPT_TASKS = 10_000  #: names of tasks that are
 
 CHANGED, SKIPPED = "changed", "skipped"
@@ -177,7 +177,7 @@ class Trail:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._counted: Counted[str] = Counted()
+        self._counted: Counted[str] = Counted(_KEPT)
         self._lock = threading.Lock()
         self._kept: OrderedDict[object, tuple[int, Any]] = OrderedDict()
         self._tasks: dict[int, Named] = {}  #: what one is called and where it is never changes
@@ -293,8 +293,8 @@ class Trail:
         return made
 
     def _count(self, reach: Reach, wanted: Filter, as_of: int, batch: int) -> Mapping[str, int]:
-        def count(last: int | None) -> Mapping[str, int]:
-            where, params = self._where(reach, wanted, as_of, batch, None)
+        def count(last: int | None, upto: int) -> Mapping[str, int]:
+            where, params = self._where(reach, wanted, as_of, upto, None)
             since = "" if last is None else f" and batch > {last}"
             found = self._store.read(
                 f"select about, count(*)::bigint as n from {_SOURCE} where {where}{since} group by about", params

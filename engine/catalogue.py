@@ -3,7 +3,8 @@
 Unfinished tasks are a snapshot's; ended ones are the ledger's task rows up to the snapshot's batch, so nobody is seen
 twice or missed. Pages are cut by keys, never by a number of rows to leave out: the page behind ten million rows costs
 what the first one costs, and rows that come meanwhile move none from one page to another. What has ended is counted
-once for a filter, and from then on by what each batch added or replaced: a refresh counts nothing anew.
+once for a filter, by the census where it goes by words only, and from then on by what each batch added or replaced. So
+are the rows that stand before a page: a refresh counts nothing anew.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from . import bulk
-from .conditions import EARLIEST, LATEST
-from .counted import Counted
+from .census import WORDS, Census
+from .conditions import EARLIEST, LATEST, All, Compare, Condition, Not, Parameters, columns_of
+from .counted import Counted, added, negated
 from .errors import Invalid
 from .filters import Filter
 from .lifecycle import TERMINAL, Tab, tab
-from .living import SYSTEM, Place, asked_at, living
+from .living import SYSTEM, Place, asked_at, living, masked
 from .schema import TYPES
 from .snapshot import Snapshot
 from .store import Store
@@ -33,6 +35,8 @@ MOST_ROWS = 200  #: a page has at most so many
 MOST_MATCHING = 100_000  #: so many tasks can be acted on at once
 NAMED = {"user": "owner", "target": "target", "scope": "scope", "service": "service", "initiator": "initiator"}
 MOST_NAMES = 100
+_KEPT = 256  #: counts that are kept
+_KEPT_CUTS = 2_000  #: likewise, of the rows before a page
 
 #: what may be sorted by, in which tabs; the columns are those of the view `task`
 SORTS: Mapping[Tab, tuple[str, ...]] = {
@@ -144,7 +148,13 @@ class Catalogue:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._counted: Counted[tuple[str, bool, bool]] = Counted()
+        self._census = Census(store)
+        self._counted: Counted[_Group] = Counted(_KEPT)
+        self._cuts: Counted[None] = Counted(_KEPT_CUTS)
+
+    def take_census(self) -> None:
+        """Count the sorts of tasks that have ended: once for long, then what came since. Until then rows are asked."""
+        self._census.take()
 
     def counts(self, snapshot: Snapshot, place: Place, asked: Asked, now: int) -> Counts:
         """Count the tasks asked for, tab by tab, exactly."""
@@ -283,75 +293,102 @@ class Catalogue:
 
     # --- what has ended
 
-    def _ended(
-        self, snapshot: Snapshot, place: Place, wanted: Filter, now: int
-    ) -> Mapping[tuple[str, bool, bool], int]:
+    def _ended(self, snapshot: Snapshot, place: Place, wanted: Filter, now: int) -> Mapping[_Group, int]:
         """Count what has ended by (tab, system, hidden), from the last count on."""
         as_of = asked_at(wanted, now)
-        key = (place, wanted.text, wanted.zone, as_of if wanted.relative else None)
-        return self._counted.up_to(
-            key, snapshot.batch, lambda last: self._count(place, wanted, as_of, last, snapshot.batch)
-        )
 
-    def _count(
-        self, place: Place, wanted: Filter, as_of: int, last: int | None, batch: int
-    ) -> Mapping[tuple[str, bool, bool], int]:
+        def count(last: int | None, batch: int) -> Mapping[_Group, int]:
+            condition = wanted.condition(as_of)
+            if last is None:
+                words, until = _split(condition)
+                found = self._by_sort(place, words, batch)
+                if found is not None and until is None:
+                    return found
+                if found is not None and until is not None and self._late(until):
+                    return added(found, negated(self._count(place, All((words, Not(until))), None, batch)))
+            return self._count(place, condition, last, batch)
+
+        return self._counted.up_to(_counted_as(place, wanted, as_of), snapshot.batch, count)
+
+    def _late(self, test: Compare) -> bool:
+        """Tell whether less has come after an instant than before it, as far as the span of all tells."""
+        span = f"select epoch_us(min({test.column})), epoch_us(max({test.column})) from task_done"
+        first, last = self._store.read(span).row(0)
+        return first is not None and test.value > (first + last) // 2
+
+    def _by_sort(self, place: Place, wanted: Condition, batch: int) -> Mapping[_Group, int] | None:
+        """Count by the census what a condition finds at a place; None where rows must tell."""
+        if not columns_of(wanted).issubset(WORDS):
+            return None
+        sorts = self._census.as_of(batch)
+        if sorts is None:
+            return None
+        here = sorts.filter(pl.col("business") == place.business)
+        if place.sites:
+            here = here.filter(pl.col("site").is_in(place.sites))
+        if place.processors is not None:
+            here = here.with_columns(masked(here.columns, place.processors))
+        groups = here.filter(wanted.expr()).group_by("status", pl.col("kind").is_in(SYSTEM).alias("system"), "hidden")
+        return _by_tab(groups.agg(pl.col("n").sum()))
+
+    def _count(self, place: Place, wanted: Condition, last: int | None, batch: int) -> Mapping[_Group, int]:
         """Count the rows that stand as of a batch: all, or those that came since a last one less those replaced."""
-        test, params = wanted.sql(as_of)
+        to = Parameters()
         groups = f"status, kind in ({_listed(SYSTEM)}) as system, hidden"
-        here, params = _at(place), {**params, **_place_params(place), "batch": batch}
-        source = _source(place)
+        where = f"{_source(place)} where {_at(place)} and ({wanted.sql(to)})"
+        return _by_tab(self._change(groups, where, {**to.given, **_place_params(place)}, last, batch))
+
+    def _change(
+        self, groups: str, where: str, params: Mapping[str, Any], last: int | None, batch: int
+    ) -> pl.DataFrame:
+        """Count rows as of a batch, as n by groups: all, or those that came since a last one less those replaced."""
+        since, params = "", {**params, "batch": batch}
         stands = "(superseded_by is null or superseded_by > $batch)"
-        since = ""
         if last is not None:
             since, params["last"] = " and batch > $last", last
-        sql = f"""select {groups}, count(*)::bigint as n from {source}
-                  where {here} and batch <= $batch{since} and {stands} and ({test}) group by all"""
+        sql = f"""select {groups}, count(*)::bigint as n from {where}
+                  and batch <= $batch{since} and {stands} group by all"""
         if last is not None:
-            sql += f""" union all select {groups}, -count(*)::bigint from {source}
-                        where {here} and batch <= $last and superseded_by > $last and superseded_by <= $batch
-                          and ({test}) group by all"""
-        found: dict[tuple[str, bool, bool], int] = {}
-        for status, system, hidden, n in self._store.read(sql, params).rows():
-            if status in _ENDED_TAB:  # a task that was restored has a row New until it is published as live
-                group = (_ENDED_TAB[status].value, system, hidden)
-                found[group] = found.get(group, 0) + n
-        return found
+            sql += f""" union all select {groups}, -count(*)::bigint from {where}
+                        and batch <= $last and superseded_by > $last and superseded_by <= $batch group by all"""
+        return self._store.read(sql, params)
 
     def _where(
         self, snapshot: Snapshot, place: Place, asked: Asked, as_of: int, statuses: Iterable[str]
     ) -> tuple[str, dict[str, Any]]:
+        sql, params = self._among(place, asked, as_of, statuses)
+        sql += " and batch <= $batch and (superseded_by is null or superseded_by > $batch)"
+        return sql, {**params, "batch": snapshot.batch}
+
+    def _among(
+        self, place: Place, asked: Asked, as_of: int, statuses: Iterable[str]
+    ) -> tuple[str, dict[str, Any]]:
+        """Say which rows are asked for, in all their versions."""
         test, params = asked.filter.sql(as_of)
-        parts = [
-            _at(place), "batch <= $batch", "(superseded_by is null or superseded_by > $batch)",
-            f"status in ({_listed(statuses)})", f"({test})",
-        ]  # fmt: skip
+        parts = [_at(place), f"status in ({_listed(statuses)})", f"({test})"]
         if not asked.with_system:
             parts.append(f"kind not in ({_listed(SYSTEM)})")
         if not asked.with_hidden:
             parts.append("not hidden")
-        params = {**params, **_place_params(place), "batch": snapshot.batch}
-        return f"{_source(place)} where {' and '.join(parts)}", params
+        return f"{_source(place)} where {' and '.join(parts)}", {**params, **_place_params(place)}
 
     def _ended_page(
         self, snapshot: Snapshot, place: Place, asked: Asked, as_of: int, at: Tab | None, cut: _Cut
     ) -> Page:
         statuses = tuple(_ENDED_TAB) if at is None else _STATUSES[at]
+        if self._none_there(snapshot, place, asked, as_of, statuses):
+            return Page(_floats(self._store.read(f"select {', '.join(ROW)} from task_done limit 0")), 0, None, None)
         sql, params = self._where(snapshot, place, asked, as_of, statuses)
         key, backwards = (cut.after, False) if cut.after else (cut.before, True) if cut.before else (None, False)
         found = self._cut_out(sql, params, place, cut, key, backwards)
         more = found.height > cut.size
         rows = found.head(cut.size)
         rows = rows.reverse() if backwards else rows
-        before = 0
-        if key is not None and rows.height:
-            first = cut.key(rows, 0)
-            earlier = cut.beyond(first, True)
-            before = self._store.read(
-                f"select count(*) as n from {sql} and {earlier}", params | _key_params(first, earlier)
-            ).item()
         if backwards and not rows.height:  # all that stood before it is gone: begin anew
             return self._ended_page(snapshot, place, asked, as_of, at, _Cut(cut.column, cut.down, None, None, cut.size))
+        before = 0
+        if rows.height:
+            before = self._before(snapshot.batch, place, asked, as_of, statuses, cut, key, backwards, rows)
         follows = more if not backwards else True
         return Page(
             rows, before, cut.key(rows, -1) if rows.height and follows else None,
@@ -359,22 +396,56 @@ class Catalogue:
         )  # fmt: skip
 
     def _cut_out(
-        self, sql: str, params: dict[str, Any], place: Place, cut: _Cut, key: Key | None, backwards: bool
+        self, sql: str, params: Mapping[str, Any], place: Place, cut: _Cut, key: Key | None, backwards: bool
     ) -> pl.DataFrame:
         """Read the rows of a page, and one more where there is one."""
         beyond = f" and {cut.beyond(key, backwards)}" if key else ""
-        order, limit = cut.order(backwards), cut.size + 1
         # In two steps: so many columns are gathered but for the rows of the page.
-        return self._store.read(
+        order, limit = cut.order(backwards), cut.size + 1
+        return _floats(self._store.read(
             f"""select {", ".join(ROW)} from {_source(place)}
                 where row_no in (select row_no from {sql}{beyond} order by {order} limit {limit}) order by {order}""",
-            params | (_key_params(key, beyond) if key else {}),
-        ).with_columns(pl.col([name for name in ROW if name.endswith("_s")]).cast(pl.Float64))
+            {**params, **(cut.keyed(key, beyond) if key else {})},
+        ))  # fmt: skip
 
+    def _none_there(
+        self, snapshot: Snapshot, place: Place, asked: Asked, as_of: int, statuses: Collection[str]
+    ) -> bool:
+        """Tell whether it is known, without looking through the rows, that there is none."""
+        wanted = asked.filter
+        if not self._counted.has(_counted_as(place, wanted, as_of)) and (
+            not wanted.columns.issubset(WORDS) or self._census.as_of(snapshot.batch) is None
+        ):
+            return False
+        tabs = {_ENDED_TAB[status].value for status in statuses}
+        return not any(
+            n for (name, system, hidden), n in self._ended(snapshot, place, wanted, as_of).items()
+            if name in tabs and system <= asked.with_system and hidden <= asked.with_hidden
+        )
 
-def _key_params(key: Key, test: str) -> dict[str, Any]:
-    given = {"key_value": key.value, "key_id": key.task_id}
-    return {name: value for name, value in given.items() if f"${name}" in test}
+    def _before(
+        self, batch: int, place: Place, asked: Asked, as_of: int, statuses: tuple[str, ...], cut: _Cut,
+        key: Key | None, backwards: bool, rows: pl.DataFrame,
+    ) -> int:  # fmt: skip
+        """Count the rows before a page, from the last count on; keep what follows for the pages beside it."""
+        wanted = asked.filter
+        asking = (_counted_as(place, wanted, as_of), asked.with_system, asked.with_hidden, statuses, cut.column,
+                  cut.down)  # fmt: skip
+
+        def count(last: int | None, batch: int) -> Mapping[None, int]:
+            assert key is not None
+            where, params = self._among(place, asked, as_of, statuses)
+            earlier = cut.beyond(key, True) if backwards else f"not {cut.beyond(key, False)}"
+            params |= cut.keyed(key, earlier)
+            return {None: int(self._change("true", f"{where} and {earlier}", params, last, batch)["n"].sum())}
+
+        before = 0
+        if key is not None:
+            before = self._cuts.up_to((asking, key, backwards), batch, count).get(None, 0)
+            before -= rows.height if backwards else 0
+        self._cuts.known((asking, cut.key(rows, 0), True), batch, {None: before})
+        self._cuts.known((asking, cut.key(rows, -1), False), batch, {None: before + rows.height})
+        return before
 
 
 @dataclass(frozen=True, slots=True)
@@ -403,6 +474,11 @@ class _Cut:
         value = "make_timestamp($key_value::bigint)" if column.endswith("_at") else "$key_value"
         test = f"{column} {sign}= {value} and ({column} {sign} {value} or task_id {sign} $key_id)"
         return f"({test})" if backwards or not nulls else f"({test} or {column} is null)"
+
+    def keyed(self, key: Key, test: str) -> dict[str, Any]:
+        """Give the parameters that a test of `beyond` has."""
+        given = {"key_value": key.value, "key_id": key.task_id}
+        return {name: value for name, value in given.items() if f"${name}" in test}
 
     def key(self, rows: pl.DataFrame, at: int) -> Key:
         value = rows[self.column]
@@ -446,6 +522,37 @@ class _Cut:
 _NUMBERS = {"number", "priority"}
 #: of ended tasks; live ones are sorted by Polars, which looks for itself
 _NULLABLE = {"started_at", "queued_at", "due_at", "collected_at", "target", "service", "processor", "site"}
+
+
+_Group = tuple[str, bool, bool]
+"""Tab, whether system tasks, whether hidden ones."""
+
+def _split(condition: Condition) -> tuple[Condition, Compare | None]:
+    """Part a condition into one and that something was before an instant, where it has a part that says so."""
+    parts = condition.parts if isinstance(condition, All) else (condition,)
+    times = [part for part in parts if isinstance(part, Compare) and part.column.endswith("_at")]
+    until = [part for part in times if part.sign in ("<", "<=")]
+    if len(until) != 1:
+        return condition, None
+    return All(tuple(part for part in parts if part is not until[0])), until[0]
+
+
+def _by_tab(counted: pl.DataFrame) -> Mapping[_Group, int]:
+    """Sum up n of status, system and hidden by tab."""
+    found: dict[_Group, int] = {}
+    for status, system, hidden, n in counted.select("status", "system", "hidden", "n").rows():
+        if status in _ENDED_TAB:  # a task that was restored has a row New until it is published as live
+            group = (_ENDED_TAB[status].value, system, hidden)
+            found[group] = found.get(group, 0) + n
+    return found
+
+
+def _counted_as(place: Place, wanted: Filter, as_of: int) -> object:
+    return place, wanted.text, wanted.zone, as_of if wanted.relative else None
+
+
+def _floats(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.with_columns(pl.col([name for name in ROW if name.endswith("_s")]).cast(pl.Float64))
 
 
 def _shown(rows: pl.DataFrame, asked: Asked) -> pl.DataFrame:

@@ -19,6 +19,7 @@ from .clock import Reading
 from .dispatch import ROLES, SERVES, Hold, Service, lane_of
 from .errors import Invalid, NotAllowed, NotFound, Refused
 from .ledger import (
+    Account,
     Audit,
     Detail,
     OneTimeLink,
@@ -50,12 +51,13 @@ from .lifecycle import (
 )
 from .machine import ENGINE, Machine, Policy, Step
 from .recurrence import check_zone
-from .roles import Right, checked, may, require
+from .roles import Grant, Right, checked, may, require
 from .state import Business, Schedule, State, spec_to_detail
 from .task import COLLECT, EDITABLE, SYSTEM_OWNER, Task, again
 
 LONGEST_WAIT_S = 10 * 366 * 86_400
 MOST_SLOTS = 100_000
+MOST_WIDGETS = 100  #: of a site, whose refresh waits
 LATEST = 253_402_300_799_999_999  #: the last instant of the year 9999: a later one can be neither shown nor stored
 
 Input = m.Command | m.Report
@@ -147,7 +149,7 @@ class Core(Machine):
             wellformed.check(command)
         except Refused as refusal:
             return m.Outcome(refused=str(refusal))
-        asked = hash(_frozen(command.action))
+        asked = hash((type(command.action), _frozen(command.action)))
         while self._answered_at and self._answered_at[0][0] <= self._step.now - self.policy.remember:
             self._answered.pop(self._answered_at.popleft()[1], None)
         known = self._answered.get(command.request_id)
@@ -281,6 +283,9 @@ class Core(Machine):
             first = min(waiting)
             self.state.tasks[first].joined += 1
             return m.Outcome(skipped=[(first, "joined the refresh that waits")])
+        if sum(place[:2] == (action.business, action.site) for place in self.state.widgets) >= MOST_WIDGETS:
+            # Whoever sees a site may ask, and by any name.
+            raise Refused(f"{MOST_WIDGETS} refreshes wait at {action.site} already; try again when some are done")
         new = m.NewTask(
             action.business, action.site, Kind.QUERY, "Query", SYSTEM_OWNER, "System", action.widget, "widget",
             created_by="System",
@@ -750,8 +755,8 @@ class Core(Machine):
         """Who keeps a user manages users wherever that one's grants reach: else he would hand out more than he has."""
         self._require(Right.USERS, action.business, None)
         for account in action.accounts:
-            for grant in account.grants["grants"]:
-                self._require(Right.USERS, checked(*grant).business, None)
+            for grant in _granted(account):
+                self._require(Right.USERS, grant.business, None)
         if ({row.name for row in action.accounts} | {row.account for row in action.links}) - {action.user}:
             raise NotAllowed(f"This is kept of {action.user} alone; nothing was changed")
         rows = self._step.rows
@@ -768,7 +773,7 @@ class Core(Machine):
         owned: tuple[SignIn | OneTimeLink, ...] = (*action.sign_ins, *action.links)
         whose = {row.account for row in owned} | {account.name for account in action.accounts}
         assert self._request is not None
-        kept = {checked(*grant) for account in action.accounts for grant in account.grants["grants"]}
+        kept = {grant for account in action.accounts for grant in _granted(account)}
         if whose != {self._actor} or not kept.issubset(self._request.grants):
             raise NotAllowed
         rows = self._step.rows
@@ -859,6 +864,16 @@ def _right_over(hold: Hold) -> Right:
 def _is_number(text: str) -> bool:
     """Tell whether a text is an id as holds keep it."""
     return text.isascii() and text.isdecimal() and len(text) < 20 and not text.startswith("0")
+
+
+def _granted(account: Account) -> list[Grant]:
+    try:
+        found = [checked(*grant) for grant in account.grants["grants"]]
+    except (KeyError, TypeError):
+        found = None
+    if found is None or not all(isinstance(place, str | None) for grant in found for place in grant[1:]):
+        raise Invalid(f"The grants of {account.name} are not as they are kept")
+    return found
 
 
 def _frozen(value: object) -> object:

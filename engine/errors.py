@@ -18,6 +18,10 @@ class Refused(DrainboardError):
     """This can't be done now; nothing was changed."""
 
 
+class GivenUp(Refused):
+    """Nobody waits for this any more; it was left off."""
+
+
 class IllegalTransition(Refused):
     """A task can't go this way."""
 

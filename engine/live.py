@@ -25,7 +25,7 @@ from .errors import Invalid
 from .filters import Filter
 from .health import WAITS_FOR, Words
 from .lifecycle import KIND_LABEL, PAUSED, RUNNING, SYSTEM_KINDS, UNFINISHED, Cause, Kind, Status, queue_word
-from .living import Place, asked_at, living
+from .living import OF_QUEUES, Place, among, asked_at, living
 from .snapshot import LiveRow, Snapshot, frame_of
 from .task import COLLECT, PROCESS
 
@@ -35,6 +35,7 @@ WORDS = ("Queued", "Running", PAUSED, "Stopping")  #: the chips; every row is un
 SORTS = ("target", "task", "queued_at", "scope", "initiator", "owner", "word", "started_at", "priority")
 ALL = Filter()
 MOST_ROWS = 200  #: a page has at most so many
+MOST_FOUND = 32  #: filters whose findings are handed on from book to book
 LONGEST_TAIL = 5_000  #: changed rows behind the others, from which on a book is put in order
 
 _WORD = {status.value: WORDS.index(queue_word(status, True, False)) for status in UNFINISHED}
@@ -98,7 +99,8 @@ def listing(
     if page < 0 or not 1 <= size <= MOST_ROWS:
         raise Invalid(f"Pages count from 0 and have 1 to {MOST_ROWS} rows", page=page, size=size)
     book = _book(snapshot, business)
-    found = None if wanted.tree is None else (wanted, asked_at(wanted, snapshot.now), processors)
+    as_of = asked_at(wanted, snapshot.now) if wanted.relative else 0
+    found = None if wanted.tree is None else (wanted, as_of, processors)
     asked = (site, found, frozenset(words), system, sort, descending)
     view = book.view(*asked)
     page = min(page, max(view.order.len() - 1, 0) // size)
@@ -224,6 +226,10 @@ def _difference(before: Snapshot, after: Snapshot) -> Mapping[int, LiveRow | Non
     return {task_id: row for task_id, row in known.items() if task_id not in old or old[task_id] is not row}
 
 
+_Changes = Mapping[int, LiveRow | None]
+_Asking = tuple[str | None, Filter, int, str | None]  #: at which site which filter, as of when, processors called what
+
+
 class _Book:
     """What a business has in the queue as of a snapshot; made of the book of another, where the difference is known."""
 
@@ -232,6 +238,7 @@ class _Book:
         self.order: pl.DataFrame
         self._all: pl.DataFrame
         changes = None if other is None else _difference(other._snapshot, snapshot)
+        fresh_start = changes is None
         if other is None or changes is None:
             changes = snapshot.overlay
             self._stock, self._tail = _prepared(snapshot.base.frame(), business), _changes(changes, business)
@@ -255,6 +262,8 @@ class _Book:
             self._stock, self._tail = self._all[self.order["row"]], self._tail.clear()
             self._all = self._stock
             self.order = self.order.with_columns(row=pl.int_range(pl.len(), dtype=pl.UInt32))
+        self._found: dict[_Asking, pl.Series] = {}
+        self._found_before = {} if other is None or fresh_start else other._carry(changes)
         self._holds = {hold.hold_id: hold for hold in snapshot.holds}
         self._views: _Kept[_View] = _Kept(1, 64)
         self._lanes: _Kept[pl.Series] = _Kept(1, 64)
@@ -276,7 +285,7 @@ class _Book:
         if site is not None:
             rows = rows.filter(pl.col("site") == site)
         if found is not None:
-            rows = rows.filter(pl.col("task_id").is_in(self._matching(site, *found).implode()))
+            rows = rows.filter(pl.col("task_id").is_in(self._matching((site, *found)).implode()))
         asked = rows.select("row", "system", "code").collect()
         n_system = int(asked["system"].sum())
         if not system:
@@ -298,9 +307,28 @@ class _Book:
         )["row"]  # fmt: skip
         return _View(order, tuple(int(counts.get(code, 0)) for code in range(len(WORDS))), n_system)
 
-    def _matching(self, site: str | None, wanted: Filter, as_of: int, processors: str | None) -> pl.Series:
+    def _matching(self, asking: _Asking) -> pl.Series:
+        """Find the ids that a filter does; of what it found before only what changed since is asked anew."""
+        site, wanted, as_of, processors = asking
         place = Place(self._business, () if site is None else (site,), processors)
-        return living(self._snapshot, place, wanted, as_of, ())["task_id"]
+        if asking not in self._found_before or wanted.columns & OF_QUEUES:
+            found = living(self._snapshot, place, wanted, as_of, ())["task_id"]
+        else:
+            before, changes = self._found_before[asking]
+            rows = frame_of(row for row in changes.values() if row is not None)
+            gone = pl.Series(list(changes), dtype=pl.Int64)
+            found = before.filter(~before.is_in(gone.implode()))
+            found = found.append(among(rows, place, wanted, as_of)["task_id"])
+        self._found[asking] = found
+        return found
+
+    def _carry(self, changes: Mapping[int, LiveRow | None]) -> dict[_Asking, tuple[pl.Series, _Changes]]:
+        """Hand on what filters found, each with what has changed since; of those asked last, while that is little."""
+        kept: dict[_Asking, tuple[pl.Series, _Changes]] = {
+            asking: (found, {**since, **changes}) for asking, (found, since) in self._found_before.items()
+        } | {asking: (found, changes) for asking, found in self._found.copy().items()}
+        few = [(asking, one) for asking, one in kept.items() if len(one[1]) <= LONGEST_TAIL]
+        return dict(few[-MOST_FOUND:])
 
     def system_tasks(self, kinds: Collection[str]) -> pl.Series:
         """Pick the system tasks of some kinds, newest first."""

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -25,7 +26,7 @@ from .catalogue import LIVE_TABS, Asked, Catalogue, Counts, Page
 from .chain import Broken
 from .clock import DAY, SECOND, stopwatch
 from .dispatch import SERVES, lane_of
-from .errors import NotAllowed, NotFound
+from .errors import GivenUp, NotAllowed, NotFound
 from .filters import Filter
 from .health import Limits, Look, Signal
 from .history import Recent
@@ -69,6 +70,7 @@ PAST_EVERY = 3  #: likewise, of one schedule
 QUIET_EVERY = 10  #: likewise, what came last and comes next where nothing happens
 USE_EVERY = 20  #: likewise, how much each host of a business was used over a day
 USE_SHARE = 0.01  #: of a core that this may cost
+CENSUS_EVERY = 3  #: seconds between two counts of what ended meanwhile
 A_PROCESSOR = "a processor"  #: what one is called where its name is not to be seen
 SOMEBODY = "An admin"  #: likewise, who holds something
 
@@ -166,6 +168,7 @@ class Watch:
         self.catalogue = Catalogue(engine.store)
         self.trail = Trail(engine.store)
         self.proof = Proof(engine.store, lambda: engine.now)
+        engine.every(CENSUS_EVERY, "take the census", self.catalogue.take_census)
         self._looks: _Shared[Look] = _Shared(LOOK_EVERY, LOOK_SHARE, LONGEST_LOOK)
         self._judged: _Shared[Judged] = _Shared(1)  # by the look's clock: anew with each look, never a second late
         self._quiet: _Shared[Quiet] = _Shared(QUIET_EVERY)
@@ -330,10 +333,18 @@ def _used(engine: Engine, business: str) -> _Use:
 
 
 class Sight:
-    """What somebody of this name with these grants sees of the snapshot that was current when this was made."""
+    """What somebody of this name with these grants sees of the snapshot that was current when this was made.
 
-    def __init__(self, watch: Watch, grants: Grants, name: str = "") -> None:
+    What may take long, counts and pages of tasks, is left off once `gone` tells that he does not wait for it any more:
+    then `leave` is called, and if that returns, GivenUp raised.
+    """
+
+    def __init__(
+        self, watch: Watch, grants: Grants, name: str = "", gone: Callable[[], bool] | None = None,
+        leave: Callable[[], object] = lambda: None,
+    ) -> None:  # fmt: skip
         self._watch, self._grants, self._name = watch, grants, name
+        self._gone, self._leave = gone, leave
         self.snapshot = watch.engine.snapshot
         self.pulse = watch.engine.pulse
 
@@ -368,14 +379,16 @@ class Sight:
 
     def counts(self, place: Place, asked: Asked) -> Counts:
         """Count the tasks asked for, tab by tab; `place` is one that `place` gave."""
-        return self._watch.catalogue.counts(self.snapshot, self._seen(place), asked, self._now)
+        with self._while_awaited():
+            return self._watch.catalogue.counts(self.snapshot, self._seen(place), asked, self._now)
 
     def page(self, place: Place, asked: Asked, at: Tab | None, **cut: Any) -> Page:
         """Give a page of a tab, or (None) of whatever has ended; `cut` is what `Catalogue.page` takes.
 
         Live rows have besides: host, of the present stage, and for who waits place, of and why.
         """
-        page = self._watch.catalogue.page(self.snapshot, self._seen(place), asked, self._now, at, **cut)
+        with self._while_awaited():
+            page = self._watch.catalogue.page(self.snapshot, self._seen(place), asked, self._now, at, **cut)
         rows = page.rows
         if at in LIVE_TABS and rows.height:
             told = live.rows(self.snapshot, place.business, rows["task_id"].to_list())
@@ -435,6 +448,15 @@ class Sight:
             return None
         at = tab(STATUS[row["status"]], row["queued_at"] is not None)
         return Spot(business, site, at, row["hidden"], KIND[row["kind"]] in SYSTEM_KINDS)
+
+    @contextmanager
+    def _while_awaited(self) -> Iterator[None]:
+        try:
+            with nullcontext() if self._gone is None else self._watch.engine.store.unless(self._gone):
+                yield
+        except GivenUp:
+            self._leave()
+            raise
 
     @property
     def _now(self) -> int:

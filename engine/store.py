@@ -37,7 +37,7 @@ from .columns import (
     plain_select,
     stored_columns,
 )
-from .errors import CommitFailed, StoreDamaged, StoreError, StoreFull, StoreInUse
+from .errors import CommitFailed, GivenUp, StoreDamaged, StoreError, StoreFull, StoreInUse
 from .ledger import (
     NUMBER_BITS,
     NUMBERED_TABLES,
@@ -54,6 +54,7 @@ from .ledger import (
     json_text,
 )
 from .lifecycle import TERMINAL, Reason, Status
+from .patience import Patience
 from .schema import append, migrate, quoted
 
 Cursor = duckdb.DuckDBPyConnection
@@ -107,6 +108,7 @@ class Store:
         self._reopening = threading.RLock()
         self._local = threading.local()
         self._cursors: weakref.WeakSet[Cursor] = weakref.WeakSet()
+        self._patience = Patience()
         self._generation = 0
         self._closed = False
         self._incoming: dict[str, _Incoming] = {}
@@ -391,11 +393,27 @@ class Store:
         """Run a query to its end and return its rows as Arrow columns."""
         return self._run(lambda cursor: cursor.sql(sql).to_arrow_table())
 
+    @contextmanager
+    def unless(self, gone: Callable[[], bool]) -> Iterator[None]:
+        """Have what the calling thread reads within interrupted once `gone` says that nobody waits for it: GivenUp.
+
+        `gone` is asked now and then, in another thread; it must be quick.
+        """
+        before, self._local.gone = getattr(self._local, "gone", None), gone
+        try:
+            yield
+        except duckdb.InterruptException as error:
+            raise GivenUp from error
+        finally:
+            self._local.gone = before
+
     def _run(self, query: Callable[[Cursor], Found]) -> Found:
         """Run a query, and once more if the database was invalidated under it."""
-        generation = self._generation
+        generation, cursor = self._generation, self.cursor()
+        gone = getattr(self._local, "gone", None)
         try:
-            return query(self.cursor())
+            with self._patience.lasts(gone, cursor.interrupt) if gone is not None else nullcontext():
+                return query(cursor)
         except duckdb.Error as error:
             self._outlive(generation, error)
             return query(self.cursor())

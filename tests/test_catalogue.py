@@ -123,6 +123,89 @@ def test_counts_that_are_moved_on_equal_counts_made_anew(life: Life, seed: int) 
                 assert told == Catalogue(life.store).counts(snapshot, place, asked, life.now), asked.filter.text
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_counts_by_sorts_equal_counts_of_rows_also_of_an_older_snapshot(
+    life: Life, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.census.AT_ONCE", 10)
+    anything, by_sort, earlier = Anything(life, Random(200 + seed)), Catalogue(life.store), None
+    anything.ids += life.submit(30)
+    life.live(400)
+    life.snapshot()
+    by_sort.take_census()  # a part of it, as of this batch
+    masked = Place("Acme", ("Berlin",), "a processor")
+    wanted = [
+        Asked(parse(text))
+        for text in ("", "user:ann", "srv-1 OR oslo", "-srv", "target:none", "service:processor-1", "status:stopped",
+                     "hidden:yes", "reason:deleted", "finished:<-2m", "user:bob age:>1m", "-type:report created:<-1m")
+    ]  # fmt: skip
+    for turn in range(8):
+        for _ in range(8):
+            anything.act()
+        snapshot = life.snapshot()
+        by_row = Catalogue(life.store)
+        with monkeypatch.context() as patch:
+            patch.setattr("engine.census.SOON", -1)  # no census is taken while somebody waits
+            told = [by_row.counts(s, place, asked, life.now)
+                    for s in (earlier or snapshot, snapshot) for place in (ACME, BERLIN, masked) for asked in wanted]
+        if turn % 2:
+            by_sort.take_census()
+        assert told == [
+            Catalogue.counts(by_sort, s, place, asked, life.now)
+            for s in (earlier or snapshot, snapshot) for place in (ACME, BERLIN, masked) for asked in wanted
+        ]  # fmt: skip
+        earlier = snapshot
+
+
+def test_where_every_task_is_of_its_own_sort_rows_are_counted(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.census.MOST_SORTS", 20)
+    catalogue = Catalogue(life.store)
+    for n in range(30):
+        life.submit(1, target=f"srv-{n}")
+        life.live(61)
+        snapshot = life.snapshot()
+        assert catalogue.counts(snapshot, ACME, Asked(parse("srv")), life.now).tabs[Tab.COMPLETED] == n
+    assert catalogue.page(snapshot, ACME, Asked(parse("srv-29")), life.now, Tab.COMPLETED).rows.height == 0
+    assert catalogue.page(snapshot, ACME, Asked(parse("srv-7")), life.now, Tab.COMPLETED).rows.height == 1
+
+
+def test_what_stands_before_a_page_is_right_whatever_came_and_went_since_it_was_counted(life: Life) -> None:
+    anything, kept = Anything(life, Random(5)), Catalogue(life.store)
+    cuts: list[dict[str, Key | None]] = [{}]
+    for _ in range(12):
+        for _ in range(8):
+            anything.act()
+        snapshot = life.snapshot()
+        for column, down in (("finished_at", True), ("started_at", False)):
+            for cut in list(cuts):
+                ask = partial(Catalogue.page, snapshot=snapshot, place=ACME, asked=Asked(parse("-user:bob")),
+                              now=life.now, at=None, sort=column, descending=down, size=3, **cut)  # fmt: skip
+                page = ask(kept)
+                every = pages(partial(Catalogue.page, kept, snapshot, ACME, Asked(parse("-user:bob")), life.now, None,
+                                      sort=column, descending=down, size=200))  # fmt: skip
+                ids = [task_id for each in every for task_id in each.rows["task_id"]]
+                there = page.rows["task_id"].to_list()
+                assert ids[page.before : page.before + len(there)] == there
+                assert ask(Catalogue(life.store)).before == page.before
+                if column == "finished_at" and len(cuts) < 12:
+                    cuts += [{"after": page.next}] * (page.next is not None)
+                    cuts += [{"before": page.previous}] * (page.previous is not None)
+    assert len(cuts) > 5
+
+
+def test_a_day_is_that_of_the_asker_s_zone_whoever_asked_the_same_before(life: Life) -> None:
+    catalogue = Catalogue(life.store)
+    life.submit(1)
+    life.live(100)
+    snapshot = life.snapshot()
+    day = "finished:2026-11-25"  # it is still the 24th in Europe
+
+    def found(zone: str) -> int:
+        return sum(catalogue.counts(snapshot, ACME, Asked(parse(day, zone)), life.now).ended)
+
+    assert [found(zone) for zone in ("Europe/Berlin", "Pacific/Kiritimati", "UTC")] == [0, 1, 0]
+
+
 def test_an_older_snapshot_is_counted_as_of_its_own_batch(life: Life) -> None:
     catalogue = Catalogue(life.store)
     life.submit(3)

@@ -10,7 +10,7 @@ from engine import messages as m
 from engine.clock import HOUR, SECOND, Reading
 from engine.core import Core, answers_from
 from engine.ledger import Audit
-from engine.lifecycle import Cause, Kind, Status, own_name
+from engine.lifecycle import EXTERNAL, Cause, Kind, Status, own_name
 from engine.machine import Policy
 from engine.recurrence import Rule
 from tests.desk import CLUSTER, EXPLORER, PROCESSOR, SITE, START, Desk
@@ -306,13 +306,17 @@ def test_what_comes_under_the_id_of_another_request_is_no_repeat_of_it() -> None
     desk.step(m.Submit([new._replace(target="another")]), request="click")
     desk.step(m.AddSite("acme", "oslo"), request="click")
     desk.step(m.Submit([new]), request="click", actor="bob")
+    desk.step(m.RefreshWidget(*SITE, EXTERNAL), request="widget")
+    desk.step(m.StartReport(*SITE, EXTERNAL), request="widget")
+    assert "for something else" in str(desk.outcomes.pop().refused)
+    desk.outcomes.pop()
     assert ["for something else" in str(outcome.refused) for outcome in desk.outcomes[-3:]] == [True] * 3
     desk.restart(5)
     desk.step(m.Submit([new]), request="click", actor="bob")
     assert "for something else" in str(desk.outcomes[-1].refused)
     desk.step(m.Submit([new]), request="click")
     assert desk.outcomes[-1].changed
-    assert len(desk.core.state.tasks) == 1
+    assert len(desk.core.state.tasks) == 2, "and the widget's refresh"
 
 
 def test_what_was_refused_is_decided_anew_when_it_is_asked_for_otherwise() -> None:
@@ -532,6 +536,16 @@ def test_a_widget_has_at_most_one_refresh_waiting_and_the_others_are_counted() -
     desk.wait(2, desk.finished(int(first)))
     (row,) = desk.rows.widget_refresh
     assert (row.joined, row.latency_s) == (2, 5 * SECOND)
+
+
+def test_no_site_gets_more_refreshes_than_any_dashboard_has_however_they_are_called() -> None:
+    desk = Desk()
+    desk.wait(1, m.AddSite("acme", "oslo"), *(m.RefreshWidget(*SITE, f"w{n}") for n in range(101)))
+    assert "100 refreshes wait at berlin already" in str(desk.outcomes[-1].refused)
+    desk.wait(1, m.RefreshWidget(*SITE, "w7"), m.RefreshWidget("acme", "oslo", "w"))
+    assert desk.outcomes[-2].skipped
+    assert desk.outcomes[-1].changed
+    assert len(desk.core.state.tasks) == 101
 
 
 def test_a_rescued_refresh_counts_as_waiting() -> None:

@@ -10,6 +10,7 @@ from random import Random
 import polars as pl
 import pytest
 
+from engine import ranges
 from engine.clock import DAY, HOUR, MINUTE, SECOND
 from engine.conditions import columns_of
 from engine.errors import InvalidFilter
@@ -420,3 +421,15 @@ def test_numbers_are_found_from_one_to_another(table: Table) -> None:
 def test_a_zone_that_there_is_none_of_is_refused_before_a_date_needs_it(zone: str) -> None:
     with pytest.raises(InvalidFilter, match="There is no time zone"):
         parse("created:today", zone)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90), (" 1h 30m ", 5_400), ("2D", 172_800), ("0.5h", 1_800), ("", None), ("2", None), ("-1h", None),
+     ("soon", None), ("9999999w", None), ("1h" * 40, None)],
+)  # fmt: skip
+def test_a_time_to_wait_is_read_as_the_filter_reads_one_or_not_at_all(text: str, seconds: int | None) -> None:
+    found = ranges.read_span(text)
+    assert found == (None if seconds is None else seconds * SECOND)
+    if found is not None:
+        assert ranges.read_span(ranges.span_text(found)) == found

@@ -20,6 +20,7 @@ from engine.errors import Invalid
 from engine.filters import parse
 from engine.lifecycle import SYSTEM_KINDS, Kind, queue_word, task_label
 from engine.live import WORDS, listing
+from engine.living import Place, asked_at, living
 from engine.snapshot import Publisher, Snapshot
 
 from .desk import EXPLORER, PROCESSOR, Desk
@@ -150,6 +151,27 @@ def test_a_waiting_task_knows_its_place_and_what_it_waits_for(drive: Drive) -> N
 
     eventful(drive, 160, look, every=8)
     assert min(told.values()) > 20
+
+
+def test_a_filter_finds_the_same_from_snapshot_to_snapshot_as_it_does_anew(drive: Drive) -> None:
+    texts = ("host-1", "type:audit -user:ann", "status:Paused", "age:<10m", "wait:>1m OR *7")
+    filters = [parse(text) for text in texts]
+    found = dict.fromkeys(filters, 0)
+
+    def look(shown: Snapshot) -> None:
+        for n, wanted in enumerate(filters):
+            if shown.batch % (n + 2) == 0:
+                continue  # nobody looked: what changed meanwhile counts all the same
+            for site in (None, SITES[0]):
+                place = Place(BUSINESSES[0], () if site is None else (site,))
+                anew = living(shown, place, wanted, asked_at(wanted, shown.now), ())
+                ids = set(anew.filter(pl.col("queued_at").is_not_null())["task_id"])
+                rows = everything(shown, BUSINESSES[0], site, wanted=wanted, system=True)
+                assert {row["task_id"] for row in rows} == ids
+                found[wanted] += len(ids)
+
+    eventful(drive, 120, look, every=4)
+    assert min(found.values()) > 10
 
 
 def test_a_base_made_of_the_one_before_is_the_base_made_of_its_rows(

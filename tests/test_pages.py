@@ -6,10 +6,12 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -71,6 +73,21 @@ def test_a_name_in_a_verdicts_button_and_in_what_is_told_is_no_markup() -> None:
 def test_a_zone_that_is_not_known_here_counts_as_utc(told: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(times, "st", SimpleNamespace(context=SimpleNamespace(timezone=told)))
     assert times.zone().key == "UTC"
+
+
+@pytest.mark.parametrize(
+    ("wall", "said"),
+    [
+        ("2026-03-29T02:30", "Clocks skip 02:30 on that day: it is to start at 03:30 CEST."),
+        ("2026-10-25T02:30", "Clocks show 02:30 twice on that day: the first time counts, CEST."),
+        ("2026-03-29T03:00", ""), ("2026-10-25T03:00", ""), ("2026-07-01T02:30", ""),
+        ("2025-12-31T23:59", "That has passed: it joins the queue at once."),
+    ],
+)  # fmt: skip
+def test_a_start_that_clocks_skip_or_show_twice_or_that_has_passed_is_told_of(wall: str, said: str) -> None:
+    berlin = ZoneInfo("Europe/Berlin")
+    now = times.instant_of(datetime(2026, 1, 1), berlin)
+    assert times.doubt(datetime.fromisoformat(wall), berlin, now) == said
 
 
 @pytest.mark.parametrize(
@@ -323,6 +340,25 @@ def test_a_views_name_is_no_markup(console: Console, look: Callable[..., str]) -
     assert not done.exception
     assert plain(evil) in [button.label for button in done.button]
     assert evil not in [button.label for button in done.button]
+
+
+def test_a_link_to_a_view_shows_what_it_asks_for_and_one_to_none_says_so(
+    console: Console, look: Callable[..., str]
+) -> None:
+    engine = console.engine
+    assert engine is not None
+    action = KeepView("Failed audits", "failed", "type:audit", business="Acme")
+    (view_id,) = engine.do(Command(f"{uuid4()}", "ann", action)).result(20).changed
+
+    def tasks(view: str) -> AppTest:
+        page = AppTest.from_file(ROOT / "pages" / "router.py", default_timeout=30).run()
+        page.query_params["view"] = view
+        page.switch_page("operate/tasks.py").run()
+        assert not page.exception
+        return page
+
+    assert tasks(str(view_id)).query_params["q"] == "type:audit"
+    assert "view" not in tasks("garbage").query_params
 
 
 def test_where_there_are_but_system_tasks_the_page_says_so(console: Console, look: Callable[..., str]) -> None:

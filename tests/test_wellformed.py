@@ -12,7 +12,7 @@ from engine import messages as m
 from engine import wellformed
 from engine.batch import prepare
 from engine.errors import Invalid
-from engine.ledger import Account
+from engine.ledger import Account, SignIn
 from engine.lifecycle import EXTERNAL, Kind
 from engine.recurrence import Rule
 from tests.desk import EXPLORER, PROCESSOR, SITE, START, Desk
@@ -59,6 +59,14 @@ def odd_ones(of: type, task: int, schedule: int) -> Iterator[m.Action]:
         yield from (m.Edit(task, 1, {name: odd}) for name in names for odd in ODD)
     elif of is m.PlaceHolds:
         yield from (m.PlaceHolds("acme", [one], "r") for one in with_odd(m.HoldTarget("user", "bob")))
+    elif of in (m.KeepUsers, m.KeepSignIn):
+        ann = Account("ann", None, False, {"grants": []}, START, START)
+        sign_in = SignIn("0" * 64, "ann", "", START, START, None)
+        odd_grants = (*ODD, *([["site_user", odd, odd]] for odd in ODD))
+        accounts = [*with_odd(ann), *(ann._replace(grants={"grants": odd}) for odd in odd_grants)]
+        yield from (m.KeepUsers("invite", "ann", "acme", [account]) for account in accounts)
+        yield from (m.KeepSignIn("set_password", [], [account]) for account in accounts)
+        yield from (m.KeepSignIn("sign_in", [odd]) for odd in with_odd(sign_in))
     elif of is m.CreateSchedule:
         rules = (RULE, Rule.interval(60, 0))
         yield from (m.CreateSchedule(spec) for spec in with_odd(SPEC))

@@ -41,7 +41,8 @@ def live() -> None:
         with st.container():
             changes = dict(finding.ask(address.get("q", ""), finding.completed(FIELDS, names), RESET, LANGUAGE))
         st.html(helps.mark("activity.filter", "this filter"), width="content")
-        export.button("activity", lambda sight: sight.audit_export(wanted, about, export.MOST), key="export")
+        later = frame.sight_later()
+        export.button("activity", lambda: later().audit_export(wanted, about, export.MOST), key="export")
     shown = {name: sum(counts.values()) if key is None else counts.get(key, 0) for name, key in CHIPS.items()}
     chosen = next(name for name, key in CHIPS.items() if key == about)
     pressed = chips.chips(shown, chosen, key="about", label="What it is about", tabs=True)

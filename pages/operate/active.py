@@ -77,7 +77,10 @@ def tasks(sight: Sight, now: int, well: bool) -> None:
     wish = bulk.bar(selected, living, ACTIONS, key=GRID, off=not well)
     queue.pager(found)
     with left:
-        answer = queue.table(sight, business, site, query, found, now, key=GRID, narrow=bool(opened), stale=not well)
+        answer = queue.table(
+            sight, business, site, query, found, now, key=GRID, narrow=bool(opened), stale=not well,
+            picks=bool(ACTIONS),
+        )  # fmt: skip
     if answer.sort:
         frame.turn_to({"sort": "-" * answer.sort["desc"] + answer.sort["id"], "page": None})
     if right:

@@ -50,8 +50,8 @@ def live() -> None:
         with st.container():
             changes = dict(finding.search(sight, place, query.text, tasklist.RESET))
         of_log = filters.both(filters.parse(f"type:{LOGS[chosen]}"), wanted)
-        export.button(f"{chosen} {site}", lambda sight: sight.ended_tasks(place, Asked(of_log), export.MOST),
-                      key="export")  # fmt: skip
+        later = frame.sight_later()
+        export.button(f"{chosen} {site}", lambda: later().ended_tasks(place, Asked(of_log), export.MOST), key="export")
     counts = {name: sum(sight.counts(place, Asked(filters.both(filters.parse(f"type:{kind}"), wanted))).ended)
               for name, kind in LOGS.items()}  # fmt: skip
     with logs:
@@ -63,7 +63,7 @@ def live() -> None:
     _, opened = grid.state(GRID)
     if opened:
         shown = card.find_anywhere(sight, opened, now)
-        card.top(shown, now, engine.settings.int("attempts"), key=GRID, stale=not sight.pulse.well)
+        card.top(shown, now, engine.settings.int("attempts"), key=GRID, stale=not sight.pulse.well, logged=True)
     page = sight.page(place, Asked(of_log), None, sort=query.sort, descending=query.down, after=query.after,
                       before=query.before, size=tasklist.ROWS)  # fmt: skip
     rows = page.rows.to_dicts()

@@ -96,7 +96,7 @@ def offer(name: str, tasks: Sequence[Mapping[str, Any]], now: int, well: bool) -
             if pressed and why is None:  # a second click may be on its way when the first has been seen to
                 outcome = frame.do(StartReport(business, site, name), f"report-{uuid4()}")
                 st.session_state[told] = outcome.refused or "", engine.now
-                st.rerun(scope="fragment")
+                frame.again()
         if refused:
             st.html(f"<div class='d-told no' role='alert'>{escape(refused)}</div>")
 

@@ -80,7 +80,7 @@ def judge(sight: Sight, found: Hosts, now: int, well: bool) -> None:
         asking.later(partial(hosts.show, business, site, name, "Bring back"))
     else:
         grid.put(GRID, opened=name)
-        st.rerun(scope="fragment")
+        frame.again()
 
 
 notice.tell()

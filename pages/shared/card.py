@@ -11,13 +11,13 @@ import streamlit as st
 from engine.clock import SECOND
 from engine.dispatch import PROCESSOR, SERVES, lane_of
 from engine.ledger import number_of
-from engine.lifecycle import ANALYSED, KIND, REASON_WORDS, STATUS, TERMINAL, Cause, Kind, queue_word, task_label
+from engine.lifecycle import ANALYSED, KIND, PAUSED, REASON_WORDS, STATUS, TERMINAL, Cause, Kind, queue_word, task_label
 from engine.sight import Sight
 from engine.snapshot import Waits
 from engine.targets import WORD
 from engine.task import COLLECT
 
-from . import grid, holds, presses, queue, tasklink, times
+from . import frame, grid, holds, presses, queue, tasklink, times
 from .bulk import Wish
 from .copylink import copy_link
 from .pastruns import past_runs
@@ -115,9 +115,19 @@ def card(
 
 
 def top(
-    opened: Opened | None, now: int, attempts: int, *, key: str, actions: Sequence[str] = (), stale: bool = False
+    opened: Opened | None,
+    now: int,
+    attempts: int,
+    *,
+    key: str,
+    actions: Sequence[str] = (),
+    stale: bool = False,
+    logged: bool = False,
 ) -> Wish | None:
-    """Draw a task over a whole page's width, with all its instants; return the action that was just pressed."""
+    """Draw a task over a whole page's width, with all its instants; return the action that was just pressed.
+
+    Its status is worded as on Tasks or, where it is `logged`, as in queue and logs.
+    """
     wish = None
     with st.container(key="topcard"):
         task = opened.task if opened else None
@@ -137,7 +147,7 @@ def top(
                 _progress(task, end, stale)
                 _changes(task)
             with st.container():
-                _facts(opened, now, attempts, target=True)
+                _facts(opened, now, attempts, target=True, logged=logged)
             with st.container():
                 _instants(task, now)
             with st.container():
@@ -239,15 +249,16 @@ def _past(opened: Opened, now: int, key: str) -> None:
         selected, _ = grid.state(key)
         grid.put(key, selected=selected, opened=pressed)
         presses.settle()
-        st.rerun(scope="fragment")
+        frame.again()
 
 
-def _facts(opened: Opened, now: int, attempts: int, *, target: bool = False) -> None:
+def _facts(opened: Opened, now: int, attempts: int, *, target: bool = False, logged: bool = True) -> None:
     task = opened.task
+    status = task["word"] if logged else PAUSED if task.get("held_by") else task["status"]
     named = task["initiator"] == "Schedule"
     ended = {"Ended": times.moment(task["finished_at"], now), "Why": _ended_why(task)} if not opened.live else {}
     facts = {
-        "Status": task["word"],
+        "Status": status,
         "Waits for" if task.get("cause") else "At work": opened.why,
         **ended,
         "Target": _target(task) if target else None,

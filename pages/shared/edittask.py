@@ -125,8 +125,8 @@ def _rest(
                 faults.append("Say when it is to start.")
             elif wall != due:
                 changes["due_at"] = times.instant_of(wall, here)
-                if changes["due_at"] <= frame.engine().now:
-                    hints.append("That has passed: it joins the queue at once.")
+                if doubt := times.doubt(wall, here, frame.engine().now):
+                    hints.append(doubt)
     return changes
 
 

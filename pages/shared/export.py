@@ -1,4 +1,4 @@
-"""A table as a file to take away, made when somebody takes it: of what he may see by then."""
+"""A table as a file to take away, made when somebody takes it."""
 
 from __future__ import annotations
 
@@ -7,16 +7,12 @@ from collections.abc import Callable
 import polars as pl
 import streamlit as st
 
-from engine.sight import Sight
 from engine.tables import csv
-
-from . import frame
 
 MOST = 100_000  #: rows of a file
 
 
-def button(name: str, make: Callable[[Sight], pl.DataFrame], *, key: str) -> None:
-    """Offer a table as a file; it is made when somebody takes it, by a thread that has no session of its own."""
-    see = frame.sight_later()
-    st.download_button("Export CSV", lambda: csv(make(see())), file_name=f"{name}.csv", mime="text/csv", key=key,
+def button(name: str, make: Callable[[], pl.DataFrame], *, key: str) -> None:
+    """Offer a table as a file; it is made when somebody takes it."""
+    st.download_button("Export CSV", lambda: csv(make()), file_name=f"{name}.csv", mime="text/csv", key=key,
                        width="content", on_click="ignore")  # fmt: skip

@@ -4,15 +4,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from html import escape
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlencode
 
 import streamlit as st
+from streamlit.errors import StreamlitInvalidLayoutContextError
+from streamlit.runtime.scriptrunner_utils.script_requests import ScriptRequests, ScriptRequestType
+from streamlit.runtime.scriptrunner_utils.script_run_context import get_script_run_ctx
+from streamlit.runtime.state import get_session_state
 
-from engine.access import Actor, SignedOut
+from engine.access import Actor
 from engine.clock import SECOND
 from engine.console import Stage, current
-from engine.errors import DrainboardError
+from engine.errors import DrainboardError, NotAllowed
 from engine.messages import Action, Command, Outcome
 from engine.roles import Grants, Right, may, worded
 from engine.runtime import Engine
@@ -71,8 +75,12 @@ def actor() -> Actor:
 
 
 def _who() -> Actor | None:
+    return _of(st.context.cookies.get(COOKIE))
+
+
+def _of(cookie: str | None) -> Actor | None:
     console = current()
-    return console.access.who(st.context.cookies.get(COOKIE)) if console and console.access else None
+    return console.access.who(cookie) if console and console.access else None
 
 
 def sight() -> Sight:
@@ -81,21 +89,42 @@ def sight() -> Sight:
     if console is None or console.watch is None:
         st.rerun()
     who = actor()
-    return Sight(console.watch, who.grants, who.name)
+    return Sight(console.watch, who.grants, who.name, _gone(), st.stop)
+
+
+def _gone() -> Callable[[], bool]:
+    """Make what tells whether this very run is not waited for any more."""
+    run = get_script_run_ctx()
+    requests = run.script_requests if run is not None else None
+    return lambda: requests is not None and left(requests)
+
+
+def left(requests: ScriptRequests) -> bool:
+    """Tell whether somebody typed on, went elsewhere, or left, while a run is under way.
+
+    Not that the next refresh is due: a search that takes longer than that would never come to its end. Streamlit itself
+    looks at this whenever a run draws something, but while a query runs, nothing is drawn; it has no public name.
+    """
+    asked = requests._state
+    return asked is ScriptRequestType.STOP or (
+        asked is ScriptRequestType.RERUN and not requests._rerun_data.is_auto_rerun
+    )
 
 
 def sight_later() -> Callable[[], Sight]:
-    """Return what makes the sight of whoever looks now when it is called, outside of his session; or SignedOut."""
-    token = st.context.cookies.get(COOKIE)
+    """Return what gives that sight later on, where no page runs any more: a file is made when its link is followed.
 
-    def see() -> Sight:
-        console = current()
-        if console is None or console.watch is None or console.access is None:
-            raise SignedOut
-        who = console.access.require(token)
+    Who is looking is asked anew then, too.
+    """
+    cookie = st.context.cookies.get(COOKIE)
+
+    def later() -> Sight:
+        console, who = current(), _of(cookie)
+        if console is None or console.watch is None or who is None:
+            raise NotAllowed("You are signed out")
         return Sight(console.watch, who.grants, who.name)
 
-    return see
+    return later
 
 
 def do(action: Action, request: str) -> Outcome:
@@ -169,7 +198,9 @@ def not_open(title: str) -> None:
 
 def menu(sections: Mapping[str, Sequence[tuple[Entry, Any]]], current: Any) -> None:
     """Draw the mark, the choice of site and the pages by section into the sidebar; what has no section stands below."""
-    if st.session_state.get("page") != current.title:
+    held, _ = st.session_state.get(_TURNED, ({}, 0))
+    gone_back = any(st.query_params.get(name) != value for name, value in held.items())
+    if gone_back or st.session_state.get("page") != current.title:
         st.session_state.pop(_TURNED, None)  # it was of another page
         st.session_state["page"] = current.title
     bars = "".join(f"<b style='width:{width}px'></b>" for width in (16, 11, 6))
@@ -293,11 +324,15 @@ def address(changes: Mapping[str, str | None]) -> None:
 
 
 def _put(changes: Mapping[str, str | None]) -> None:
-    for name, value in changes.items():
-        if value is not None:
-            st.query_params[name] = value
-        elif name in st.query_params:
-            del st.query_params[name]
+    """Change them all at once: each change that is sent to a browser is a step that its way back goes through."""
+    given = {name: value for name, value in changes.items() if value is not None}
+    gone = [name for name, value in changes.items() if value is None and name in st.query_params]
+    if not gone and all(st.query_params.get(name) == value for name, value in given.items()):
+        return
+    with get_session_state().query_params() as address:
+        for name in gone:
+            address.discard_param_no_forward_msg(name)
+        address.update(given)
 
 
 def turn_to(changes: Mapping[str, str | None]) -> None:
@@ -310,7 +345,18 @@ def turn_to(changes: Mapping[str, str | None]) -> None:
         return
     hold(changes)
     presses.settle()  # nothing from here back can be broken off by another run
-    st.rerun(scope="fragment")
+    again()
+
+
+def again() -> NoReturn:
+    """Draw anew what is being drawn: within a refresh that alone, else the page.
+
+    A page as a whole runs not only at first: the server makes one run of a press and of whatever else asks for all.
+    """
+    try:
+        st.rerun(scope="fragment")
+    except StreamlitInvalidLayoutContextError:
+        st.rerun()
 
 
 def hold(changes: Mapping[str, str | None]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 from typing import Any
+from urllib.parse import urlencode
 
 from engine.clock import DAY
 from engine.hosts import DRAINING, LOST, OFFLINE, ONLINE, SUSPECT, WORDS, Host, worst
@@ -49,7 +50,7 @@ def table(
     def row(host: Host) -> grid.Row:
         name = host.look.name
         return {
-            "id": name, "label": name, "host": {"t": name, "h": f"?service={name}"},
+            "id": name, "label": name, "host": {"t": name, "h": f"?{urlencode({'service': name})}"},
             "state": _state(host.word, "" if host.word == ONLINE else times.age(now - host.look.since)),
             "slots": {"used": host.look.used, "slots": host.look.slots, "free": free(host)},
             "tasks": _links(at_work.get(name, []), business),

@@ -92,6 +92,8 @@ def _dialog(business: str, site: str, like: Mapping[str, Any], request: str) -> 
                                      width=200)  # fmt: skip
             due = times.instant_of(wall, here) if wall is not None else None
     wrong = bool(waits) and (longest is None or longest < SECOND)
+    if due is not None and wall is not None and (doubt := times.doubt(wall, here, frame.engine().now)):
+        st.html(f"<div class='d-told'>{escape(doubt)}</div>")
     if wrong:
         told = escape(f"“{waits}” is no time to wait; write one as 90s, 10m, 1h30m or 2d.")
         st.html(f"<div class='d-told no'>{told}</div>")

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import streamlit as st
 
-from engine.clock import HOUR, MINUTE
+from engine.clock import HOUR, MINUTE, SECOND
 from engine.ledger import number_of
 from engine.lifecycle import task_label
 from engine.messages import HoldTarget, LiftHolds, Outcome, PlaceHolds, RemoveSchedule, RunNow
@@ -16,6 +16,7 @@ from . import asking, frame, notice, plan_card, plan_form, plans, times
 from .plain import plain
 
 AT = "At …"
+TWICE = 2 * SECOND  #: presses that are less far apart count as one
 ENDS = {"When somebody resumes it": None, "In 1 hour": HOUR, "In 4 hours": 4 * HOUR, "In 24 hours": 24 * HOUR, AT: 0}
 
 
@@ -30,11 +31,21 @@ def carry_out(action: str, schedule: Schedule, hold: HoldLook | None) -> None:
         left = "; ".join(why for _, why in outcome.skipped)
         _done(outcome, f"{_named(schedule)} is resumed" if not left else f"Left as it was: {left}")
     elif action == plan_card.RUN:
-        outcome = frame.do(RunNow(schedule.schedule_id), f"run-{uuid4()}")
+        outcome = frame.do(RunNow(schedule.schedule_id), _once(f"run {schedule.schedule_id}"))
         number = number_of(int(outcome.changed[0])) if outcome.changed else 0
         _done(outcome, f"{task_label(schedule.spec.kind, number)} is submitted for {_named(schedule)}")
     elif action == plan_card.REMOVE:
         asking.later(lambda: _remove(schedule, f"remove-{uuid4()}"))
+
+
+def _once(what: str) -> str:
+    """Name a request that asks for nothing more: the same one where it was pressed twice by a slip of the hand."""
+    now = frame.engine().now
+    request, at = st.session_state.get(what, ("", now - TWICE))
+    if now - at >= TWICE:
+        request = f"run-{uuid4()}"
+    st.session_state[what] = request, now
+    return request
 
 
 def _named(schedule: Schedule) -> str:

@@ -120,6 +120,7 @@ def table(
     key: str,
     narrow: bool,
     stale: bool,
+    picks: bool,
 ) -> grid.Answer:
     """Draw a page of the tasks found. While some are selected, those on the screen are told about, too."""
     page = found.rows.to_dicts()
@@ -142,7 +143,7 @@ def table(
     columns = [{**c, "width": width} for c, width in zip(COLUMNS, NARROW, strict=True)] if narrow else COLUMNS
     return grid.grid(
         rows, columns, key=key, label="Active tasks", sort={"id": query.column, "desc": query.desc},
-        view=repr((query, found.page)), size=len(page), stale=stale,
+        view=repr((query, found.page)), size=len(page), stale=stale, picks=picks,
     )  # fmt: skip
 
 

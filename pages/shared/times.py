@@ -110,6 +110,19 @@ def instant_of(wall: datetime, there: ZoneInfo) -> int:
     return int(wall.replace(tzinfo=there).timestamp()) * SECOND
 
 
+def doubt(wall: datetime, there: ZoneInfo, now: int) -> str:
+    """Say what somebody may not have thought of who asks for a start at a wall-clock time, if there is anything."""
+    instant = instant_of(wall, there)
+    at = datetime.fromtimestamp(instant / SECOND, there)
+    if instant <= now:
+        return "That has passed: it joins the queue at once."
+    if at.replace(tzinfo=None, fold=0) != wall:
+        return f"Clocks skip {wall:%H:%M} on that day: it is to start at {at:%H:%M} {at.tzname()}."
+    if at.replace(fold=1).utcoffset() != at.utcoffset():
+        return f"Clocks show {wall:%H:%M} twice on that day: the first time counts, {at.tzname()}."
+    return ""
+
+
 def wall_of(instant: int, there: ZoneInfo) -> datetime:
     """Tell the wall-clock time of an instant in a zone, to the minute."""
     return datetime.fromtimestamp(instant // MINUTE * 60, there).replace(tzinfo=None)

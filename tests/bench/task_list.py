@@ -1,7 +1,9 @@
 """The list of all tasks on a long history: server milliseconds of pages, exact counts and text search, median of some.
 
-Pages are cut behind the first row, deep within and at the end, by every sort that a tab lists; counts are made anew,
-and moved on by a batch as a refresh does. Times are wall-clock; the tasks are those of the busiest business.
+Pages are cut behind the first row, deep within and at the end, by every sort that a tab lists, as a refresh does and as
+somebody who has just opened a link to them (cold). Counts are made anew, by whoever asks a filter first, and moved on
+by a batch as a refresh does. The census is taken before, as it is by then on a console. Times are wall-clock, beside
+the CPU time of all threads; the tasks are those of the busiest business.
 """
 
 import argparse
@@ -13,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from engine.catalogue import ENDED_TABS, SORTS, Asked, Catalogue, Key
+from engine.census import AT_ONCE
 from engine.core import Core
 from engine.filters import Filter, parse
 from engine.lifecycle import Tab
@@ -39,13 +42,27 @@ def snapshot_of(store: Store) -> Snapshot:
     return replace(current, batch=store.batch)
 
 
-def milliseconds(times: int, ask: Callable[[], object]) -> float:
-    spent = []
+class Spent(float):
+    """Milliseconds of wall-clock time, and of CPU time."""
+
+    cpu: float
+
+
+def milliseconds(times: int, ask: Callable[[], object]) -> Spent:
+    spent, cpu = [], []
     for _ in range(times + 1):
-        start = time.perf_counter()
+        start, used = time.perf_counter(), time.process_time()
         ask()
         spent.append((time.perf_counter() - start) * 1000)
-    return round(statistics.median(spent[1:]), 1)
+        cpu.append((time.process_time() - used) * 1000)
+    found = Spent(round(statistics.median(spent[1:]), 1))
+    found.cpu = round(statistics.median(cpu[1:]), 1)
+    return found
+
+
+def both(found: dict[str, Spent]) -> dict[str, tuple[float, float]]:
+    """Give both times of each."""
+    return {name: (float(ms), ms.cpu) for name, ms in found.items()}
 
 
 def main() -> None:
@@ -64,13 +81,17 @@ def main() -> None:
         def filter_of(text: str) -> Filter:
             return parse(text.format(owner=f'"{owner}"', target=f'"{target}"'))
 
-        pages: dict[str, float] = {}
-        counts: dict[str, float] = {}
-        moved: dict[str, float] = {}
-        searches: dict[str, float] = {}
+        pages: dict[str, Spent] = {}
+        counts: dict[str, Spent] = {}
+        moved: dict[str, Spent] = {}
+        searches: dict[str, Spent] = {}
         places = {"site": Place(business, (site,)), "business": Place(business)}
+        catalogue, cold = Catalogue(store), dict[str, Spent]()
+        start, used = time.perf_counter(), time.process_time()
+        for _ in range(-(-tasks // AT_ONCE)):
+            catalogue.take_census()
+        census = {"s": round(time.perf_counter() - start, 2), "cpu_s": round(time.process_time() - used, 2)}
         for where, place in places.items():
-            catalogue = Catalogue(store)
             for at in ENDED_TABS:
                 for column in SORTS[at]:
                     for down in (True, False):
@@ -79,22 +100,28 @@ def main() -> None:
                             ask = partial(catalogue.page, snapshot, place, Asked(Filter()), now, at, sort=column)
                             ms = milliseconds(options.times, partial(ask, descending=down, **cut))
                             pages[f"{where}, {at}, {'-' * down}{column}, {name}"] = ms
+                            ask = partial(page_anew, catalogue, snapshot, place, Asked(Filter()), now, at, sort=column)
+                            if cut:
+                                opened = milliseconds(options.times // 2, partial(ask, descending=down, **cut))
+                                cold[f"{where}, {at}, {'-' * down}{column}, {name}"] = opened
             for text in STRUCTURED:
                 asked = Asked(filter_of(text))
                 counts[f"{where}, {text or 'everything'}"] = milliseconds(
-                    options.times, partial(count_anew, store, snapshot, place, asked, now)
+                    options.times, partial(count_anew, catalogue, snapshot, place, asked, now)
                 )
-                moved[f"{where}, {text or 'everything'}"] = refreshed(store, snapshot, place, asked, now, options.times)
+                moved[f"{where}, {text or 'everything'}"] = refreshed(
+                    catalogue, snapshot, place, asked, now, options.times
+                )
                 pages[f"{where}, {text or 'everything'}"] = milliseconds(
                     options.times, partial(catalogue.page, snapshot, place, asked, now, Tab.COMPLETED)
                 )
             for text in TEXTS:
                 asked = Asked(filter_of(text))
                 searches[f"{where}, count, {text}"] = milliseconds(
-                    options.times, partial(count_anew, store, snapshot, place, asked, now)
+                    options.times, partial(count_anew, catalogue, snapshot, place, asked, now)
                 )
                 searches[f"{where}, page, {text}"] = milliseconds(
-                    options.times, partial(catalogue.page, snapshot, place, asked, now, Tab.COMPLETED)
+                    options.times, partial(page_anew, catalogue, snapshot, place, asked, now, Tab.COMPLETED)
                 )
         rss = memory("VmHWM")
     missed = {
@@ -104,15 +131,30 @@ def main() -> None:
         if ms > most
     }
     worst = {"page": max(pages.values()), "count": max(counts.values()), "count of a refresh": max(moved.values()),
-             "text": max(searches.values())}  # fmt: skip
+             "text": max(searches.values()), "page, cold": max(cold.values())}  # fmt: skip
+    cpu = {name: round(max(ms.cpu for ms in found.values()), 1) for name, found in (
+        ("page", pages), ("count", counts), ("count of a refresh", moved), ("text", searches), ("page, cold", cold))}
     report(
         "task_list", worst["page"], "ms, the slowest page", PAGE_MS, not missed, tasks=tasks, worst=worst,
-        missed=missed, counts=counts, moved=moved, searches=searches, rss_mb=round(rss),
+        worst_cpu=cpu, missed=missed, counts=both(counts), moved=both(moved), searches=both(searches), census=census,
+        slowest_cold=dict(sorted(both(cold).items(), key=lambda item: -item[1][1])[:8]), rss_mb=round(rss),
     )  # fmt: skip
 
 
-def count_anew(store: Store, snapshot: Snapshot, place: Place, asked: Asked, now: int) -> object:
-    return Catalogue(store).counts(snapshot, place, asked, now)
+def forget(catalogue: Catalogue) -> None:
+    """Have a catalogue count anew whatever it is asked; its census stays."""
+    fresh = Catalogue(catalogue._store)
+    catalogue._counted, catalogue._cuts = fresh._counted, fresh._cuts
+
+
+def count_anew(catalogue: Catalogue, snapshot: Snapshot, place: Place, asked: Asked, now: int) -> object:
+    forget(catalogue)
+    return catalogue.counts(snapshot, place, asked, now)
+
+
+def page_anew(catalogue: Catalogue, *asked: object, **cut: object) -> object:
+    forget(catalogue)
+    return catalogue.page(*asked, **cut)
 
 
 def middle(store: Store, column: str) -> Key:
@@ -126,17 +168,20 @@ def middle(store: Store, column: str) -> Key:
     return Key(*row.row(row.height // 2))
 
 
-def refreshed(store: Store, snapshot: Snapshot, place: Place, asked: Asked, now: int, times: int) -> float:
+def refreshed(catalogue: Catalogue, snapshot: Snapshot, place: Place, asked: Asked, now: int, times: int) -> Spent:
     """Count as of a batch before, then as of the last one, and tell how long the second takes."""
-    spent = []
+    spent, cpu = [], []
     for _ in range(times):
-        catalogue = Catalogue(store)
+        forget(catalogue)
         earlier = replace(snapshot, batch=snapshot.batch - 1)
         catalogue.counts(earlier, place, asked, now)
-        start = time.perf_counter()
+        start, used = time.perf_counter(), time.process_time()
         catalogue.counts(snapshot, place, asked, now)
         spent.append((time.perf_counter() - start) * 1000)
-    return round(statistics.median(spent), 1)
+        cpu.append((time.process_time() - used) * 1000)
+    found = Spent(round(statistics.median(spent), 1))
+    found.cpu = round(statistics.median(cpu), 1)
+    return found
 
 
 if __name__ == "__main__":

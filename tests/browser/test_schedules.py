@@ -238,8 +238,8 @@ def test_it_is_paused_with_a_reason_and_resumed(opened: Page) -> None:
     expect(opened.get_by_text("No schedule matches.")).to_be_visible()
 
 
-def test_it_is_run_now_and_the_run_is_told_of(opened: Page) -> None:
-    card(opened).get_by_role("button", name="Run now").click()
+def test_it_is_run_now_once_even_by_a_double_click_and_the_run_is_told_of(opened: Page) -> None:
+    card(opened).get_by_role("button", name="Run now").dblclick()
     expect(opened.get_by_text(re.compile(r"Audit #\d+ is submitted for Schedule #"))).to_be_visible()
     expect(card(opened).get_by_text(re.compile(r"Audit #\d+, run now by admin"))).to_be_visible(timeout=20_000)
     expect(card(opened).locator(".d-way").first.get_by_text("Finished")).to_be_visible(timeout=30_000)

@@ -1,6 +1,7 @@
 """Tasks in a real browser: found by a filter, stopped by thousands, shown to a colleague by a link, taken back; and
 only read by a site user."""
 
+import csv
 import json
 import re
 from collections.abc import Iterator
@@ -155,6 +156,24 @@ def test_all_that_match_are_stopped_in_one_go_after_a_preview(page: Page) -> Non
     expect(page.get_by_role("button", name=re.compile(f"^Failed {MANY:,}$"))).to_be_visible(timeout=30_000)
 
 
+def test_the_way_back_takes_one_step_for_each_press_and_a_new_tab_begins_with_nothing_selected(page: Page) -> None:
+    tab(page, "Failed", f"{MANY:,}")
+    page.get_by_role("button", name="Next").click()
+    expect(page.locator(".st-key-pager")).to_contain_text("51–100 of")
+    page.get_by_role("grid", name="Tasks").get_by_role("checkbox").nth(1).click()
+    expect(page.locator(".st-key-acts")).to_contain_text("1 selected")
+    tab(page, "Scheduled", "0")
+    expect(page.locator(".st-key-acts")).to_contain_text("Select tasks to act on them.")
+    expect(page).to_have_url(re.compile("tab=scheduled"))
+    assert "after=" not in page.url
+    page.go_back()
+    expect(page.locator(".st-key-pager")).to_contain_text("51–100 of")
+    page.wait_for_timeout(4_000)  # as long as an address is held
+    expect(page.get_by_role("button", name=re.compile("^Failed "))).to_have_attribute("aria-pressed", "true")
+    page.go_back()
+    expect(page.locator(".st-key-pager")).to_contain_text("1–50 of")
+
+
 def test_a_view_is_kept_shared_and_reached_by_its_link(page: Page) -> None:
     tab(page, "Failed")
     ask(page, "type:audit -user:bea")
@@ -211,6 +230,19 @@ def test_what_was_deleted_is_hidden_counted_and_can_be_taken_back(page: Page) ->
     expect(dialog).to_contain_text("2 taken back.")
     dialog.get_by_role("button", name="Close").last.click()
     expect(page.get_by_role("button", name=re.compile(f"^Failed {MANY:,}$"))).to_be_visible(timeout=20_000)
+
+
+def test_a_log_is_taken_along_as_a_file_with_all_that_the_filter_finds(page: Page, server: Server) -> None:
+    page.goto(f"{server.url}/logs?log=audit&q=outcome:stopped")
+    expect(page.get_by_role("group", name="Log").get_by_role("button", name=f"Audit log {MANY:,}")).to_be_visible(
+        timeout=20_000
+    )
+    with page.expect_download() as started:
+        page.get_by_role("button", name="Export CSV").click()
+    rows = list(csv.DictReader(started.value.path().read_text("utf-8").splitlines()))
+    assert len(rows) == MANY
+    assert {(row["kind"], row["status"], row["reason"]) for row in rows} == {("audit", "Stopped", "by_user")}
+    page.goto(f"{server.url}/tasks")
 
 
 def test_a_site_user_reads_and_acts_on_nothing(page: Page, browser: Browser, server: Server) -> None:
