@@ -86,7 +86,7 @@ def test_a_zone_that_is_not_known_here_counts_as_utc(told: str | None, monkeypat
 )  # fmt: skip
 def test_a_start_that_clocks_skip_or_show_twice_or_that_has_passed_is_told_of(wall: str, said: str) -> None:
     berlin = ZoneInfo("Europe/Berlin")
-    now = times.instant_of(datetime(2026, 1, 1), berlin)
+    now = times.instant_of(datetime.fromisoformat("2026-01-01"), berlin)
     assert times.doubt(datetime.fromisoformat(wall), berlin, now) == said
 
 
