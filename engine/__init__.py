@@ -48,6 +48,7 @@ Then the world:
     usual         what is usual at this hour of the week, and when a queue will be empty. Pure
     conditions    what a filter comes down to: conditions on columns, as SQL and for Polars. Pure
     ranges        instants, durations and numbers as somebody writes them. Pure
+    counted       counts that are moved on by what later batches brought
     filters       the filter language: one line that says which tasks are meant. Pure
     tables        rows as text: aligned for a terminal, CSV that a spreadsheet reads as data. Pure
     targets       what somebody wants worked on, as he writes it: checked, each once. Pure
@@ -60,6 +61,8 @@ Then the world:
     bulk          actions over many tasks: what one would touch, frozen, and how it is carried out
     census        how many ended tasks there are of each sort: filters over words are counted by it
     catalogue     every task of a place, live and ended: by tab, filter and sort, page by page, counted
+    activity      the audit trail: filtered, counted, page by page, within what grants reach
+    proof         the chain of batches checked on demand, beside all else
     live          what Active tasks shows of a site: filtered, sorted, counted, and why each task waits
     hosts         hosts that drain the queue: how they stand, what waits because of one, a day's use, what befell it
     joblogs       what swf, sacct and csv files say, as jobs

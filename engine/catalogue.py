@@ -10,17 +10,16 @@ are the rows that stand before a page: a refresh counts nothing anew.
 from __future__ import annotations
 
 import re
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Generic, NamedTuple, TypeVar
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from . import bulk
 from .census import WORDS, Census
 from .conditions import EARLIEST, LATEST, All, Compare, Condition, Not, Parameters, columns_of
+from .counted import Counted, added, negated
 from .errors import Invalid
 from .filters import Filter
 from .lifecycle import TERMINAL, Tab, tab
@@ -150,8 +149,8 @@ class Catalogue:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._census = Census(store)
-        self._counted: _Counted[_Group] = _Counted(_KEPT)
-        self._cuts: _Counted[None] = _Counted(_KEPT_CUTS)
+        self._counted: Counted[_Group] = Counted(_KEPT)
+        self._cuts: Counted[None] = Counted(_KEPT_CUTS)
 
     def take_census(self) -> None:
         """Count the sorts of tasks that have ended: once for long, then what came since. Until then rows are asked."""
@@ -306,7 +305,7 @@ class Catalogue:
                 if found is not None and until is None:
                     return found
                 if found is not None and until is not None and self._late(until):
-                    return _sum(found, _less(self._count(place, All((words, Not(until))), None, batch)))
+                    return added(found, negated(self._count(place, All((words, Not(until))), None, batch)))
             return self._count(place, condition, last, batch)
 
         return self._counted.up_to(_counted_as(place, wanted, as_of), snapshot.batch, count)
@@ -527,66 +526,6 @@ _NULLABLE = {"started_at", "queued_at", "due_at", "collected_at", "target", "ser
 
 _Group = tuple[str, bool, bool]
 """Tab, whether system tasks, whether hidden ones."""
-
-K = TypeVar("K")
-
-
-class _Counted(Generic[K]):
-    """Counts of filters, each as of a batch; moved on by one who asks, while nobody else moves the same."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[object, _Tally[K]] = OrderedDict()
-
-    def _tally(self, key: object) -> _Tally[K]:
-        with self._lock:
-            tally = self._kept.setdefault(key, _Tally())
-            self._kept.move_to_end(key)
-            if len(self._kept) > self._most:
-                self._kept.popitem(last=False)
-            return tally
-
-    def up_to(self, key: object, batch: int, count: Callable[[int | None, int], Mapping[K, int]]) -> Mapping[K, int]:
-        """Return a count as of a batch; `count` counts from one batch to another, or everything from None on."""
-        tally = self._tally(key)
-        with tally.lock:
-            if tally.batch is None:
-                tally.n, tally.batch = count(None, batch), batch
-            elif batch > tally.batch:
-                tally.n, tally.batch = _sum(tally.n, count(tally.batch, batch)), batch
-            elif batch < tally.batch:  # of an older snapshot: it is told, and not kept
-                return _sum(tally.n, _less(count(batch, tally.batch)))
-            return tally.n
-
-    def has(self, key: object) -> bool:
-        """Tell whether there is a count already."""
-        with self._lock:
-            tally = self._kept.get(key)
-        return tally is not None and tally.batch is not None
-
-    def known(self, key: object, batch: int, n: Mapping[K, int]) -> None:
-        """Keep a count that follows from another, if there is none."""
-        tally = self._tally(key)
-        with tally.lock:
-            if tally.batch is None:
-                tally.n, tally.batch = n, batch
-
-
-@dataclass(slots=True)
-class _Tally(Generic[K]):
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    batch: int | None = None
-    n: Mapping[K, int] = field(default_factory=dict)
-
-
-def _sum(one: Mapping[K, int], other: Mapping[K, int]) -> Mapping[K, int]:
-    return {group: one.get(group, 0) + other.get(group, 0) for group in one.keys() | other.keys()}
-
-
-def _less(n: Mapping[K, int]) -> Mapping[K, int]:
-    return {group: -each for group, each in n.items()}
-
 
 def _split(condition: Condition) -> tuple[Condition, Compare | None]:
     """Part a condition into one and that something was before an instant, where it has a part that says so."""

@@ -143,12 +143,16 @@ class Stored(NamedTuple):
     link: str
 
 
-def broken_link(query: Query, key: bytes, head: Head, from_batch: int, rows_at_once: int) -> Broken | None:
+def broken_link(
+    query: Query, key: bytes, head: Head, from_batch: int, rows_at_once: int,
+    told: Callable[[int, int], None] = lambda *_: None,
+) -> Broken | None:
     """Recompute the chain from the rows that are there, and name the first batch that differs.
 
     Finds rows edited, deleted, added or moved to another batch in any ledger table, batches removed anywhere, and a
     ledger cut off at its end (its head no longer is the one beside the store). Commits may go on meanwhile, if the head
-    was read before: what comes after the last batch that is read here is left alone.
+    was read before: what comes after the last batch that is read here is left alone. `told` hears up to which batch of
+    which last one all is well, some batches after the other; it may take its time, and raise to end the check.
     """
     batches = stored_batches(query)
     last = batches[-1].number if batches else 0
@@ -164,6 +168,7 @@ def broken_link(query: Query, key: bytes, head: Head, from_batch: int, rows_at_o
             return Broken(last + 1, f"{stray} rows of {table} belong to no batch")
     before = NO_LINK if from_batch <= 1 else batches[from_batch - 2].link
     todo = batches[max(from_batch, 1) - 1 :]
+    told(last - len(todo), last)
     while todo:
         size, n = _rows_in(todo[0].counts), 1
         while n < len(todo) and (size := size + _rows_in(todo[n].counts)) <= rows_at_once:
@@ -175,6 +180,7 @@ def broken_link(query: Query, key: bytes, head: Head, from_batch: int, rows_at_o
             if batch.link != computed:
                 return Broken(batch.number, f"the rows of batch {batch.number} are not those that were committed")
         before = part[-1].link
+        told(part[-1].number, last)
     if head.batch >= 1 and batches[head.batch - 1].link != head.link:
         return Broken(head.batch, f"batch {head.batch} is not the one that was acknowledged")
     return None

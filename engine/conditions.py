@@ -25,6 +25,7 @@ WILD = "\0"  #: stands for any text within a pattern; no text of people's has it
 NEVER_EMPTY = frozenset({
     "task_id", "number", "name", "kind", "business", "initiator", "owner", "created_by", "source", "status",
     "shown_status", "errors", "attempt", "priority", "version", "hidden", "created_at",
+    "occurred_at", "actor", "action", "object_kind", "object_id", "result",
 })  # fmt: skip
 
 

@@ -96,6 +96,8 @@ class Console:
         noting = threading.Thread(target=self._note_use, daemon=True)  # a commit that hangs must not hold up the stop
         noting.start()
         noting.join(1)
+        if self.watch is not None:
+            self.watch.proof.close()
         if self.engine is not None:
             self.engine.close()
         self.stage = Stage("stopped")

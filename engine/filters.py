@@ -126,7 +126,6 @@ FIELDS: tuple[Field, ...] = (
     Field("business", "word", ("business",), "the business"),
 )  # fmt: skip
 
-_FIELD: Mapping[str, Field] = {name: field for field in FIELDS for name in (field.key, *field.also)}
 _SEARCHED = ("name", "target", "scope", "owner", "initiator", "site")
 _HOW = {
     "instant": "write -24h, 2026-11-20, today, >-2h or -7d..-1d",
@@ -134,6 +133,19 @@ _HOW = {
     "number": "write 5, >5 or 2..7",
     "id": "write a number",
 }
+
+
+@dataclass(frozen=True, eq=False)
+class Language:
+    """What rows of some table can be asked for: its keys, and where a text without one is looked for."""
+
+    fields: tuple[Field, ...]
+    somewhere: Callable[[str], Condition]
+
+    @cached_property
+    def names(self) -> Mapping[str, Field]:
+        return {name: field for field in self.fields for name in (field.key, *field.also)}
+
 
 # --- the values
 
@@ -210,6 +222,7 @@ class Filter:
 
     tree: Node | None = None
     zone: str = "UTC"  #: of dates and clock times
+    language: Language | None = None  #: None: that of tasks
 
     @cached_property
     def text(self) -> str:
@@ -238,7 +251,7 @@ class Filter:
 
     def condition(self, now: int) -> Condition:
         """Say what it comes down to at an instant (µs)."""
-        return c.All() if self.tree is None else _condition(self.tree, now, self.zone)
+        return c.All() if self.tree is None else _condition(self.tree, now, self.zone, self.language or TASKS)
 
     def sql(self, now: int) -> tuple[str, dict[str, object]]:
         """Write it as an SQL test over the table task, and the parameters in that: $f0, $f1 …"""
@@ -262,8 +275,8 @@ class Filter:
 def both(one: Filter, other: Filter) -> Filter:
     """Make the filter that finds what two of one zone find both; what is left of an empty one is the other."""
     if one.tree is None or other.tree is None:
-        return Filter(one.tree or other.tree, other.zone)
-    return Filter(Both((one.tree, other.tree)), other.zone)
+        return Filter(one.tree or other.tree, other.zone, other.language)
+    return Filter(Both((one.tree, other.tree)), other.zone, other.language)
 
 
 def _terms(node: Node | None) -> Iterable[Term]:
@@ -279,8 +292,11 @@ def _terms(node: Node | None) -> Iterable[Term]:
 # --- reading
 
 
-def parse(text: str, zone: str = "UTC") -> Filter:
-    """Read a filter; raise InvalidFilter, which says what is wrong, where, and how it would be right."""
+def parse(text: str, zone: str = "UTC", language: Language | None = None) -> Filter:
+    """Read a filter, of tasks unless another language is given.
+
+    Raise InvalidFilter, which says what is wrong, where, and how it would be right.
+    """
     if len(text) > LONGEST:
         raise InvalidFilter(f"A filter has at most {LONGEST:,} characters; this has {len(text):,}", at=LONGEST)
     for at, sign in enumerate(text):
@@ -290,7 +306,7 @@ def parse(text: str, zone: str = "UTC") -> Filter:
         check_zone(zone)
     except InvalidSchedule as error:
         raise InvalidFilter(str(error), length=max(len(text), 1)) from None
-    found = Filter(_Reader(text).read(), zone)
+    found = Filter(_Reader(text, (language or TASKS).names).read(), zone, language)
     if len(found.text) > LONGEST:
         raise InvalidFilter(f"Written out, this filter has more than {LONGEST:,} characters", length=len(text))
     return found
@@ -302,8 +318,9 @@ _ENDS = re.compile(r"[\s()]")
 class _Reader:
     """Reads a text from left to right, each character once."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, fields: Mapping[str, Field]) -> None:
         self._text, self._at, self._terms = text, 0, 0
+        self._fields = fields
 
     def read(self) -> Node | None:
         self._skip()
@@ -396,9 +413,9 @@ class _Reader:
             return Text(folded(first))
         self._at += 1
         name = first.lower()
-        field = _FIELD.get(name)
+        field = self._fields.get(name)
         if field is None:
-            near = get_close_matches(name, _FIELD, n=1)
+            near = get_close_matches(name, self._fields, n=1)
             hint = f"did you mean {near[0]}:?" if near else "quote it to look for it as a text"
             raise self._fault(f"There is no key “{first.replace(WILD, '*')}”; {hint}", at, max(len(first), 1))
         values: list[Value] = []
@@ -535,18 +552,18 @@ def _value_text(value: Value) -> str:
 # --- meaning
 
 
-def _condition(node: Node, now: int, zone: str) -> Condition:
+def _condition(node: Node, now: int, zone: str, language: Language) -> Condition:
     match node:
         case Negation(part):
-            return c.Not(_condition(part, now, zone))
+            return c.Not(_condition(part, now, zone, language))
         case Both(parts):
-            return c.All(tuple(_condition(part, now, zone) for part in parts))
+            return c.All(tuple(_condition(part, now, zone, language) for part in parts))
         case Either(parts):
-            return c.AnyOf(tuple(_condition(part, now, zone) for part in parts))
+            return c.AnyOf(tuple(_condition(part, now, zone, language) for part in parts))
         case Text(pattern):
-            return _somewhere(pattern)
+            return language.somewhere(pattern)
         case Term(key, values):
-            field = _FIELD[key]
+            field = language.names[key]
             return _any(_test(field, value, now, zone) for value in values)
 
 
@@ -662,3 +679,6 @@ def _measured(field: Field, sign: str, value: int, now: int) -> Condition:
     if field.key == "duration":
         return c.Between("started_at", "finished_at", now, sign, value)
     return c.Compare(field.columns[0], sign, value)
+
+
+TASKS = Language(FIELDS, _somewhere)

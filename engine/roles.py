@@ -28,6 +28,7 @@ class Right(StrEnum):
 
     SEE = "see what happens"
     REASONS = "see who holds tasks and why"
+    AUDIT = "read the audit trail"
     OPERATE = "submit, stop or change tasks"
     HOLD = "pause and resume"
     SCHEDULE = "change schedules"
@@ -43,6 +44,7 @@ _ADMINS = frozenset({Role.PLATFORM_ADMIN, Role.BUSINESS_ADMIN})
 ROLES_WITH: dict[Right, frozenset[Role]] = {
     Right.SEE: frozenset(Role),
     Right.REASONS: _ADMINS | {Role.SITE_ADMIN},
+    Right.AUDIT: _ADMINS | {Role.SITE_ADMIN},
     Right.OPERATE: _ADMINS | {Role.SITE_ADMIN},
     Right.HOLD: _ADMINS,
     Right.SCHEDULE: _ADMINS | {Role.SITE_ADMIN},

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
@@ -19,12 +19,15 @@ from typing import Any, Generic, TypeVar
 import polars as pl
 import polars.selectors as cs
 
-from . import bulk, health, history, hosts, inventory, live, looks, standing, timetable, undo
+from . import activity, bulk, health, history, hosts, inventory, live, looks, standing, timetable, undo
+from .activity import Reach, Trail
 from .bulk import Preview, Verb
 from .catalogue import LIVE_TABS, Asked, Catalogue, Counts, Page
+from .chain import Broken
 from .clock import DAY, SECOND, stopwatch
 from .dispatch import SERVES, lane_of
-from .errors import GivenUp, NotFound
+from .errors import GivenUp, NotAllowed, NotFound
+from .filters import Filter
 from .health import Limits, Look, Signal
 from .history import Recent
 from .hosts import Day, Host
@@ -44,6 +47,7 @@ from .lifecycle import (
 )
 from .live import Listing
 from .living import Place
+from .proof import Check, Proof
 from .roles import Grants, Right, may, may_somewhere, require
 from .runtime import Engine
 from .snapshot import HoldLook, Numbers, ServiceLook, Snapshot, Waits
@@ -162,6 +166,8 @@ class Watch:
         self.usual = history.Usual(engine.store, every_s=RECENT_EVERY)
         self.slowly = looks.Slowly(engine.store)
         self.catalogue = Catalogue(engine.store)
+        self.trail = Trail(engine.store)
+        self.proof = Proof(engine.store, lambda: engine.now)
         engine.every(CENSUS_EVERY, "take the census", self.catalogue.take_census)
         self._looks: _Shared[Look] = _Shared(LOOK_EVERY, LOOK_SHARE, LONGEST_LOOK)
         self._judged: _Shared[Judged] = _Shared(1)  # by the look's clock: anew with each look, never a second late
@@ -207,6 +213,10 @@ class Watch:
             if len(self._lives) > MOST_LIVES:
                 self._lives.popitem(last=False)
         return steps
+
+    def audit_names(self, reach: Reach) -> Mapping[str, list[str]]:
+        """List the words that complete a filter of the audit trail."""
+        return self._names.get(reach, self.engine.now, lambda: self.trail.names(reach))
 
     def names(self, place: Place) -> Mapping[str, list[str]]:
         """List the words that complete a filter."""
@@ -714,6 +724,99 @@ class Sight:
         if not self._names_processors(business):
             rows = rows.with_columns(requested_service=_masked("requested_service", _of_system()))
         return rows.to_dicts()
+
+    # --- the audit trail
+
+    def reach(self) -> Reach:
+        """Tell which rows of the audit trail may be read; raise NotAllowed where none may."""
+        reach = Reach.of(self._grants)
+        if reach.nothing:
+            raise NotAllowed("You may not read the audit trail", right=Right.AUDIT.name)
+        return reach
+
+    def audit_counts(self, wanted: Filter) -> Mapping[str, int]:
+        """Count the rows of the audit trail that a filter finds, by what they are about."""
+        return self._watch.trail.counts(self.reach(), wanted, self._now)
+
+    def audit(self, wanted: Filter, **cut: Any) -> activity.Page:
+        """Give a page of the audit trail; `cut` is what `Trail.page` takes."""
+        return self._watch.trail.page(self.reach(), wanted, self._now, **cut)
+
+    def audit_names(self) -> Mapping[str, list[str]]:
+        """List the words that complete a filter of the audit trail, by key."""
+        return self._watch.audit_names(self.reach())
+
+    def audit_entry(self, audit_id: int) -> dict[str, Any] | None:
+        """Give one row with its before and after, and how many rows in reach its request made; see `Trail.entry`.
+
+        Batches are numbered over the whole platform: they are for whoever sees all of it.
+        """
+        reach = self.reach()
+        row = self._watch.trail.entry(reach, audit_id)
+        if row is None:
+            return None
+        told = {
+            "batch": row["batch"] if reach.everything else None,
+            "of_request": self._watch.trail.of_request(reach, row["request"]) if row["request"] else 0,
+        }
+        hidden = self._hidden_hosts(row["business"])
+        return row | told | {side: activity.unnamed(row[side], hidden, A_PROCESSOR) for side in ("before", "after")}
+
+    def audit_export(self, wanted: Filter, about: str | None, most: int) -> pl.DataFrame:
+        """Give the newest rows that a filter finds, so many at most, with before and after as JSON."""
+        rows = self._watch.trail.all(self.reach(), wanted, self._now, about=about, most=most)
+        masked = {name: self._hidden_hosts(name) for name in rows["business"].drop_nulls().unique()}
+        if not any(masked.values()):
+            return rows
+        sides = [
+            pl.Series(side, [
+                activity.unnamed_text(text, masked.get(business, frozenset()), A_PROCESSOR)
+                for business, text in rows.select("business", side).rows()
+            ], dtype=pl.String)
+            for side in ("before", "after")
+        ]  # fmt: skip
+        return rows.with_columns(sides)
+
+    def audited(self, rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+        """Tell what tasks and schedules that rows of the audit trail name are called, as far as one may see them."""
+        ids: dict[str, set[int]] = {"task": set(), "schedule": set()}
+        for row in rows:
+            if row["object_kind"] in ids and row["object_number"] is not None:
+                ids[row["object_kind"]].add(int(row["object_id"]))
+        living = [found[0] for task_id in ids["task"] if (found := self.snapshot.live(task_id)) is not None]
+        named = {task.task_id: activity.Named(task_label(task.kind, task.number), task.business, task.site)
+                 for task in living}  # fmt: skip
+        named |= self._watch.trail.tasks(ids["task"].difference(named))
+        named |= self._watch.trail.schedules(ids["schedule"])
+        return {
+            str(an_id): found.name for an_id, found in named.items()
+            if may(self._grants, Right.SEE, found.business, found.site)
+        }  # fmt: skip
+
+    def _hidden_hosts(self, business: str | None) -> frozenset[str]:
+        """Name a business's processors, where they are not to be seen by their names."""
+        if business is None or self._names_processors(business):
+            return frozenset()
+        return frozenset(s.name for s in self.snapshot.services if (s.business, s.site) == (business, None))
+
+    def check(self) -> Check | None:
+        """Tell how the check of the chain goes on, or what the last one found.
+
+        Batches are numbered over the whole platform, and what is broken may be another's: where it is, is for whoever
+        sees all of it.
+        """
+        reach, found = self.reach(), self._watch.proof.last
+        if found is None or reach.everything:
+            return found
+        broken = found.broken and Broken(0, "a platform admin sees where")
+        failed = found.failed and "it came to no end; a platform admin sees why"
+        part = round(100 * found.done / max(found.upto, 1))
+        return replace(found, by=SOMEBODY, done=part, upto=100, broken=broken, failed=failed)
+
+    def begin_check(self) -> None:
+        """Begin a check of the chain, unless one goes on."""
+        self.reach()
+        self._watch.proof.begin(self._name)
 
     def _rows(self, rows: pl.DataFrame, business: str, site: str) -> pl.DataFrame:
         return _plain(self._told(rows, business, self._reasons(business, site)))

@@ -520,9 +520,11 @@ class Store:
         """Refuse to go on with a key that is not this store's. Opening it does not: it may be looked at."""
         chain.refuse_wrong_key(self.arrow, self._key, self.folder)
 
-    def broken_link(self, from_batch: int = 1, rows_at_once: int = 300_000) -> Broken | None:
-        """Recompute the chain from the rows that are there, and name the first batch that differs."""
-        return chain.broken_link(self.arrow, self._key, chain.read_head(self.folder), from_batch, rows_at_once)
+    def broken_link(
+        self, from_batch: int = 1, rows_at_once: int = 300_000, told: Callable[[int, int], None] = lambda *_: None
+    ) -> Broken | None:
+        """Recompute the chain from the rows that are there, and name the first batch that differs; see `chain`."""
+        return chain.broken_link(self.arrow, self._key, chain.read_head(self.folder), from_batch, rows_at_once, told)
 
     # --- opening and closing
 

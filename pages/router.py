@@ -21,6 +21,7 @@ MENU = {
         Entry("Reports", "operate/reports.py", "reports", help="tasks"),
     ],
     "Administer": [
+        Entry("Activity", "administer/activity.py", "activity", rights=(Right.AUDIT,), help="activity"),
         Entry("Settings and drills", "administer/settings.py", "settings", rights=(Right.SETTINGS, Right.DRILL),
               help="settings"),
     ],

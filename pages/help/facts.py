@@ -6,13 +6,14 @@ leaves none out and names none too many.
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from html import escape
 
+from engine import activity
 from engine.dispatch import ROLES, SERVES, lane_of
 from engine.drills import DRILLS
-from engine.filters import FIELDS, how
+from engine.filters import FIELDS, Field, how
 from engine.health import Limits
 from engine.lifecycle import (
     COLLECTING_KINDS,
@@ -102,6 +103,7 @@ SERVICE_DOES = {
 RIGHT_DOES = {
     Right.SEE: "See tasks, their ways, figures and the verdict",
     Right.REASONS: "See who placed a hold, and why",
+    Right.AUDIT: "Read the audit trail, take it away, check its chain",
     Right.OPERATE: "Cancel, submit, edit and delete tasks",
     Right.HOLD: "Pause users and task types, and resume",
     Right.SCHEDULE: "Make, change, stagger and remove schedules",
@@ -339,16 +341,26 @@ def drills(_: Settings) -> str:
 
 def fields(_: Settings) -> str:
     """List the fields of the filter language."""
+    return _fields(FIELDS, "Fields of the filter language")
+
+
+def trail(_: Settings) -> str:
+    """List the fields that the audit trail can be filtered by."""
+    return _fields(activity.FIELDS, "Fields of the audit trail’s filter")
+
+
+def _fields(fields: Sequence[Field], caption: str) -> str:
     rows = []
-    for field in FIELDS:
+    for field in fields:
         names = ", ".join(f"<code>{escape(name)}:</code>" for name in (field.key, *field.also))
         empty = ", or none and any" if field.empty else ""
         rows.append((names, escape(field.help), escape(how(field) + empty)))
-    return grid(("Field", "What it looks at", "How its values are written"), rows, "Fields of the filter language")
+    return grid(("Field", "What it looks at", "How its values are written"), rows, caption)
 
 
 TABLES: Mapping[str, Callable[[Settings], str]] = {
     "statuses": statuses, "vocabularies": vocabularies, "edges": edges, "marks": marks, "reasons": reasons,
     "outcomes": outcomes, "causes": causes, "tabs": tabs, "types": types, "services": services, "columns": columns,
     "roles": roles, "limits": limits, "settings": settings_table, "drills": drills, "fields": fields,
+    "trail": trail,
 }  # fmt: skip

@@ -151,7 +151,7 @@ def watch(business: str, site: str) -> None:
     """Within a refresh, see that whoever looks still may see this site; else run the page anew, which says so."""
     if not may(actor().grants, Right.SEE, business, site):
         st.rerun()
-    _hold()
+    hold_on()
 
 
 def account() -> None:
@@ -373,7 +373,7 @@ def hold(changes: Mapping[str, str | None], *, runs_anew: bool = False) -> None:
         _put(changes)
 
 
-def _hold() -> None:
+def hold_on() -> None:
     """Put right what an address has lost of what was pressed just now.
 
     Once a browser has said the new address, another one means that somebody went elsewhere.

@@ -3,12 +3,12 @@
 
 Columns are data: `{"id", "label", "type", "width", "sort", "card"}`; types are text, two (with a second, paler text),
 link, links, status, slots, spark, bars, number and act. `card` is a column's place in a narrow view's two-line rows: lead,
-end or line; without one it is left out there. A row is `{"id", column: cell}`, with the heading of those that it is the
+end or line; without one it is left out there. One that is `narrow` stands only there. A row is `{"id", column: cell}`, with the heading of those that it is the
 first of under "group"; a cell is a text, a number, None ("–"), or
 
     text, two, link   {"t": text, "s": second text, "g": glyph, "h": address within the app}; a link opens its row
     number            {"t": number or text, "s": what a pointer is told}
-    links             {"links": [{"t": text, "h": address}], "s": second text}; they lead elsewhere
+    links             {"links": [{"t": text, "h": address}], "s": second text}; they lead elsewhere, if anywhere
     slots             {"used", "slots", "free"}
     spark             {"line": [whole per cent, or None], "t": text}
     status            {"t": word, "g": glyph, "k": token, "p": progress 0–1, "s": why}
@@ -52,6 +52,7 @@ CSS = bars.CSS + """
 .row.gone{color:var(--d-ink3)} .row.gone .c{text-decoration:line-through}
 .check{display:flex;justify-content:center} .check input{width:14px;height:14px;margin:0;accent-color:var(--d-accent);cursor:pointer}
 .c{padding:0 8px;min-width:0;white-space:nowrap;overflow:hidden;text-overflow:ellipsis;display:flex;align-items:center;gap:6px}
+.c.narrow{display:none}
 .c span,.c a{overflow:hidden;text-overflow:ellipsis}
 .c .glyph{flex:none;color:var(--d-ink2)}
 .c .s{color:var(--d-ink2);font-size:12px;flex:0 10 auto}
@@ -110,7 +111,7 @@ const draw = {
     a.onclick = e => { if (e.ctrlKey || e.metaKey || e.shiftKey) return; e.preventDefault(); grid.opened(id) }
   },
   links(cell, v) {
-    const links = (v && v.links || []).map(one => { const a = make('a', '', one.t); lead(a, one.h); a.target = '_self'; return a })
+    const links = (v && v.links || []).map(one => { if (!one.h) return make('span', '', one.t); const a = make('a', '', one.t); lead(a, one.h); a.target = '_self'; return a })
     cell.replaceChildren(...links, ...(v && v.s || !links.length ? [make('span', 's', v && v.s || '–')] : []))
   },
   slots(cell, v) {
@@ -192,7 +193,7 @@ class Grid {
     this.root.className = 'wrap' + (data.stale ? ' stale' : '') + (data.cards ? ' cards' : '') + (data.picks ? ' picks' : '')
     this.table.setAttribute('aria-label', data.label)
     if (this.reset !== data.reset) { this.reset = data.reset; this.selected = new Set(data.selected); this.open = data.open }
-    this.root.style.setProperty('--columns', data.columns.map(c => `minmax(0,${c.width || '1fr'})`).join(' '))
+    this.root.style.setProperty('--columns', data.columns.filter(c => !c.narrow).map(c => `minmax(0,${c.width || '1fr'})`).join(' '))
     const columns = JSON.stringify(data.columns.map(c => ({...c, width: 0}))), sort = JSON.stringify(data.sort)
     if (this.columns !== columns) { this.columns = columns; this.empty(); this.sort = null }
     if (this.sort !== sort) { this.sort = sort; this.layOut() }
@@ -207,7 +208,7 @@ class Grid {
     box.onchange = () => { this.selected = new Set(box.checked ? this.order() : []); this.picked() }
     all.append(box); this.all = box
     this.head.replaceChildren(all, ...this.data.columns.map(c => {
-      const cell = make('div', 'c ' + (c.type === 'number' ? 'number ' : '') + (c.id === this.data.sort.id ? 'sorted' : ''))
+      const cell = make('div', 'c ' + (c.type === 'number' ? 'number ' : '') + (c.narrow ? 'narrow ' : '') + (c.id === this.data.sort.id ? 'sorted' : ''))
       cell.setAttribute('role', 'columnheader')
       const mine = c.id === this.data.sort.id, desc = mine && this.data.sort.desc
       if (!c.sort) { cell.textContent = c.label; return cell }
@@ -254,7 +255,7 @@ class Grid {
     box.onchange = () => { box.checked ? this.selected.add(id) : this.selected.delete(id); this.picked() }
     check.append(box); row.append(check)
     for (const c of this.data.columns) {
-      const cell = make('div', `c ${c.type} ${c.pale ? 'pale' : ''} ${c.card || ''}`)
+      const cell = make('div', `c ${c.type} ${c.pale ? 'pale' : ''} ${c.narrow ? 'narrow' : ''} ${c.card || ''}`)
       cell.setAttribute('role', 'gridcell'); row._cells[c.id] = cell; row.append(cell)
     }
     this.rows.set(id, row)

@@ -155,6 +155,11 @@ tr:first-child>.d-dot::before{top:12px} tr:first-child>.d-dot::after{top:16px}
 .d-tasks u{display:inline-block;vertical-align:middle;width:36px;height:4px;border-radius:2px;background:var(--d-band);margin-right:6px;overflow:hidden} .d-tasks u i{display:block;height:100%;background:var(--d-run)}
 .d-befell{border-top:0;margin-top:3px} .d-way.d-befell td:first-child{width:112px;white-space:nowrap} .d-way.d-befell td:last-child{text-align:left;color:var(--d-ink);white-space:normal} .d-befell tr:first-child td{padding-top:2px} .d-befell tr:first-child>.d-dot::before{top:7px} .d-befell tr:first-child>.d-dot::after{top:12px}
 
+/* the audit trail */
+.d-audit td{overflow-wrap:anywhere} .stApp .d-audit a.d-link{font-size:12px}
+.d-sides{width:100%;table-layout:fixed;border-collapse:collapse;font-size:12px;line-height:17px;margin:4px 0 0} .d-sides :is(th,td){border:0;border-bottom:1px solid var(--d-line2);padding:3px 8px 3px 0;text-align:left;vertical-align:top;font-weight:400;overflow-wrap:anywhere} .d-sides th{color:var(--d-ink2)} .d-sides th:first-child{width:94px}
+.d-sides td.old{color:var(--d-ink2)} .d-sides td.new{color:var(--d-ink)}
+
 /* settings and drills */
 .d-h2{font-size:14px;line-height:20px;padding-top:8px} .d-h2 b{font-weight:600} .d-h2 span{color:var(--d-ink2);padding-left:8px}
 [class*=st-key-drill-],[class*=st-key-going-],[class*=st-key-set-]{border-bottom:1px solid var(--d-line2);padding-bottom:8px}
