@@ -31,10 +31,22 @@ def strip(over: Sequence[HoldLook], paused: int, *, offer: bool = True) -> bool:
 
 def said(hold: HoldLook) -> str:
     """Word a hold: user m.ortiz until 18:00:00."""
+    until = "without expiry" if hold.until_at is None else f"until {times.moment(hold.until_at, hold.from_at)}"
+    return f"{on(hold)} {until}"
+
+
+def told(hold: HoldLook) -> str:
+    """Word a hold for a task under it, with whose it is and why: paused by … until 18:00:00, a.kovac: “backlog”."""
+    reason = f": “{hold.reason}”" if hold.reason else ""
+    everywhere = ", in every business" if hold.business is None else ""
+    return f"hold on {said(hold)}{everywhere}, by {hold.actor}{reason}"
+
+
+def on(hold: HoldLook) -> str:
+    """Name what a hold is on: user m.ortiz."""
     name = hold.target
     if hold.target_kind == "kind":
         name = KIND_LABEL[Kind(name)]
     elif hold.target_kind == "schedule":
         name = f"#{number_of(int(name)):,}"
-    until = "without expiry" if hold.until_at is None else f"until {times.moment(hold.until_at, hold.from_at)}"
-    return f"{_TARGETS[hold.target_kind]} {name} {until}"
+    return f"{_TARGETS[hold.target_kind]} {name}"
