@@ -94,7 +94,7 @@ def live() -> None:
     asked = Asked(pausing.searched(query.text, times.zone().key), system=True)
     place = sight.place(business)
     counts, tabs = sight.counts(place, asked).tabs, TABS if query.finished else LIVE_TABS
-    frame.turn_to(tools(sight, business, own, query, sum(counts[at] for at in LIVE_TABS), len(kept), well))
+    frame.turn_to(tools(sight, business, own, query, sum(counts[at] for at in LIVE_TABS), well))
     holdlist.section(business, kept, now, well)
     page = sight.together(place, asked, tabs, sort=query.sort, descending=query.down, after=query.after,
                           before=query.before, size=tasklist.ROWS)  # fmt: skip
@@ -106,7 +106,7 @@ def live() -> None:
 
 
 def tools(
-    sight: Sight, business: str, own: Sequence[str], query: Query, unfinished: int, on: int, well: bool
+    sight: Sight, business: str, own: Sequence[str], query: Query, unfinished: int, well: bool
 ) -> dict[str, str | None]:
     """Let people choose a business, search, see finished tasks too, pause and resume; return what the address is to
     change."""
@@ -127,8 +127,7 @@ def tools(
         if chips.chips({}, "", key="finished", label="Shown besides", switches=[switch]):
             changes = {"finished": None if query.finished else "shown", **RESET}
         found = f"<b>{unfinished:,}</b> unfinished" + (" found" if query.text else "")
-        by = f" by {on:,} {'hold' if on == 1 else 'holds'}" if paused else ""
-        st.html(f"<div class='d-evidence'>{found}, <b>{paused:,}</b> paused{by}</div>")
+        st.html(f"<div class='d-evidence'>{found}, <b>{paused:,}</b> paused</div>")
         off = not well
         if st.button("Pause User", key="async.user", disabled=off, width="content"):
             asking.later(partial(pausedialog.ask, business, "user"))
@@ -143,7 +142,7 @@ def table(sight: Sight, business: str, query: Query, page: Page, now: int, well:
     """Draw a page of the tasks, with what can be done to each."""
     rows, there = page.rows.to_dicts(), times.zone()
     today = times.day(now, there)
-    held_by = {hold.hold_id: holds.told(hold) for hold in sight.pauses(business).holds}
+    held_by = {hold.hold_id: holds.told(hold, now) for hold in sight.pauses(business).holds}
     told = [row(task, now, held_by, lambda at: times.moment_of(at, today, there), well) for task in rows]
     shown = next(column for column, by in SORTED_BY.items() if by == query.sort)
     answer = grid.grid(told, COLUMNS, key=f"async {business}", label="Async tasks", picks=False, stale=not well,

@@ -56,20 +56,20 @@ def warn(kept: Sequence[Kept], now: int) -> None:
 
 def row(one: Kept, now: int, well: bool) -> grid.Row:
     """Word a hold as a row."""
-    hold, there = one.hold, times.zone()
+    hold, name, there = one.hold, holds.on(one.hold), times.zone()
     today = times.day(now, there)
     alone = "" if one.alone == one.waiting else f"{one.waiting - one.alone:,} of them under other holds, too"
     return {
         "id": str(hold.hold_id),
-        "label": holds.on(hold),
-        "hold": {"t": holds.on(hold).capitalize() if hold.target_kind != "user" else f"User {hold.target}",
-                 "g": "bars" if hold.in_force else "ring", "k": "hold" if hold.in_force else "queued"},
+        "label": name,
+        "hold": {"t": name[0].upper() + name[1:], "g": "bars" if hold.in_force else "ring",
+                 "k": "hold" if hold.in_force else "queued"},
         "reason": hold.reason or "",
         "by": hold.actor,
-        "since": {"t": times.moment_of(hold.from_at, today, there),
+        "since": {"t": times.brief(hold.from_at, today, there),
                   "s": times.age(now - hold.from_at) if hold.in_force else "to come"},
         "ends": "no expiry" if hold.until_at is None else
-                {"t": times.moment_of(hold.until_at, today, there), "s": f"in {times.age(hold.until_at - now)}"},
+                {"t": times.brief(hold.until_at, today, there), "s": f"in {times.age(hold.until_at - now)}"},
         "reach": reach(hold),
         "keeps": {"t": one.waiting, "s": alone},
         "do": [{"act": "lift", "t": "Lift", "off": why_not(hold) if well else "The engine does not answer"}],
@@ -80,7 +80,7 @@ def reach(hold: HoldLook) -> str:
     """Say how far a hold reaches."""
     if hold.business is None:
         return "every business"
-    return hold.site or f"all of {hold.business}"
+    return hold.site or "all sites"
 
 
 def why_not(hold: HoldLook) -> str:

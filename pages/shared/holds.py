@@ -35,11 +35,12 @@ def said(hold: HoldLook) -> str:
     return f"{on(hold)} {until}"
 
 
-def told(hold: HoldLook) -> str:
-    """Word a hold for a task under it, with whose it is and why: paused by … until 18:00:00, a.kovac: “backlog”."""
-    reason = f": “{hold.reason}”" if hold.reason else ""
-    everywhere = ", in every business" if hold.business is None else ""
-    return f"hold on {said(hold)}{everywhere}, by {hold.actor}{reason}"
+def told(hold: HoldLook, now: int) -> str:
+    """Word a hold for a task under it, with whose it is and why: user m.ortiz until 18:00:00, by a.kovac: “backlog”."""
+    there = times.zone()
+    until = f"until {times.brief(hold.until_at, times.day(now, there), there)}" if hold.until_at else "without expiry"
+    everywhere = " in every business" if hold.business is None else ""
+    return f"{on(hold)}{everywhere} {until}, by {hold.actor}" + (f": “{hold.reason}”" if hold.reason else "")
 
 
 def on(hold: HoldLook) -> str:
