@@ -56,6 +56,7 @@ Then the world:
     history       what was: queues over time, what is usual, a task's life, an imported log's facts
     inventory     assets as they stand, what reports found, and what one that ends now finds
     timetable     what schedules did and will do: last runs, misses, next fires, the load to be expected
+    pausing       what holds keep waiting, what one to be would touch, what lifting some releases
     looks         what the health checks go by, gathered
     living        the unfinished tasks that a filter finds at a place
     bulk          actions over many tasks: what one would touch, frozen, and how it is carried out

@@ -53,6 +53,7 @@ FIRST: Mapping[Tab, tuple[str, bool]] = {
     Tab.ACTIVE: ("created_at", True), Tab.PROCESSING: ("created_at", True), Tab.SCHEDULED: ("due_at", False),
     Tab.FAILED: ("finished_at", True), Tab.COMPLETED: ("finished_at", True),
 }  # fmt: skip
+TOGETHER = ("created_at", "owner", "kind")  #: what all tabs in one list can be sorted by
 ROW = tuple(TYPES["task_done"])
 """The columns of a row: those of the table task, and for live tasks `collecting` and `processing` (progress)."""
 
@@ -206,6 +207,59 @@ class Catalogue:
             rows = _shown(living(snapshot, place, asked.filter, as_of, (*ROW, "collecting", "processing")), asked)
             return wanted.cut(rows.filter(pl.col("tab") == at))
         return self._ended_page(snapshot, place, asked, as_of, at, wanted)
+
+    def together(
+        self,
+        snapshot: Snapshot,
+        place: Place,
+        asked: Asked,
+        now: int,
+        tabs: Collection[Tab],
+        *,
+        sort: str = "created_at",
+        descending: bool = True,
+        after: Key | None = None,
+        before: Key | None = None,
+        size: int = 50,
+    ) -> Page:
+        """Give a page of several tabs in one order, cut as `page` cuts one of a single tab.
+
+        Names are sorted as if in small letters. Raises Invalid for a sort that is not in TOGETHER.
+        """
+        if sort not in TOGETHER:
+            raise Invalid(f"Tasks can't be sorted by “{sort}” here; they can by {', '.join(TOGETHER)}", sort=sort)
+        if not 1 <= size <= MOST_ROWS:
+            raise Invalid(f"A page has 1 to {MOST_ROWS} rows", size=size)
+        after, before = (key if key is not None and key.fits(sort) else None for key in (after, before))
+        before = None if after is not None else before
+        wanted, as_of = _Cut(sort, descending, after, before, size), asked_at(asked.filter, now)
+        live = _shown(living(snapshot, place, asked.filter, as_of, (*ROW, "collecting", "processing")), asked)
+        live = live.filter(pl.col("tab").is_in([t.value for t in tabs if t in LIVE_TABS]))
+        statuses = [status for t in ENDED_TABS if t in tabs for status in _STATUSES[t]]
+        if not statuses:
+            return wanted.cut(live)
+        sql, params = self._where(snapshot, place, asked, as_of, statuses)
+        key, backwards = after or before, before is not None
+        near = replace(wanted, size=size + 1).cut(live).rows.select(*ROW, "collecting", "processing")
+        found = pl.concat([near, self._cut_out(sql, params, place, wanted, key, backwards)], how="diagonal")
+        rows = replace(wanted, after=None, before=None, size=found.height).cut(found).rows
+        if backwards and key is not None:  # a page cut out of live tasks alone is filled up from behind the key
+            rows = rows.head(wanted.up_to(rows, key, itself=False))
+        more = rows.height > size
+        rows = rows.tail(size) if backwards else rows.head(size)
+        if backwards and not rows.height:  # all that stood before it is gone: begin anew
+            return self.together(snapshot, place, asked, now, tabs, sort=sort, descending=descending, size=size)
+        earlier = 0
+        if key is not None and rows.height:
+            first = wanted.key(rows, 0)
+            test = wanted.beyond(first, True)
+            earlier = wanted.up_to(live, first, itself=False) + self._store.read(
+                f"select count(*) as n from {sql} and {test}", params | wanted.keyed(first, test)
+            ).item()
+        return Page(
+            rows, earlier, wanted.key(rows, -1) if rows.height and (more or backwards) else None,
+            wanted.key(rows, 0) if rows.height and earlier else None,
+        )  # fmt: skip
 
     def rows(
         self,
@@ -460,18 +514,19 @@ class _Cut:
 
     def order(self, backwards: bool = False) -> str:
         way, nulls = ("desc" if self.down != backwards else "asc"), "first" if backwards else "last"
-        return f"{self.column} {way} nulls {nulls}, task_id {way}"
+        return f"{_sorted_as(self.column)} {way} nulls {nulls}, task_id {way}"
 
     def beyond(self, key: Key, backwards: bool) -> str:
         """Write which rows come after a key, or before it."""
         sign = "<" if self.down != backwards else ">"
-        column, nulls = self.column, self.column in _NULLABLE
+        column, nulls = _sorted_as(self.column), self.column in _NULLABLE
         if key.value is None:
             if not nulls:
                 return "true" if backwards else "false"
             alone = f"{column} is null and task_id {sign} $key_id"
             return f"({column} is not null or {alone})" if backwards else f"({alone})"
         value = "make_timestamp($key_value::bigint)" if column.endswith("_at") else "$key_value"
+        value = f"lower({value})" if column != self.column else value
         test = f"{column} {sign}= {value} and ({column} {sign} {value} or task_id {sign} $key_id)"
         return f"({test})" if backwards or not nulls else f"({test} or {column} is null)"
 
@@ -494,9 +549,9 @@ class _Cut:
         )
         first = 0
         if self.after is not None:
-            first = self._up_to(ordered, self.after)
+            first = self.up_to(ordered, self.after)
         elif self.before is not None:
-            first = max(self._up_to(ordered, self.before, itself=False) - self.size, 0)
+            first = max(self.up_to(ordered, self.before, itself=False) - self.size, 0)
         page = ordered.slice(first, self.size)
         last = first + page.height
         return Page(
@@ -504,7 +559,7 @@ class _Cut:
             self.key(page, 0) if page.height and first else None,
         )  # fmt: skip
 
-    def _up_to(self, rows: pl.DataFrame, key: Key, itself: bool = True) -> int:
+    def up_to(self, rows: pl.DataFrame, key: Key, itself: bool = True) -> int:
         """Count the rows up to a key, the row itself included or not; its task may have gone meanwhile."""
         column, ids = rows[self.column], rows["task_id"]
         column = column.dt.epoch("us") if self.column.endswith("_at") else column
@@ -517,6 +572,11 @@ class _Cut:
             column, value = column.str.to_lowercase(), str(value).lower()
         earlier = (column > value) if self.down else (column < value)
         return int((earlier | ((column == value) & (earlier_id | same_id))).sum())
+
+
+def _sorted_as(column: str) -> str:
+    """Write what ended tasks are sorted by: names as live ones are, in small letters."""
+    return f"lower({column})" if column == "owner" else column
 
 
 _NUMBERS = {"number", "priority"}

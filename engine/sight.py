@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar
 import polars as pl
 import polars.selectors as cs
 
-from . import activity, bulk, health, history, hosts, inventory, live, looks, standing, timetable, undo
+from . import activity, bulk, health, history, hosts, inventory, live, looks, pausing, standing, timetable, undo
 from .activity import Reach, Trail
 from .bulk import Preview, Verb
 from .catalogue import LIVE_TABS, Asked, Catalogue, Counts, Page
@@ -47,6 +47,7 @@ from .lifecycle import (
 )
 from .live import Listing
 from .living import Place
+from .pausing import Pauses
 from .proof import Check, Proof
 from .roles import Grants, Right, may, may_somewhere, require
 from .runtime import Engine
@@ -63,6 +64,7 @@ LOOK_SHARE = 0.01  #: of a core that looks at a site may cost: a long one serves
 LONGEST_LOOK = 18  #: but for no more seconds than this: the verdict must not come late
 RECENT_EVERY = 18  #: seconds for which a site's last hours serve
 MOST_LIVES = 500  #: timelines that are kept
+MOST_STANDING = 16  #: likewise, counts of what stands, of the last snapshots
 NAMES_EVERY = 300  #: seconds for which the words that complete a filter serve
 ASSETS_EVERY = 4  #: likewise, assets and the list of results
 TIMETABLE_EVERY = 10  #: likewise, what schedules did and will do
@@ -181,6 +183,7 @@ class Watch:
         self._pasts: _Shared[Past] = _Shared(PAST_EVERY, LOOK_SHARE)
         self._submissions: _Shared[TaskEvent | None] = _Shared(NAMES_EVERY, longest_s=NAMES_EVERY, most=MOST_LIVES)
         self._runs: _Shared[list[dict[str, Any]]] = _Shared(PAST_EVERY, LOOK_SHARE)
+        self._standing: _Shared[pl.DataFrame] = _Shared(NAMES_EVERY, longest_s=NAMES_EVERY, most=MOST_STANDING)
         self._lock = threading.Lock()
         self._lives: OrderedDict[int, tuple[TaskRow | None, pl.DataFrame]] = OrderedDict()
 
@@ -268,6 +271,11 @@ class Watch:
         return self._submissions.get(
             task_id, engine.now, lambda: history.submissions(engine.store, {task_id: created_at}).get(task_id)
         )
+
+    def standing(self, business: str | None, snapshot: Snapshot) -> pl.DataFrame:
+        """Count unfinished tasks by what holds tell apart."""
+        key = (business, snapshot.batch)
+        return self._standing.get(key, self.engine.now, lambda: pausing.counted(snapshot, business))
 
     def runs(self, business: str, site: str, schedule_id: int) -> list[dict[str, Any]]:
         """List the last runs of one schedule, newest first."""
@@ -389,8 +397,17 @@ class Sight:
         """
         with self._while_awaited():
             page = self._watch.catalogue.page(self.snapshot, self._seen(place), asked, self._now, at, **cut)
+        return self._shown(place, page, at in LIVE_TABS)
+
+    def together(self, place: Place, asked: Asked, tabs: Collection[Tab], **cut: Any) -> Page:
+        """Give a page of several tabs in one order, as `page` gives one; `cut` is what `Catalogue.together` takes."""
+        with self._while_awaited():
+            page = self._watch.catalogue.together(self.snapshot, self._seen(place), asked, self._now, tabs, **cut)
+        return self._shown(place, page, any(at in LIVE_TABS for at in tabs))
+
+    def _shown(self, place: Place, page: Page, live_ones: bool) -> Page:
         rows = page.rows
-        if at in LIVE_TABS and rows.height:
+        if live_ones and rows.height:
             told = live.rows(self.snapshot, place.business, rows["task_id"].to_list())
             reasons = all(self._reasons(place.business, site) for site in rows["site"].unique())
             told = self._told(told, place.business, reasons).select("task_id", "host", "place", "of", "why")
@@ -542,8 +559,8 @@ class Sight:
         named, reasons = self._names_processors(business), self._reasons(business, site)
         return self._watch.judged(business, site, zone, named, reasons)
 
-    def numbers(self, business: str, site: str) -> Numbers:
-        """Count a site's tasks by where they stand."""
+    def numbers(self, business: str, site: str | None) -> Numbers:
+        """Count a site's tasks, or (None) a business's, by where they stand."""
         self._see(business, site)
         return self.snapshot.numbers.get((business, site), Numbers())
 
@@ -614,6 +631,19 @@ class Sight:
             h for h in self.snapshot.holds if h.in_force and h.business in (None, business) and h.site in (None, site)
         ]
         return over if self._reasons(business, site) else [replace(h, reason=None, actor=SOMEBODY) for h in over]
+
+    def pauses(self, business: str | None) -> Pauses:
+        """Tell what holds keep, and what others would, in a business or (None) on the platform: to who pauses there."""
+        require(self._grants, Right.HOLD, business, None)
+        return Pauses(
+            self.snapshot, self._watch.engine.store, self._watch.standing(business, self.snapshot), business, self._now
+        )
+
+    def people(self, business: str) -> list[str]:
+        """Name whom a business knows beside the owners of unfinished tasks: its accounts, and owners in its history."""
+        require(self._grants, Right.HOLD, business, None)
+        accounts = standing.people(self._watch.engine.store, business)
+        return list(dict.fromkeys([*accounts, *self._watch.names(Place(business)).get("user", ())]))
 
     def views(self, business: str) -> list[View]:
         """List the views kept for a business by name: one's own and those shared with it."""

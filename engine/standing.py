@@ -64,6 +64,15 @@ def schedules(store: Store, business: str, site: str) -> list[Schedule]:
     ]  # fmt: skip
 
 
+def people(store: Store, business: str) -> list[str]:
+    """Name those who have an account with a role in a business, and may sign in."""
+    found = store.read("select name, grants::varchar as grants from account where not disabled order by name")
+    return [
+        name for name, kept in found.rows()
+        if any(business == where for _, where, _ in json.loads(kept)["grants"])
+    ]  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """A saved view as somebody sees it."""

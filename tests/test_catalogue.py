@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from engine import messages as m
-from engine.catalogue import FIRST, SORTS, TABS, Asked, Catalogue, Counts, Key, Page
+from engine.catalogue import FIRST, LIVE_TABS, SORTS, TABS, TOGETHER, Asked, Catalogue, Counts, Key, Page
 from engine.clock import MINUTE
 from engine.errors import Invalid
 from engine.filters import parse
@@ -388,3 +388,43 @@ def test_a_key_of_another_sort_or_of_nowhere_counts_as_none(life: Life, at: Tab 
 
 def test_every_tab_can_be_sorted_as_it_first_is() -> None:
     assert all(FIRST[at][0] in SORTS[at] for at in TABS)
+
+
+@pytest.mark.parametrize("tabs", [LIVE_TABS, TABS], ids=["unfinished", "all"])
+@pytest.mark.parametrize("down", [True, False])
+@pytest.mark.parametrize("sort", TOGETHER)
+def test_several_tabs_in_one_list_are_paged_in_one_order_forwards_and_backwards(
+    life: Life, sort: str, down: bool, tabs: tuple[Tab, ...]
+) -> None:
+    anything, catalogue = Anything(life, Random(7)), Catalogue(life.store)
+    while len(anything.ids) < 60:
+        anything.act()
+    life.submit(3, owner="ANN")
+    snapshot, now = life.snapshot(), life.now
+    ask = partial(catalogue.together, snapshot, ACME, EVERY, now, tabs, sort=sort, descending=down, size=7)
+    forwards = pages(ask)
+    rows = pl.concat([page.rows for page in forwards], how="diagonal")
+    total = sum(catalogue.counts(snapshot, ACME, EVERY, now).tabs[at] for at in tabs)
+    assert rows["task_id"].n_unique() == rows.height == total > 20
+    value = pl.col(sort).str.to_lowercase() if sort != "created_at" else pl.col(sort)
+    assert rows["task_id"].to_list() == rows.sort([value, "task_id"], descending=down)["task_id"].to_list()
+    assert [page.before for page in forwards] == list(range(0, total, 7))
+    page, back = forwards[-1], [forwards[-1]]
+    while page.previous is not None:
+        page = ask(before=page.previous)
+        back.insert(0, page)
+        assert len(back) <= len(forwards)
+    assert [p.rows["task_id"].to_list() for p in back] == [p.rows["task_id"].to_list() for p in forwards]
+    assert [p.before for p in back] == [p.before for p in forwards]
+    assert all(p.next is not None for p in back[:-1])
+
+
+def test_several_tabs_in_one_list_are_sorted_by_nothing_else_and_a_key_of_another_sort_counts_as_none(
+    life: Life
+) -> None:
+    life.submit(3)
+    catalogue, snapshot = Catalogue(life.store), life.snapshot()
+    with pytest.raises(Invalid, match="created_at, owner, kind"):
+        catalogue.together(snapshot, ACME, EVERY, life.now, TABS, sort="target")
+    page = catalogue.together(snapshot, ACME, EVERY, life.now, TABS, sort="owner", after=Key(5, 1))
+    assert page.rows.height == 3

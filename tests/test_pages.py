@@ -28,9 +28,11 @@ from engine.messages import (
     AddService,
     AddSite,
     Command,
+    HoldTarget,
     KeepView,
     NewTask,
     Outcome,
+    PlaceHolds,
     SetService,
     Stop,
     Submit,
@@ -396,3 +398,39 @@ def test_services_say_what_to_do_where_there_is_no_host_and_that_an_archive_has_
     assert "An archive has no services" in services("Old log")
     monkeypatch.setattr(frame, "_who", lambda: Actor("sid", [Grant(Role.SITE_USER, "Globex", "Paris")]))
     assert "A site admin can add one here" in services("Paris")
+
+
+def test_async_tasks_show_what_a_business_has_paused_whatever_the_address_says(
+    console: Console, look: Callable[..., str]
+) -> None:
+    def tasks(**address: str) -> AppTest:
+        page = AppTest.from_file(ROOT / "pages" / "router.py", default_timeout=30)
+        for name, value in address.items():
+            page.query_params[name] = value
+        page.run()
+        page.switch_page("administer/async_tasks.py").run()
+        assert not page.exception
+        return page
+
+    def said(page: AppTest) -> str:
+        return "\n".join(part.proto.body for part in page.get("html"))
+
+    evil = "<script>x</script>"
+    do(console, SetService("Acme", "audit-1", "offline"))
+    ids = do(console, Submit([NewTask("Acme", "Berlin", Kind.AUDIT, "Audit", evil, evil, "srv-1", "device")] * 3))
+    engine = console.engine
+    assert engine is not None
+    hold = PlaceHolds("Acme", [HoldTarget("user", evil)], "backlog")
+    assert engine.do(Command(f"{uuid4()}", "ann", hold)).result(20).refused is None
+    deadline = time.monotonic() + 20
+    while engine.snapshot.numbers["Acme", None].paused < 3:
+        assert time.monotonic() < deadline, "Pages did not see the hold in time"
+        time.sleep(0.02)
+    shown = said(tasks(site="Berlin"))
+    assert "<b>3</b> unfinished, <b>3</b> paused" in shown
+    assert "<b>Holds</b><span>1 hold</span>" in shown
+    assert evil not in shown
+    assert "There are no tasks to show" not in shown
+    for garbage in ({"sort": "name", "after": "x"}, {"q": "\0(\"", "before": "1.iq"}, {"business": "Nowhere"}):
+        said(tasks(site="Berlin", **garbage))
+    do(console, Stop(ids))

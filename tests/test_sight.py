@@ -13,11 +13,15 @@ import pytest
 
 from engine import messages as m
 from engine import sight as module
+from engine.access import Actor
 from engine.bulk import Verb
+from engine.catalogue import TABS, Asked
 from engine.clock import SECOND
 from engine.console import Console
 from engine.errors import NotAllowed, NotFound
+from engine.filters import parse
 from engine.lifecycle import OVERVIEW, Kind, Tab
+from engine.living import Place
 from engine.recurrence import Rule
 from engine.roles import EVERYTHING, Grant, Grants, Role
 from engine.sight import A_PROCESSOR, Sight, Spot
@@ -481,3 +485,34 @@ def test_a_schedule_is_told_of_as_soon_as_it_is_made_paused_run_or_removed(
     assert see(ADMIN).timetable("Acme", "Oslo").planned == []
     assert [v.event for v in see(ADMIN).past("Acme", "Oslo", int(made)).versions] == ["removed", "created"]
     assert see(ADMIN).past("Acme", "Berlin", int(made)).steps == []
+
+
+def test_what_holds_keep_is_told_to_who_may_pause_there_and_whom_to_pause_of_his_business_only(
+    console: Console, see: Callable[[Grants], Sight]
+) -> None:
+    assert console.access is not None
+    for name, business in (("zoe", "Acme"), ("hugo", "Globex")):
+        console.access.invite(Actor("root", EVERYTHING), name, [Grant(Role.BUSINESS_ADMIN, business)])
+    for grants, business in ((USER, "Acme"), ([Grant(Role.SITE_ADMIN, "Acme", "Berlin")], "Acme"), (ADMIN, "Globex"),
+                             (ADMIN, None)):  # fmt: skip
+        with pytest.raises(NotAllowed, match="may not pause and resume"):
+            see(grants).pauses(business)
+    with pytest.raises(NotAllowed):
+        see(ADMIN).people("Globex")
+    for grants in (ADMIN, EVERYTHING):
+        assert {"zoe", "hugo"} & set(see(grants).people("Acme")) == {"zoe"}
+    assert set(see(ADMIN).pauses("Acme").counts["business"]) <= {"Acme"}
+
+
+def test_a_list_of_several_tabs_is_of_the_places_that_one_sees_and_names_no_processor_to_who_sees_a_site(
+    see: Callable[[Grants], Sight]
+) -> None:
+    everything = Asked(parse(""), system=True)
+    processed(see, ADMIN)
+    with pytest.raises(NotAllowed):
+        see(USER).together(Place("Acme"), everything, TABS)
+    sight = see(USER)
+    rows = sight.together(sight.place("Acme"), everything, TABS, size=200).rows
+    assert set(rows["site"]) == {"Berlin"}
+    assert set(rows["processor"].drop_nulls()) <= {A_PROCESSOR}
+

@@ -13,13 +13,13 @@ from engine.health import Words
 from engine.settings import Settings, named
 
 BUTTON = re.compile(r"\[\[([^\]]+)\]\]")
-LINK = re.compile(r"\[([^\[\]]+)\]\(([a-z:]*)(?:#([a-z-]+))?\)")
+LINK = re.compile(r"\[([^\[\]]+)\]\(([a-z_:]*)(?:#([a-z-]+))?\)")
 SETTING = re.compile(r"\{([a-z0-9_]+)\}")
 _CODE = re.compile(r"`([^`]+)`")
 _BOLD = re.compile(r"\*\*([^*]+)\*\*")
 _ITEM = re.compile(r"(-|\d+\.) ")
 
-PAGES = {"active": "./"}  #: a page's address, where it is not its script's name
+PAGES = {"active": "./", "async_tasks": "async-tasks"}  #: a page's address, where it is not its script's name
 
 
 def inline(text: str, settings: Settings | None = None) -> str:

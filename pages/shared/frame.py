@@ -147,8 +147,9 @@ def allowed(right: Right, business: str | None, site: str | None) -> bool:
     return may(actor().grants, right, business, site)
 
 
-def watch(business: str, site: str) -> None:
-    """Within a refresh, see that whoever looks still may see this site; else run the page anew, which says so."""
+def watch(business: str, site: str | None) -> None:
+    """Within a refresh, see that whoever looks still may see this site, or (None) the business as a whole; else run the
+    page anew, which says so."""
     if not may(actor().grants, Right.SEE, business, site):
         st.rerun()
     hold_on()
@@ -251,6 +252,15 @@ def offline() -> str:
     place = _place()
     n = sum(service.state == "offline" for service in sight().services(*place)) if place is not None else 0
     return f"*{n:,} offline*" if n else ""
+
+
+def held() -> str:
+    """Count the tasks that are paused in the business of the chosen site, where there are any."""
+    place = _place()
+    if place is None or not allowed(Right.HOLD, place[0], None):
+        return ""
+    n = sight().numbers(place[0], None).paused
+    return f"*{n:,} held*" if n else ""
 
 
 def _place() -> tuple[str, str] | None:

@@ -155,7 +155,7 @@ const draw = {
       cell._bar.setAttribute('aria-valuenow', whole); cell._bar.setAttribute('aria-label', v.t)
       cell._pct.textContent = whole + ' %'
     }
-    if (cell._why.textContent !== (v.s || '')) cell._why.textContent = v.s || ''
+    if (cell._why.textContent !== (v.s || '')) cell._why.textContent = cell._why.title = v.s || ''
   },
   bars(cell, v) {
     const told = v || {v: [], t: ''}

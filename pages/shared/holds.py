@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from html import escape
+from urllib.parse import urlencode
 
 import streamlit as st
 
 from engine.ledger import number_of
 from engine.lifecycle import KIND_LABEL, Kind
+from engine.roles import Right
 from engine.snapshot import HoldLook
 
-from . import times
+from . import frame, times
 
 MOST = 3  #: that are named
 _TARGETS = {"user": "user", "kind": "type", "schedule": "schedule"}
@@ -22,19 +24,35 @@ def strip(over: Sequence[HoldLook], paused: int, *, offer: bool = True) -> bool:
     count = "1 hold in force" if len(over) == 1 else f"{len(over):,} holds in force"
     named = ", ".join(map(said, over[:MOST])) + (f" and {len(over) - MOST:,} more" if len(over) > MOST else "")
     tasks = f"{paused:,} {'task' if paused == 1 else 'tasks'} paused at this site"
+    way = ""
+    if any(frame.allowed(Right.HOLD, hold.business, None) for hold in over):
+        site = urlencode({"site": st.query_params["site"]}) if "site" in st.query_params else ""
+        way = f" <a class='d-link' href='/async-tasks?{escape(site, quote=True)}' target='_self'>Review and resume</a>"
     with st.container(horizontal=True, vertical_alignment="center", key="holds"):
-        st.html(
-            f"<div class='d-holds'><b>{count}.</b> {escape(named[0].upper() + named[1:])}. <span>{tasks}.</span></div>"
-        )
+        said_of = escape(named[0].upper() + named[1:])
+        st.html(f"<div class='d-holds'><b>{count}.</b> {said_of}. <span>{tasks}.</span>{way}</div>")
         return offer and bool(paused) and st.button("Show paused", key="holds.show", type="tertiary", width="content")
 
 
 def said(hold: HoldLook) -> str:
     """Word a hold: user m.ortiz until 18:00:00."""
+    until = "without expiry" if hold.until_at is None else f"until {times.moment(hold.until_at, hold.from_at)}"
+    return f"{on(hold)} {until}"
+
+
+def told(hold: HoldLook, now: int) -> str:
+    """Word a hold for a task under it, with whose it is and why: user m.ortiz until 18:00:00, by a.kovac: “backlog”."""
+    there = times.zone()
+    until = f"until {times.brief(hold.until_at, times.day(now, there), there)}" if hold.until_at else "without expiry"
+    everywhere = " in every business" if hold.business is None else ""
+    return f"{on(hold)}{everywhere} {until}, by {hold.actor}" + (f": “{hold.reason}”" if hold.reason else "")
+
+
+def on(hold: HoldLook) -> str:
+    """Name what a hold is on: user m.ortiz."""
     name = hold.target
     if hold.target_kind == "kind":
         name = KIND_LABEL[Kind(name)]
     elif hold.target_kind == "schedule":
         name = f"#{number_of(int(name)):,}"
-    until = "without expiry" if hold.until_at is None else f"until {times.moment(hold.until_at, hold.from_at)}"
-    return f"{_TARGETS[hold.target_kind]} {name} {until}"
+    return f"{_TARGETS[hold.target_kind]} {name}"

@@ -242,14 +242,14 @@ def changed(task: Mapping[str, Any]) -> list[str]:
     return [f"{n:,} {word}" for n, word in counts if n]
 
 
-def pager(page: Page, total: int) -> None:
+def pager(page: Page, total: int, hint: str = "Rows keep their place while one is selected.") -> None:
     """Say what is shown of how many, and offer to turn the page."""
     with st.container(horizontal=True, vertical_alignment="center", key="pager"):
         n = page.rows.height
         tasks = f"{total:,} {'task' if total == 1 else 'tasks'}"
         many = f"{page.before + 1:,}–{page.before + n:,} of {tasks}" if n and n < total else tasks
         zone = times.zone().key
-        st.html(f"<div class='d-foot'>{many}. Rows keep their place while one is selected. Times are {zone}.</div>")
+        st.html(f"<div class='d-foot'>{many}. {hint} Times are {zone}.</div>")
         if page.previous or page.next:
             turns: tuple[tuple[str, bool, dict[str, str | None]], ...] = (
                 ("First", page.before > 0, RESET),

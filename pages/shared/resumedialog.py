@@ -1,0 +1,117 @@
+"""Lifting holds: all of a business, or one. What is lifted was listed when the dialog opened, and nothing else is.
+
+A hold that somebody places meanwhile stays; one that has ended meanwhile is told as such.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from uuid import uuid4
+
+import streamlit as st
+
+from engine.clock import SECOND
+from engine.messages import LiftHolds
+from engine.pausing import Kept, Release
+
+from . import frame, grid, holds, notice, times
+
+COLUMNS: list[grid.Row] = [
+    {"id": "hold", "label": "Hold", "type": "text", "width": "1.2fr"},
+    {"id": "reason", "label": "Reason", "type": "text", "width": "1.8fr"},
+    {"id": "by", "label": "By", "type": "text", "width": ".8fr", "pale": True},
+    {"id": "since", "label": "Since", "type": "text", "width": "1fr"},
+    {"id": "ends", "label": "Ends", "type": "text", "width": "1fr"},
+    {"id": "keeps", "label": "Keeps", "type": "number", "width": "62px"},
+]
+
+
+def ask(business: str) -> None:
+    """Open the dialog that lifts all holds of a business; those on schedules are listed unticked."""
+    every = [one for one in frame.sight().pauses(business).kept() if one.hold.business is not None]
+    ticked = [str(one.hold.hold_id) for one in every if one.hold.target_kind != "schedule"]
+    _open("Resume all", business, every, ticked)
+
+
+def lift(business: str, kept: Sequence[Kept]) -> None:
+    """Open the dialog that lifts one hold."""
+    _open("Lift hold", business, kept, [str(one.hold.hold_id) for one in kept])
+
+
+def _open(title: str, business: str, listed: Sequence[Kept], ticked: Sequence[str]) -> None:
+    request = f"resume-{uuid4()}"
+    grid.put(f"{request}.grid", selected=ticked)
+    st.dialog(title, width="large")(_dialog)(business, listed, request)
+
+
+def _dialog(business: str, listed: Sequence[Kept], request: str) -> None:
+    if not listed:
+        st.html(f"<div class='d-evidence'>No hold of {escape(business)} is in force or to come.</div>")
+    else:
+        st.html("<div class='d-evidence'>Only those ticked here are lifted; what is placed meanwhile stays. "
+                "Holds on schedules are left unless you tick them.</div>")  # fmt: skip
+    chosen = _choose(listed, request) if listed else []
+    found = frame.sight().pauses(business).release(chosen)
+    st.html(_does(found, len(chosen)))
+    reason = st.text_input("Reason", max_chars=200, placeholder="for the audit trail", key=f"{request}.reason").strip()
+    with st.container(horizontal=True, horizontal_alignment="right"):
+        if st.button("Keep them on", key=f"{request}.keep", width="content"):
+            st.rerun()
+        n = "1 hold" if len(chosen) == 1 else f"{len(chosen):,} holds"
+        tasks = f"{found.tasks:,} {'task' if found.tasks == 1 else 'tasks'}"
+        if st.button(f"Lift {n}, release {tasks}", key=f"{request}.go", type="primary", width="content",
+                     disabled=not chosen):  # fmt: skip
+            _lift(chosen, reason, request)
+    if why := st.session_state.get(f"{request}.why"):
+        st.html(f"<div class='d-told no' role='alert'>{escape(why)}</div>")
+
+
+def _choose(listed: Sequence[Kept], request: str) -> list[int]:
+    now = frame.engine().now
+    rows = [
+        {
+            "id": str(one.hold.hold_id), "label": holds.on(one.hold), "hold": holds.on(one.hold),
+            "reason": one.hold.reason or "", "by": one.hold.actor, "since": times.moment(one.hold.from_at, now),
+            "ends": "no expiry" if one.hold.until_at is None else times.moment(one.hold.until_at, now),
+            "keeps": one.waiting,
+        }
+        for one in listed
+    ]  # fmt: skip
+    answer = grid.grid(rows, COLUMNS, key=f"{request}.grid", label="Holds to lift", sort={"id": "", "desc": False},
+                       cards=False)  # fmt: skip
+    return sorted(int(hold_id) for hold_id in answer.selected)
+
+
+def _does(found: Release, n: int) -> str:
+    """Say what lifting them lets go, how long that takes, and what other holds keep."""
+    facts = {
+        "Released": f"{found.tasks:,} waiting {'task' if found.tasks == 1 else 'tasks'} of {found.users:,} "
+                    f"{'user' if found.users == 1 else 'users'}" if found.tasks else "no waiting task" if n else "",
+        "Drains in": _drains(found) if found.tasks else "",
+    }  # fmt: skip
+    facts |= {
+        f"Stays: {holds.on(hold)}, in every business" if hold.business is None else f"Stays: {holds.on(hold)}":
+            f"keeps {kept:,} waiting {'task' if kept == 1 else 'tasks'}, by {hold.actor}"
+        for hold, kept in found.staying
+    }  # fmt: skip
+    rows = "".join(f"<tr><th>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in facts.items() if v)
+    return f"<table class='d-facts d-release'>{rows}</table>"
+
+
+def _drains(found: Release) -> str:
+    drain = found.drain
+    if drain.seconds is None:
+        return f"{drain.word}: {drain.reason}"
+    return f"about {times.age(int(drain.seconds * SECOND))} with all else that waits, on {drain.reason}"
+
+
+def _lift(chosen: Sequence[int], reason: str, request: str) -> None:
+    outcome = frame.do(LiftHolds(list(chosen), reason or None), f"{request}-{'-'.join(map(str, chosen))}"[:200])
+    if outcome.refused:
+        st.session_state[f"{request}.why"] = outcome.refused
+        return
+    lifted = "1 hold" if len(outcome.changed) == 1 else f"{len(outcome.changed):,} holds"
+    left = f"; {len(outcome.skipped):,} had ended already" if outcome.skipped else ""
+    notice.keep(f"{lifted} lifted{left}")
+    st.rerun()
