@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from html import escape
-from time import monotonic
 from typing import Any, NoReturn
 from urllib.parse import urlencode
 
@@ -15,7 +14,7 @@ from streamlit.runtime.scriptrunner_utils.script_run_context import get_script_r
 from streamlit.runtime.state import get_session_state
 
 from engine.access import Actor
-from engine.clock import SECOND
+from engine.clock import SECOND, stopwatch
 from engine.console import Stage, current
 from engine.errors import DrainboardError, NotAllowed
 from engine.messages import Action, Command, Outcome
@@ -272,8 +271,8 @@ def _place() -> tuple[str, str] | None:
 
 
 _TURNED, _UNKNOWN = "turned to", "unknown site"
-_NOTHING: tuple[dict[str, str | None], float, bool] = ({}, 0.0, False)
-"""What is held, until when at most, and whether the next run is one that the page itself has asked for."""
+_NOTHING: tuple[dict[str, str | None], Callable[[], float], bool] = ({}, stopwatch(), False)
+"""What is held, for how long by now, and whether the next run is one that the page itself has asked for."""
 _OF_A_SITE = ("task", "schedule", "report", "service", "page", "after", "before")  #: what an address has of one
 
 
@@ -379,7 +378,7 @@ def hold(changes: Mapping[str, str | None], *, runs_anew: bool = False) -> None:
     """Change the address within a refresh, which goes on; held likewise."""
     if changes:
         held, *_ = st.session_state.get(_TURNED, _NOTHING)
-        st.session_state[_TURNED] = {**held, **changes}, monotonic() + HELD_FOR, runs_anew
+        st.session_state[_TURNED] = {**held, **changes}, stopwatch(), runs_anew
         _put(changes)
 
 
@@ -388,12 +387,12 @@ def hold_on() -> None:
 
     Once a browser has said the new address, another one means that somebody went elsewhere.
     """
-    held, until, own = st.session_state.get(_TURNED, _NOTHING)
+    held, held_for, own = st.session_state.get(_TURNED, _NOTHING)
     lost = {name: value for name, value in held.items() if st.query_params.get(name) != value}
-    if monotonic() > until or not (own or lost):
+    if held_for() > HELD_FOR or not (own or lost):
         st.session_state.pop(_TURNED, None)
         return
-    st.session_state[_TURNED] = held, until, False
+    st.session_state[_TURNED] = held, held_for, False
     _put(lost)
 
 
