@@ -154,7 +154,7 @@ def test_a_waiting_task_knows_its_place_and_what_it_waits_for(drive: Drive) -> N
 
 
 def test_a_filter_finds_the_same_from_snapshot_to_snapshot_as_it_does_anew(drive: Drive) -> None:
-    texts = ("host-1", "type:audit -user:ann", "status:Paused", "age:<10m", "wait:>1m OR *7")
+    texts = ("host-1", "type:audit -user:ann", "status:Paused OR cause:capacity", "age:<10m", "wait:>1m OR *7")
     filters = [parse(text) for text in texts]
     found = dict.fromkeys(filters, 0)
 
