@@ -33,7 +33,8 @@ def carry_out(action: str, schedule: Schedule, hold: HoldLook | None) -> None:
     elif action == plan_card.RUN:
         outcome = frame.do(RunNow(schedule.schedule_id), _once(f"run {schedule.schedule_id}"))
         number = number_of(int(outcome.changed[0])) if outcome.changed else 0
-        _done(outcome, f"{task_label(schedule.spec.kind, number)} is submitted for {_named(schedule)}")
+        waits = "; it waits until the schedule is resumed" if hold is not None else ""
+        _done(outcome, f"{task_label(schedule.spec.kind, number)} is submitted for {_named(schedule)}{waits}")
     elif action == plan_card.REMOVE:
         asking.later(lambda: _remove(schedule, f"remove-{uuid4()}"))
 

@@ -14,6 +14,7 @@ from engine.sight import Sight
 from engine.standing import View
 
 from . import frame, notice, tasklist
+from .copylink import copy_link
 from .finding import Changes
 from .plain import plain
 from .tasklist import Query
@@ -54,6 +55,7 @@ def menu(sight: Sight, business: str, query: Query) -> Changes:
                     st.session_state[_OPENED] = view.view_id
                     changes = _asked(view)
                 st.html(f"<div class='d-evidence'>{escape(_about(view))}</div>")
+                copy_link({"view": view.view_id}, key=f"link.{view.view_id}")
                 if view.changeable and st.button("Drop", key=f"drop.{view.view_id}", width="content"):
                     outcome = frame.do(DropView(view.view_id), f"drop-view-{uuid4()}")
                     notice.keep(outcome.refused or f"“{view.name}” is dropped")

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import PASSWORD, Server, serve
-from tests.browser.test_tasks import cli, tab
+from tests.browser.test_tasks import tab
 
 pytestmark = pytest.mark.browser
 
@@ -100,7 +100,7 @@ def looking(browser: Browser, server: Server, cookie: str, path: str, width: int
 
 def invited(server: Server, name: str, *roles: str) -> str:
     """Invite somebody; return the cookie of his session."""
-    path = re.search(r"/auth/link/[\w-]+", cli(server, "user", "invite", name, *roles))
+    path = re.search(r"/auth/link/[\w-]+", server.cli("user", "invite", name, *roles))
     assert path is not None
     return server.sign_in(path[0])
 
