@@ -192,8 +192,7 @@ def test_a_site_user_reads_everything_and_is_offered_nothing(
     grid = page.get_by_role("grid", name="Active tasks")
     expect(grid.get_by_role("link").first).to_be_visible(timeout=60_000)
     expect(page.get_by_text("cancelling needs the role of a site admin")).to_be_visible()
-    grid.get_by_role("checkbox").nth(1).check()
-    expect(page.get_by_text("1 selected")).to_be_visible()
+    expect(grid.get_by_role("checkbox")).to_have_count(0)  # there is nothing that could be done with what is selected
     grid.get_by_role("link").first.click()
     expect(page.locator(".st-key-card")).to_be_visible()
     for name in ("Cancel", "Add a", "Stagger", "Bring online", "Drain"):
