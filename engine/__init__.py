@@ -19,7 +19,11 @@ Words and rules first, all of them pure:
     dispatch      sub-queues, clocks of waiting, who may start next, and why not
     state         what the rows make of the world: apply
     machine       what the engine does by itself: time, holds, schedules, silence, reports, dispatch
-    core          the deterministic state machine: step, and what people may ask
+    commanding    what every command needs: who asks, what he may, what is told of it
+    ontasks       what people do with tasks
+    onplans       what people do with holds and schedules
+    onplaces      what people do with places and people: services, users, sessions, views, drills, settings
+    core          the deterministic state machine: a step, and each command carried out once
     outbox        commit, then act
     snapshot      what pages read instead of the state
 

@@ -46,6 +46,7 @@ from .recurrence import check_zone
 LONGEST = 4_000  #: characters
 MOST_TERMS = 200
 MOST_VALUES = 200  #: of one term
+MOST_STARS = 20  #: of one value: each may be tried at every place of a text
 DEEPEST = 50  #: parentheses and negations within each other
 
 # --- the keys
@@ -410,7 +411,7 @@ class _Reader:
                     first += piece
                 else:
                     first += self._pattern(":,")[0]
-            return Text(folded(first))
+            return Text(folded(self._starred(first, at)))
         self._at += 1
         name = first.lower()
         field = self._fields.get(name)
@@ -435,7 +436,7 @@ class _Reader:
     def _pattern(self, until: str) -> tuple[str, bool]:
         """Take a word: quoted pieces as they are, `*` elsewhere as WILD; tell whether any of it was quoted."""
         pieces: list[str] = []
-        quoted = False
+        quoted, begin = False, self._at
         text, end = self._text, len(self._text)
         while self._at < end:
             sign = text[self._at]
@@ -447,7 +448,14 @@ class _Reader:
             else:
                 pieces.append(WILD if sign == "*" else sign)
                 self._at += 1
-        return re.sub(f"{WILD}+", WILD, "".join(pieces)), quoted
+        return self._starred("".join(pieces), begin), quoted
+
+    def _starred(self, raw: str, begin: int) -> str:
+        """Take several stars in a row as one; refuse what has more of them than anybody would write."""
+        pattern = re.sub(f"{WILD}+", WILD, raw)
+        if pattern.count(WILD) > MOST_STARS:
+            raise self._fault(f"A text has at most {MOST_STARS} of *", begin, self._at - begin)
+        return pattern
 
     def _quoted(self) -> str:
         begin, pieces, text = self._at, list[str](), self._text

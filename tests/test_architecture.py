@@ -29,8 +29,9 @@ ONLY_IN = {
     ),
 }
 PURE = ("errors", "lifecycle", "ledger", "roles", "recurrence", "messages", "fleet", "reports", "task", "dispatch",
-        "state", "machine", "core", "outbox", "snapshot", "schema", "columns", "chain", "batch", "health", "usual",
-        "conditions", "ranges", "filters", "tables", "targets", "tally", "views", "bulk")  # fmt: skip
+        "state", "machine", "commanding", "ontasks", "onplans", "onplaces", "core", "outbox", "snapshot", "schema",
+        "columns", "chain", "batch", "health", "usual", "conditions", "ranges", "filters", "tables", "targets", "tally",
+        "views", "bulk")  # fmt: skip
 IMPURE_MODULES = {"os", "socket", "subprocess", "threading", "time", "random", "duckdb", "apscheduler", "queue"}
 
 

@@ -14,7 +14,7 @@ from engine import ranges
 from engine.clock import DAY, HOUR, MINUTE, SECOND
 from engine.conditions import columns_of
 from engine.errors import InvalidFilter
-from engine.filters import DEEPEST, FIELDS, LONGEST, MOST_TERMS, Filter, parse
+from engine.filters import DEEPEST, FIELDS, LONGEST, MOST_STARS, MOST_TERMS, Filter, parse
 from engine.ledger import Rows, TaskRow, make_id
 from engine.lifecycle import PAUSED, STATUS, TERMINAL, Cause, Kind, Outcome, Reason, Status
 from engine.store import Store
@@ -380,10 +380,14 @@ def test_limits_are_told() -> None:
         ("x" * (LONGEST + 1), "at most 4,000 characters"),
         (" ".join(["a"] * (MOST_TERMS + 1)), "at most 200 terms"),
         ("(" * (DEEPEST + 2) + "a", "50 parentheses and negations deep"),
+        ("*a" * (MOST_STARS + 1), r"at most 20 of \*"),
+        ("user:ann,b" + "*a" * (MOST_STARS + 1), r"at most 20 of \*"),
+        ('"ann":' + "*a:" * (MOST_STARS + 1), r"at most 20 of \*"),
     ):
         with pytest.raises(InvalidFilter, match=said):
             parse(text)
     assert parse("(" * DEEPEST + "a" + ")" * DEEPEST).text == "a"
+    assert parse("**a" * MOST_STARS).text == "*a" * MOST_STARS
 
 
 def test_no_text_in_a_filter_becomes_sql(table: Table) -> None:

@@ -1,0 +1,192 @@
+"""What people do with holds and schedules: pause and resume; create, edit, remove, and run now. Pure."""
+
+from __future__ import annotations
+
+from . import messages as m
+from .commanding import check_instant
+from .dispatch import Hold
+from .errors import Invalid, NotFound, Refused
+from .ledger import Detail, ScheduleEvent
+from .lifecycle import REPORTS, Kind, named_report, own_name
+from .ontasks import OnTasks
+from .roles import Right
+from .state import Schedule, spec_to_detail
+from .task import SYSTEM_OWNER
+
+
+class OnPlans(OnTasks):
+    def _place_holds(self, action: m.PlaceHolds) -> m.Outcome:
+        sites = [self._held_at(action, target) for target in action.targets]
+        if not sites or any(target.kind != "schedule" for target in action.targets):
+            self._require(Right.HOLD, action.business, action.site)
+        now = self._step.now
+        check_instant("begin of a hold", action.from_at)
+        check_instant("end of a hold", action.until_at)
+        from_at = max(now, action.from_at or now)
+        if action.until_at is not None and action.until_at <= from_at:
+            raise Invalid("A hold must end after it begins")
+        if action.business is not None and action.business not in self.state.businesses:
+            raise NotFound.named("business", action.business, self.state.businesses)
+        if action.business is None and any(t.kind != "kind" for t in action.targets):
+            raise Invalid("Only a task type can be held system-wide")
+        if action.site is not None:
+            known = self._business(action.business).sites if action.business is not None else ()
+            if action.site not in known:
+                raise NotFound.named("site", action.site, known)
+        for target in action.targets:
+            _check_target(target)
+        placed: list[int] = []
+        for target, site in zip(action.targets, sites, strict=True):
+            business = self.state.business(action.business)
+            hold = Hold(
+                business.next_event(), action.business, site, target.kind, target.name, action.reason,
+                self._actor, from_at, action.until_at, action.suspend,
+            )
+            self._hold_event(hold, "placed", self._actor, now, action.reason)
+            hold = self.state.holds[hold.id]
+            if from_at == now:
+                self._begin_hold(hold, now)
+            self._arm_hold(hold)
+            placed.append(hold.id)
+            self._audit(
+                "hold", target.kind, target.name, action.business, site, reason=action.reason,
+                after={"hold_id": hold.id, "until_at": action.until_at, "suspend": action.suspend},
+            )
+        return m.Outcome(changed=placed)
+
+    def _held_at(self, action: m.PlaceHolds, target: m.HoldTarget) -> str | None:
+        """Tell at which site a hold is: a schedule's own, and then it is for who may change schedules there."""
+        if target.kind != "schedule" or action.business is None:
+            return action.site
+        schedule = self.state.schedules.get(int(target.name)) if _is_number(target.name) else None
+        spec = schedule.spec if schedule is not None else None
+        if (
+            spec is None
+            or (spec.business, spec.site) != (action.business, action.site or spec.site)
+            or not self._may(Right.SCHEDULE, spec.business, spec.site)
+        ):
+            raise NotFound.named("schedule", target.name)
+        return spec.site
+
+    def _lift_holds(self, action: m.LiftHolds) -> m.Outcome:
+        """Lift the holds that were listed; whatever was placed meanwhile stays."""
+        changed: list[int | str] = []
+        skipped: list[tuple[int | str, str]] = []
+        for hold_id in dict.fromkeys(action.holds):
+            hold = self.state.holds.get(hold_id)
+            if hold is None or not self._may(_right_over(hold), hold.business, hold.site):
+                skipped.append((hold_id, "already ended"))
+                self._audit("lift", "hold", hold_id, None, outcome="already ended", before={"hold_id": hold_id})
+                continue
+            self._end_hold(hold, "lifted", self._actor, self._step.now, action.reason)
+            changed.append(hold_id)
+            self._audit("lift", hold.target_kind, hold.target, hold.business, hold.site, reason=action.reason,
+                        before={"hold_id": hold_id})
+        self._release_owed()
+        return m.Outcome(changed=changed, skipped=skipped)
+
+    def _create_schedule(self, action: m.CreateSchedule) -> m.Outcome:
+        self._check_schedule(action.spec)
+        schedule_id = self.state.businesses[action.spec.business].next_event()
+        self._schedule_event(schedule_id, "created", 1, action.spec, spec_to_detail(action.spec))
+        self._arm_schedule(self.state.schedules[schedule_id])
+        self._audit("create", "schedule", schedule_id, action.spec.business, action.spec.site,
+                    after=spec_to_detail(action.spec))
+        return m.Outcome(changed=[schedule_id])
+
+    def _edit_schedule(self, action: m.EditSchedule) -> m.Outcome:
+        schedule = self._schedule(action.schedule)
+        if schedule.version != action.version:
+            raise Refused(
+                f"Somebody changed this schedule meanwhile (version {schedule.version}, yours {action.version})"
+            )
+        old, new = schedule.spec, action.spec
+        if (old.business, old.site) != (new.business, new.site):
+            raise Invalid("A schedule stays in its business and site")
+        self._check_schedule(new)
+        self._schedule_event(schedule.id, "edited", schedule.version + 1, new, spec_to_detail(new))
+        self._arm_schedule(self.state.schedules[schedule.id])
+        self._audit("edit", "schedule", schedule.id, new.business, new.site, before=spec_to_detail(old),
+                    after=spec_to_detail(new))
+        return m.Outcome(changed=[schedule.id])
+
+    def _remove_schedule(self, action: m.RemoveSchedule) -> m.Outcome:
+        schedule = self._schedule(action.schedule)
+        spec = schedule.spec
+        self._schedule_event(schedule.id, "removed", schedule.version + 1, spec, None)
+        self._audit("remove", "schedule", schedule.id, spec.business, spec.site, before=spec_to_detail(spec),
+                    reason=action.reason)
+        over = [h for h in self.state.holds.values() if (h.target_kind, h.target) == ("schedule", str(schedule.id))]
+        for hold in sorted(over, key=lambda hold: hold.id):  # nobody would find them where the schedule is gone
+            self._end_hold(hold, "lifted", self._actor, self._step.now, action.reason)
+            self._audit("lift", "schedule", schedule.id, hold.business, hold.site, reason=action.reason,
+                        before={"hold_id": hold.id})
+        return m.Outcome(changed=[schedule.id, *sorted(hold.id for hold in over)])
+
+    def _run_now(self, action: m.RunNow) -> m.Outcome:
+        spec = self._schedule(action.schedule).spec
+        new = m.NewTask(
+            spec.business, spec.site, spec.kind, own_name(spec.kind, spec.name, spec.target), spec.owner, self._actor,
+            spec.target, spec.target_kind, spec.scope, spec.requested_service, spec.priority, None, spec.longest_wait_s,
+        )
+        self._check_new(new, Right.SCHEDULE)
+        task = self._submit(new, self.state.businesses[spec.business], self._actor, schedule_id=action.schedule)
+        self._audit("run_now", "schedule", action.schedule, spec.business, spec.site, after={"task_id": task.id})
+        return m.Outcome(changed=[task.id])
+
+    def _schedule(self, schedule_id: int) -> Schedule:
+        schedule = self.state.schedules.get(schedule_id)
+        if schedule is None or not self._may(Right.SCHEDULE, schedule.spec.business, schedule.spec.site):
+            raise NotFound("There is no such schedule, or it was removed")
+        return schedule
+
+    def _check_schedule(self, spec: m.ScheduleSpec) -> None:
+        if not spec.name:
+            raise Invalid("A schedule needs a name")
+        spec.rule.check()
+        if not spec.owner or spec.owner == SYSTEM_OWNER:
+            raise Invalid("A schedule needs a person as its owner")  # whom a hold can pause
+        if spec.on_hold not in ("skip", "queue_one"):
+            raise NotFound.named("rule for runs under a hold", spec.on_hold, ("skip", "queue_one"))
+        if not named_report(spec.kind, spec.name, spec.target):
+            raise Invalid(f"A schedule of a report bears its name, or has it as its target: {', '.join(REPORTS)}")
+        self._check_new(
+            m.NewTask(
+                spec.business, spec.site, spec.kind, own_name(spec.kind, spec.name, spec.target), spec.owner,
+                "Schedule", priority=spec.priority, requested_service=spec.requested_service,
+                longest_wait_s=spec.longest_wait_s,
+            ),
+            Right.SCHEDULE,
+        )
+
+    def _schedule_event(
+        self, schedule_id: int, event: str, version: int, spec: m.ScheduleSpec, detail: Detail | None
+    ) -> None:
+        assert self._request is not None
+        self._record(
+            ScheduleEvent(
+                self.state.businesses[spec.business].next_event(), self._step.now, schedule_id, event, version,
+                spec.business, spec.site, spec.name, self._actor, self._request.request_id, detail,
+            )
+        )
+
+
+def _check_target(target: m.HoldTarget) -> None:
+    if target.kind not in ("user", "kind", "schedule"):
+        raise NotFound.named("kind of hold", target.kind, ("user", "kind", "schedule"))
+    if target.kind == "kind" and target.name not in list(Kind):
+        raise NotFound.named("task type", target.name, list(Kind))
+    if not target.name:
+        raise Invalid("A hold needs somebody or something that it is on")
+    if target.kind == "user" and target.name == SYSTEM_OWNER:
+        raise Invalid("System tasks are held by their type, not as a user's")
+
+
+def _right_over(hold: Hold) -> Right:
+    """Tell which right ends a hold: pausing a schedule is a change of it."""
+    return Right.SCHEDULE if hold.target_kind == "schedule" else Right.HOLD
+
+
+def _is_number(text: str) -> bool:
+    """Tell whether a text is an id as holds keep it."""
+    return text.isascii() and text.isdecimal() and len(text) < 20 and not text.startswith("0")
