@@ -17,8 +17,8 @@ MENU = {
         Entry("Task", "operate/task.py", "task", help="tasks", listed=False),
         Entry("Schedules", "operate/schedules.py", "schedules", help="schedules"),
         Entry("Services", "operate/services.py", "services", tells=frame.offline, help="services"),
-        Entry("Logs", "operate/logs.py", "logs", help="tasks"),
-        Entry("Reports", "operate/reports.py", "reports", help="tasks"),
+        Entry("Logs", "operate/logs.py", "logs", help="logs"),
+        Entry("Reports", "operate/reports.py", "reports", help="reports"),
     ],
     "Administer": [
         Entry("Async tasks", "administer/async_tasks.py", "async-tasks", rights=(Right.HOLD,), tells=frame.held,

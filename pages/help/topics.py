@@ -21,7 +21,7 @@ HERE = Path(__file__).resolve().parent
 
 #: heading in the list of topics: the files, in reading order
 GROUPS = {
-    "Working with tasks": ("active", "cancel", "tasks", "holds", "schedules", "services"),
+    "Working with tasks": ("active", "cancel", "tasks", "holds", "schedules", "services", "logs", "reports"),
     "When something is wrong": ("troubleshooting", "waits"),
     "Reference": ("statuses", "roles", "activity", "settings", "drills", "words"),
 }

@@ -175,7 +175,7 @@ def assets() -> None:
     """List the site's assets, those least like their peers first unless asked otherwise."""
     frame.watch(business, site)
     address, now = st.query_params, frame.known_at(engine)
-    more = helps.mark("tasks.system", "system tasks")
+    more = helps.mark("reports.score", "the outlier score")
     st.html("<div class='d-h2'><b>Assets</b><span>The outlier score tells how unlike the site's other assets one is, "
             f"from 0 to 10; “–” until it is calculated.</span>{more}</div>")  # fmt: skip
     text = st.text_input("Search assets", key="assets", bind="query-params", label_visibility="collapsed",

@@ -13,12 +13,13 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = shutil.which("chromium")
@@ -115,11 +116,45 @@ def serve(data: Path, log: Path) -> Server:
     raise AssertionError(f"The server did not answer: {log.read_text()}")
 
 
+@contextmanager
+def running(folder: Path, fleet: str | None = None, settings: str | None = "seed_days = 0\n") -> Iterator[Server]:
+    """Serve a data folder with such settings and such a fleet (None: as they are there) until the block ends."""
+    for name, written in (("settings.toml", settings), ("fleet.toml", fleet)):
+        if written is not None:
+            (folder / name).write_text(written)
+    server = serve(folder, folder / "server.log")
+    try:
+        yield server
+    finally:
+        if server.process.poll() is None:
+            server.stop()
+
+
+@pytest.fixture(scope="module")
+def cookie(server: Server) -> str:
+    """Give the session of the first admin of a module's server."""
+    return server.sign_in(server.first_link())
+
+
+@contextmanager
+def looking(browser: Browser, server: Server, cookie: str, path: str = "/", width: int = 1280) -> Iterator[Page]:
+    """Open a path in Berlin, and wait for the page around what is asked for; no page may end in an exception."""
+    context = browser.new_context(viewport={"width": width, "height": 800}, timezone_id="Europe/Berlin")
+    context.add_cookies(server.cookies(cookie))
+    page = context.new_page()
+    page.goto(server.url + path)
+    expect(page.locator("[data-testid=stSidebar]")).to_be_attached(timeout=150_000)
+    yield page
+    assert page.locator("[data-testid=stException]").count() == 0
+    context.close()
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed: apt-get install chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        expect.set_options(timeout=20_000)  # a busy machine shows some things late
         yield browser
         browser.close()

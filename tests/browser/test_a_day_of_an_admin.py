@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Request, expect
 
 from engine.store import Store
-from tests.browser.conftest import PASSWORD, ROOT, Server, serve
+from tests.browser.conftest import PASSWORD, ROOT, Server, running
 
 pytestmark = pytest.mark.browser
 
@@ -61,10 +61,8 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def server(folder: Path) -> Iterator[Server]:
-    server = serve(folder, folder / "server.log")
-    yield server
-    if server.process.poll() is None:
-        server.stop()
+    with running(folder, settings=None) as server:
+        yield server
 
 
 def watched(page: Page, server: Server) -> tuple[list[str], list[str]]:

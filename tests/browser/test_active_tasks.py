@@ -6,23 +6,15 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import Server, serve
+from tests.browser.conftest import Server, running
 
 pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("data")
-    (folder / "settings.toml").write_text("seed_days = 1\nfleet_speed = 15.0\n")
-    server = serve(folder, folder / "server.log")
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def cookie(server: Server) -> str:
-    return server.sign_in(server.first_link())
+    with running(tmp_path_factory.mktemp("data"), settings="seed_days = 1\nfleet_speed = 15.0\n") as server:
+        yield server
 
 
 @pytest.fixture

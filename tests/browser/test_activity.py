@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from engine.console import STORE
 from engine.store import Store
-from tests.browser.conftest import Server, serve
+from tests.browser.conftest import Server, running, serve
 
 pytestmark = pytest.mark.browser
 
@@ -58,10 +58,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(folder: Path) -> Iterator[Server]:
-    server = serve(folder, folder / "server.log")
-    yield server
-    if server.process.poll() is None:
-        server.stop()
+    with running(folder, settings=None) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

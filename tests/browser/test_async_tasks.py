@@ -5,16 +5,17 @@ import json
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from engine.clock import HOUR, SECOND
 from engine.store import Store
-from tests.browser.conftest import Server, serve
+from tests.browser.conftest import Server, looking, running
 
 pytestmark = pytest.mark.browser
+
+HERE = "/async-tasks?site=Berlin"
 
 #: One slot, which the first task keeps: what comes later waits.
 FLEET = """
@@ -48,45 +49,15 @@ targets = [{ name = "box", kind = "device", count = 1 }]
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
-def patience() -> Iterator[None]:
-    """Wait longer than usual for what a busy machine shows late."""
-    expect.set_options(timeout=20_000)
-    yield
-    expect.set_options(timeout=5_000)
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("async")
-    (folder / "settings.toml").write_text("seed_days = 0\nold_hold_s = 60\n")
-    (folder / "fleet.toml").write_text(FLEET)
-    server = serve(folder, folder / "server.log")
-    yield server
-    if server.process.poll() is None:
-        server.stop()
-
-
-@pytest.fixture(scope="module")
-def cookie(server: Server) -> str:
-    return server.sign_in(server.first_link())
-
-
-@contextmanager
-def looking(browser: Browser, server: Server, cookie: str, path: str = "/async-tasks?site=Berlin") -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1280, "height": 800}, timezone_id="Europe/Berlin")
-    context.add_cookies(server.cookies(cookie))
-    page = context.new_page()
-    page.goto(server.url + path)
-    expect(page.get_by_role("button", name="Pause User")).to_be_visible(timeout=150_000)
-    yield page
-    assert page.locator("[data-testid=stException]").count() == 0
-    context.close()
+    with running(tmp_path_factory.mktemp("async"), FLEET, settings="seed_days = 0\nold_hold_s = 60\n") as server:
+        yield server
 
 
 @pytest.fixture
 def page(browser: Browser, server: Server, cookie: str) -> Iterator[Page]:
-    with looking(browser, server, cookie) as page:
+    with looking(browser, server, cookie, HERE) as page:
         yield page
 
 
@@ -182,7 +153,7 @@ def test_resume_all_lifts_what_its_dialog_listed_while_somebody_else_pauses(
     page.get_by_role("button", name="Resume All").click()
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_role("button", name="Lift 1 hold, release 1 task")).to_be_enabled()
-    with looking(browser, server, cookie) as other:
+    with looking(browser, server, cookie, HERE) as other:
         pause(other, "Pause Task Type", "Audit", "meanwhile", "No expiry")
         expect(holds(other)).to_have_count(2)
     dialog.get_by_label("Reason").fill("fixed")

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from pages.help.topics import ORDER, topics
-from tests.browser.conftest import ROOT, Server, serve
+from tests.browser.conftest import ROOT, Server, running
 from tests.browser.test_a_day_of_an_admin import FLEET, watched
 
 pytestmark = pytest.mark.browser
@@ -25,10 +25,8 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def server(folder: Path) -> Iterator[Server]:
-    server = serve(folder, folder / "server.log")
-    yield server
-    if server.process.poll() is None:
-        server.stop()
+    with running(folder, settings=None) as server:
+        yield server
 
 
 def enter(browser: Browser, server: Server, cookie: str, **how: object) -> Page:

@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from engine.__main__ import main
 from engine.store import Store
-from tests.browser.conftest import Server, serve
+from tests.browser.conftest import Server, running
 
 pytestmark = pytest.mark.browser
 
@@ -43,13 +43,8 @@ SETTINGS = "seed_days = 0\npile_up_tasks = 8\npile_up_s = 5\nsilence_s = 5\n"
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("remedies")
-    (folder / "settings.toml").write_text(SETTINGS)
-    (folder / "fleet.toml").write_text(FLEET)
-    server = serve(folder, folder / "server.log")
-    yield server
-    if server.process.poll() is None:
-        server.stop()
+    with running(tmp_path_factory.mktemp("remedies"), FLEET, settings=SETTINGS) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

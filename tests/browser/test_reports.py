@@ -16,7 +16,7 @@ from engine.clock import DAY
 from engine.console import STORE, Console
 from engine.ledger import AssetSeen, Rows
 from engine.store import Store
-from tests.browser.conftest import ROOT, Server, serve
+from tests.browser.conftest import ROOT, Server, running
 from tests.browser.test_a_day_of_an_admin import watched
 
 pytestmark = pytest.mark.browser
@@ -65,10 +65,8 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def server(folder: Path) -> Iterator[Server]:
-    server = serve(folder, folder / "server.log")
-    yield server
-    if server.process.poll() is None:
-        server.stop()
+    with running(folder, settings=None) as server:
+        yield server
 
 
 def enter(browser: Browser, server: Server, cookie: str) -> tuple[BrowserContext, Page]:

@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from engine.store import Store
-from tests.browser.conftest import ROOT, Server, serve
+from tests.browser.conftest import ROOT, Server, looking, serve
 from tests.test_recurrence import REFERENCE, reference_rows
 
 pytestmark = pytest.mark.browser
@@ -51,14 +51,6 @@ mix.audit = { per_hour = 0, collect = { median_s = 2, sigma = 0.1 }, process = {
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
-def patience() -> Iterator[None]:
-    """Wait longer than usual for what a busy machine shows late."""
-    expect.set_options(timeout=20_000)
-    yield
-    expect.set_options(timeout=5_000)
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("schedules")
@@ -88,26 +80,9 @@ def clock_set_back(folder: Path, behind: timedelta) -> Iterator[None]:
                 os.environ[name] = value
 
 
-@pytest.fixture(scope="module")
-def cookie(server: Server) -> str:
-    return server.sign_in(server.first_link())
-
-
-@contextmanager
-def looking(browser: Browser, server: Server, cookie: str, path: str = "/schedules") -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1280, "height": 800}, timezone_id="Europe/Berlin")
-    context.add_cookies(server.cookies(cookie))
-    page = context.new_page()
-    page.goto(server.url + path)
-    expect(page.get_by_role("heading", name="Schedules")).to_be_visible(timeout=150_000)
-    yield page
-    assert page.locator("[data-testid=stException]").count() == 0
-    context.close()
-
-
 @pytest.fixture
 def page(browser: Browser, server: Server, cookie: str) -> Iterator[Page]:
-    with looking(browser, server, cookie) as page:
+    with looking(browser, server, cookie, "/schedules") as page:
         yield page
 
 

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from engine.store import Store
-from tests.browser.conftest import Server, serve
+from tests.browser.conftest import Server, running
 
 pytestmark = pytest.mark.browser
 
@@ -40,13 +40,8 @@ WIDE = {"width": 1280, "height": 800}
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("services")
-    (folder / "settings.toml").write_text("seed_days = 0\n")
-    (folder / "fleet.toml").write_text(FLEET)
-    server = serve(folder, folder / "server.log")
-    yield server
-    if server.process.poll() is None:
-        server.stop()
+    with running(tmp_path_factory.mktemp("services"), FLEET) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from engine.access import Actor
 from engine.console import Console
 from engine.roles import EVERYTHING, Grant, Role
 from engine.store import Store
-from tests.browser.conftest import ROOT, Server, serve
+from tests.browser.conftest import ROOT, Server, running, serve
 from tests.browser.test_a_day_of_an_admin import FLEET, watched
 
 pytestmark = pytest.mark.browser
@@ -32,10 +32,8 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def server(folder: Path) -> Iterator[Server]:
-    server = serve(folder, folder / "server.log")
-    yield server
-    if server.process.poll() is None:
-        server.stop()
+    with running(folder, settings=None) as server:
+        yield server
 
 
 def enter(browser: Browser, server: Server, cookie: str) -> tuple[BrowserContext, Page]:

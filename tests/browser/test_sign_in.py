@@ -12,7 +12,7 @@ from websockets.exceptions import InvalidStatus, WebSocketException
 from websockets.sync.client import connect
 
 from engine.fleet import load_file
-from tests.browser.conftest import PASSWORD, ROOT, Server, serve
+from tests.browser.conftest import PASSWORD, ROOT, Server, running, serve
 
 pytestmark = pytest.mark.browser
 
@@ -21,11 +21,8 @@ PAGE = {"Accept": "text/html"}
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("sign-in")
-    (folder / "settings.toml").write_text("seed_days = 0\n")
-    server = serve(folder, folder / "server.log")
-    yield server
-    server.stop()
+    with running(tmp_path_factory.mktemp("sign-in")) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

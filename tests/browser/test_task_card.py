@@ -2,13 +2,12 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, expect
 
-from tests.browser.conftest import PASSWORD, Server, serve
+from tests.browser.conftest import PASSWORD, Server, looking, running
 from tests.browser.test_tasks import tab
 
 pytestmark = pytest.mark.browser
@@ -62,40 +61,10 @@ mix.audit = { per_hour = 1800, collect = { median_s = 1, sigma = 0.1 }, process 
 NONE = "There is no such task, or it is not yours to see."
 
 
-@pytest.fixture(scope="module", autouse=True)
-def patience() -> Iterator[None]:
-    """Wait longer than usual for what a busy machine shows late."""
-    expect.set_options(timeout=20_000)
-    yield
-    expect.set_options(timeout=5_000)
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("card")
-    (folder / "settings.toml").write_text("seed_days = 0\n")
-    (folder / "fleet.toml").write_text(FLEET)
-    server = serve(folder, folder / "server.log")
-    yield server
-    if server.process.poll() is None:
-        server.stop()
-
-
-@pytest.fixture(scope="module")
-def cookie(server: Server) -> str:
-    return server.sign_in(server.first_link())
-
-
-@contextmanager
-def looking(browser: Browser, server: Server, cookie: str, path: str, width: int = 1280) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": width, "height": 800}, timezone_id="Europe/Berlin")
-    context.add_cookies(server.cookies(cookie))
-    page = context.new_page()
-    page.goto(server.url + path)
-    expect(page.locator("[data-testid=stSidebar]")).to_be_attached(timeout=90_000)
-    yield page
-    assert page.locator("[data-testid=stException]").count() == 0
-    context.close()
+    with running(tmp_path_factory.mktemp("card"), FLEET) as server:
+        yield server
 
 
 def invited(server: Server, name: str, *roles: str) -> str:

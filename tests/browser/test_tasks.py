@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from engine.store import Store
-from tests.browser.conftest import Server, serve
+from tests.browser.conftest import Server, running
 
 pytestmark = pytest.mark.browser
 
@@ -50,13 +50,8 @@ mix.audit = { per_hour = 60, collect = { median_s = 1, sigma = 0.1 }, process = 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("tasks")
-    (folder / "settings.toml").write_text("seed_days = 0\n")
-    (folder / "fleet.toml").write_text(FLEET)
-    server = serve(folder, folder / "server.log")
-    yield server
-    if server.process.poll() is None:
-        server.stop()
+    with running(tmp_path_factory.mktemp("tasks"), FLEET) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
