@@ -211,7 +211,7 @@ def test_a_task_that_is_to_come_once_is_listed_changed_and_removed(
     form.text_input(key="r.reason").set_value("moved").run()
     form.button(key="r.go").click().run()
     assert not form.exception
-    assert "1 changed." in told(form)
+    assert "1 task changed." in told(form)
     deadline = time.monotonic() + 20
     while live(console, task["task_id"]).version == 1:
         assert time.monotonic() < deadline, "It was not changed in time"

@@ -38,21 +38,22 @@ def test_every_step_of_every_task_is_told_in_the_order_of_the_ledger(tmp_path: P
         for task_id, event_id in store.read("select task_id, event_id from task_event order by batch, event_id").rows():
             ledger.setdefault(task_id, []).append(event_id)
         rows = dict(store.read("select task_id, status from task_finished").rows())
-        hidden_or_restored = 0
-        for task_id, events in ledger.items():
+        turned = set(store.read("select task_id from task_event where event in ('hide', 'restore')")["task_id"])
+        assert len(turned) > 10
+        for n, (task_id, events) in enumerate(ledger.items()):
+            if n % 4 and task_id not in turned:  # each look is a query or two
+                continue
             found = history.timeline(store, task_id)
             assert found["event_id"].to_list() == events
             steps = found.select("from_status", "to_status").rows()
             assert steps[0] == (None, "New")
             assert all(before == source for (_, before), (source, _) in pairwise(steps))
-            hidden_or_restored += bool({"hide", "restore"} & set(found["event"]))
             if task_id in rows:
                 assert steps[-1][1] == rows[task_id]
                 (row,) = history.task(store, task_id).select(TaskRow._fields).to_dicts()
                 assert (row["task_id"], row["status"] in TERMINAL) == (task_id, True)
             else:
                 assert history.task(store, task_id).is_empty()
-        assert hidden_or_restored > 10
 
 
 def test_steps_tell_who_took_them_where_and_why(life: Life) -> None:

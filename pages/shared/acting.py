@@ -169,7 +169,8 @@ def came_of_it(act: Act, done: Done, request: str, key: str) -> None:
     """Say what came of it, task by task where somebody wants to know; offer to take it back."""
     no = " no" if done.refused else ""
     back = f"{request}.back" in st.session_state
-    said = f"{len(done.changed):,} {'taken back' if back else act.done}."
+    n = len(done.changed)
+    said = f"{n:,} {'task' if n == 1 else 'tasks'} {'taken back' if back else act.done}."
     if done.refused:
         said += f" Refused: {done.refused}. {len(done.left):,} were not tried."
     st.html(f"<div class='d-told{no}'>{escape(said)}</div>")

@@ -121,7 +121,9 @@ def _links(tasks: Sequence[dict[str, Any]], business: str) -> grid.Row:
 def _waits(host: Host) -> str:
     if len(host.waits) > 1:
         return hosts.tasks(sum(host.waits.values()))
-    return hosts.waiting(host.waits) if host.waits else "0"
+    if host.waits:
+        return hosts.waiting(host.waits)
+    return "–" if host.word == ONLINE else "0"  # of one that takes tasks it is a slot that is waited for
 
 
 def _spark(use: Sequence[float | None], share: float | None) -> grid.Row | None:

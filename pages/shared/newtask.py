@@ -97,12 +97,12 @@ def _dialog(business: str, site: str, like: Mapping[str, Any], request: str) -> 
     if wrong:
         told = escape(f"“{waits}” is no time to wait; write one as 90s, 10m, 1h30m or 2d.")
         st.html(f"<div class='d-told no'>{told}</div>")
-    n = f"{len(names):,} {'task' if len(names) == 1 else 'tasks'}"
+    n = f" {len(names):,} {'task' if len(names) == 1 else 'tasks'}" if names else ""
     with st.container(horizontal=True, horizontal_alignment="right"):
         if st.button("Leave it", key=f"{request}.keep", width="content"):
             st.rerun()
         off = not names or bool(found.faults) or (when == "Later" and due is None) or wrong
-        if st.button(f"Submit {n}", key=f"{request}.go", type="primary", width="content", disabled=off):
+        if st.button(f"Submit{n}", key=f"{request}.go", type="primary", width="content", disabled=off):
             me = frame.actor().name
             tasks = [
                 NewTask(business, site, kind, name or named(kind, target.name), me, me, target.name, target.kind,

@@ -172,7 +172,7 @@ def _row(one: Planned, hold: HoldLook | None, now: int, there: ZoneInfo, here: Z
         "name": {"t": spec.name, "h": f"?schedule={schedule_id}", "g": "bars" if hold else None},
         "kind": KIND_LABEL[spec.kind],
         "target": {"t": spec.target or spec.scope or "", "s": spec.scope if spec.target else ""},
-        "rule": one.prose,
+        "rule": f"{one.prose} ({spec.rule.zone})" if spec.rule.cron and spec.rule.zone != there.key else one.prose,
         "next": next_fire,
         "owner": spec.owner,
         "last": _last(one, now),
