@@ -22,6 +22,7 @@ Words and rules first, all of them pure:
     commanding    what every command needs: who asks, what he may, what is told of it
     ontasks       what people do with tasks
     onplans       what people do with holds and schedules
+    onblackouts   what people do with blackout windows
     onplaces      what people do with places and people: services, users, sessions, views, drills, settings
     core          the deterministic state machine: a step, and each command carried out once
     outbox        commit, then act

@@ -28,7 +28,7 @@ import pyarrow as pa
 
 from .columns import plain_select
 from .errors import StoreDamaged
-from .ledger import LEDGER_TABLES
+from .ledger import ADDED_TABLES, LEDGER_TABLES
 from .schema import TYPES
 
 HEAD = "head.json"
@@ -75,7 +75,7 @@ class Canonical:
     """
 
     def __init__(self, table: str, columns: Iterable[pa.Array]) -> None:
-        self._table = table.encode()
+        self._table, self._added = table.encode(), table in ADDED_TABLES
         self._numbers: list[Any] = []
         self._texts: list[tuple[Any, Any, memoryview]] = []
         for column in columns:
@@ -85,7 +85,12 @@ class Canonical:
                 self._numbers.append(_numbers(column))
 
     def feed(self, mac: hmac.HMAC, start: int, stop: int) -> None:
-        """Add rows start to stop, block by block; that there are none counts, too."""
+        """Add rows start to stop, block by block; that there are none counts, too, but not of tables added later.
+
+        So links of batches from before these tables stay what they were; and rows put there or taken away still show.
+        """
+        if start == stop and self._added:
+            return
         for first in range(start, max(stop, start + 1), BLOCK):
             last = min(first + BLOCK, stop)
             mac.update(b"%s %d\n" % (self._table, last - first))

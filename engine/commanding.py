@@ -1,7 +1,8 @@
 """What every command needs: who asks, what he may, what is told of it in the audit trail. Pure.
 
-Commands come in families, each a module of its own: tasks (`ontasks`), holds and schedules (`onplans`), places and
-people (`onplaces`). `core` joins them. A method here that refuses raises Refused before it has changed anything.
+Commands come in families, each a module of its own: tasks (`ontasks`), holds and schedules (`onplans`), blackout
+windows (`onblackouts`), places and people (`onplaces`). `core` joins them. A method here that refuses raises Refused
+before it has changed anything.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 No clock of its own, no randomness, no I/O. The same core runs the live fleet, generates history on a virtual clock and
 is torn at by the simulator. What the engine does by itself is in `machine`; what people may ask of it in `ontasks`,
-`onplans` and `onplaces`; here a step is put together, and each command carried out once.
+`onplans`, `onblackouts` and `onplaces`; here a step is put together, and each command carried out once.
 
 A step runs in this order: what came due while time passed, each at its own nominal instant (due times, holds,
 expiries); schedules; commands and reports in the order they came; deadlines over time that really ticked; dispatch.
@@ -22,6 +22,7 @@ from .errors import Refused
 from .ledger import Audit
 from .lifecycle import Reason, Status
 from .machine import ENGINE, Policy, Step
+from .onblackouts import OnBlackouts
 from .onplaces import OnPlaces
 from .onplans import OnPlans
 from .state import State
@@ -30,7 +31,7 @@ from .task import Task
 Input = m.Command | m.Report
 
 
-class Core(OnPlans, OnPlaces):
+class Core(OnPlans, OnBlackouts, OnPlaces):
     """The engine's mind. Call `step` for all that happens; ask its queues why a task waits."""
 
     def __init__(self, state: State | None = None, policy: Policy | None = None) -> None:
@@ -169,6 +170,9 @@ _COMMANDS: dict[type, str] = {
     m.Rerun: "_rerun_all",
     m.KeepView: "_keep_view",
     m.DropView: "_drop_view",
+    m.CreateBlackout: "_create_blackout",
+    m.EditBlackout: "_edit_blackout",
+    m.RemoveBlackout: "_remove_blackout",
 }
 
 
@@ -196,7 +200,8 @@ def answers_from(audits: Iterable[Audit]) -> dict[str, tuple[int, m.Outcome]]:
         if row.request_id is None:
             continue
         _, known = answers.get(row.request_id, (0, m.Outcome()))
-        changed_id: int | str = int(row.object_id) if row.object_kind in ("task", "schedule") else row.object_id
+        numbered = row.object_kind in ("task", "schedule", "blackout")
+        changed_id: int | str = int(row.object_id) if numbered else row.object_id
         if row.action == "hold":
             changed_id = (row.after or {})["hold_id"]
         elif row.action == "lift":

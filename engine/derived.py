@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from . import rollups
 from .findings import Ledger, Wrong, listed
 from .ledger import NUMBER_BITS, TaskRow
-from .lifecycle import COLLECTING_KINDS, EXTERNAL, RUNNING, TERMINAL, Kind
+from .lifecycle import COLLECTING_KINDS, EXTERNAL, RUNNING, SYSTEM_KINDS, TERMINAL, Kind
 from .waits import CAUSES, WAITED_SHAPE, waited_us
 
 ROLLUPS_TOLD = 2_000
@@ -321,6 +321,7 @@ _LIVE = f"""
         from told r join held h
           on (h.business is null or h.business = r.business) and (h.site is null or h.site = r.site)
              and h.target = case h.target_kind when 'user' then r.owner when 'kind' then r.kind
+                            when 'site' then if(r.kind in ({listed(SYSTEM_KINDS)}), null, r.site)
                             else r.schedule_id::varchar end
         group by task_id
     ), shown as (

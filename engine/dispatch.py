@@ -94,10 +94,10 @@ class Service:
 
 
 class Hold:
-    """A pause in force or to come, over a user, a task type or a schedule."""
+    """A pause in force or to come, over a user, a task type, a schedule or a site."""
 
-    __slots__ = ("actor", "begun", "business", "from_at", "id", "reason", "site", "suspend", "target", "target_kind",
-                 "until_at")
+    __slots__ = ("actor", "begun", "blackout", "business", "from_at", "id", "reason", "site", "suspend", "target",
+                 "target_kind", "until_at")
 
     def __init__(
         self, an_id: int, business: str | None, site: str | None, target_kind: str, target: str,
@@ -108,6 +108,7 @@ class Hold:
         self.reason, self.actor = reason, actor
         self.from_at, self.until_at, self.suspend = from_at, until_at, suspend
         self.begun = False
+        self.blackout: int | None = None  #: the blackout window that placed it
 
     def reaches(self, business: str, site: str) -> bool:
         return self.business in (None, business) and self.site in (None, site)
@@ -443,7 +444,7 @@ class Queues:
         """List the begun holds that cover such tasks, oldest first."""
         found = [
             hold
-            for target in (("user", owner), ("kind", kind), ("schedule", str(schedule)))
+            for target in targets_of(site, kind, owner, schedule)
             for hold in self._holds_on.get(target, ())
             if hold.reaches(business, site)
         ]
@@ -496,7 +497,7 @@ class Queues:
             queue.mark = (True, at, _ZERO, place.read(at))
         self.queues[key] = queue
         place.queues.append(queue)
-        for target in (("user", owner), ("kind", kind), ("schedule", str(schedule))):
+        for target in targets_of(site, kind, owner, schedule):
             self._queues_of.setdefault(target, []).append(queue)
         return queue
 
@@ -517,6 +518,12 @@ class Queues:
         place.services.append(service)
         place.services.sort(key=lambda s: s.name)
         service.places.append(place)
+
+
+def targets_of(site: str, kind: Kind, owner: str, schedule: int | None) -> list[tuple[str, str]]:
+    """List what a hold could be on to cover such tasks. A hold on a site covers what is collected there."""
+    found: list[tuple[str, str]] = [("user", owner), ("kind", kind), ("schedule", str(schedule))]
+    return found if kind in SYSTEM_KINDS else [*found, ("site", site)]
 
 
 def _age(hold: Hold) -> tuple[int, int]:

@@ -602,7 +602,7 @@ def _old_holds(look: Look, limits: Limits, tell: Words) -> list[Signal]:
     return found
 
 
-_HELD = {"user": "user", "kind": "task type", "schedule": "schedule"}
+_HELD = {"user": "user", "kind": "task type", "schedule": "schedule", "site": "site"}
 
 
 # --- words

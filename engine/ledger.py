@@ -130,6 +130,41 @@ class ScheduleFire(NamedTuple):
     reason: str | None
 
 
+class BlackoutEvent(NamedTuple):
+    """One version of a blackout window: created, edited, removed."""
+
+    event_id: int
+    occurred_at: int
+    blackout_id: int
+    event: str
+    version: int
+    business: str
+    site: str
+    name: str
+    actor: str
+    request_id: str | None
+    detail: Detail | None
+
+
+class BlackoutFire(NamedTuple):
+    """What became of one nominal time of a blackout window, or of a run of them that were over before they were seen.
+
+    Outcome "held": `hold_id` is in force from then until `until_at`. "missed": the console was down all the while.
+    """
+
+    event_id: int
+    occurred_at: int
+    business: str
+    site: str
+    blackout_id: int
+    nominal_at: int
+    last_nominal_at: int
+    count: int  # type: ignore[assignment]  # the public column name; tuple.count is not wanted here
+    until_at: int
+    hold_id: int | None
+    outcome: str
+
+
 class QueueShift(NamedTuple):
     """So many waiting tasks began to wait for another cause."""
 
@@ -315,7 +350,7 @@ class SavedView(NamedTuple):
 
 @dataclass(slots=True)
 class Rows:
-    """All that one batch writes, table by table. The first seven are the ledger; the rest is derived or beside it."""
+    """All that one batch writes, table by table: the ledger, then what is derived or beside it."""
 
     task_event: list[TaskEvent] = field(default_factory=list)
     service_event: list[ServiceEvent] = field(default_factory=list)
@@ -324,6 +359,8 @@ class Rows:
     schedule_fire: list[ScheduleFire] = field(default_factory=list)
     queue_shift: list[QueueShift] = field(default_factory=list)
     audit: list[Audit] = field(default_factory=list)
+    blackout_event: list[BlackoutEvent] = field(default_factory=list)
+    blackout_fire: list[BlackoutFire] = field(default_factory=list)
     task_done: list[TaskRow] = field(default_factory=list)
     widget_refresh: list[WidgetRefresh] = field(default_factory=list)
     asset: list[AssetSeen] = field(default_factory=list)
@@ -352,6 +389,8 @@ ROW_TYPES: dict[str, type[Any]] = {
     "schedule_fire": ScheduleFire,
     "queue_shift": QueueShift,
     "audit": Audit,
+    "blackout_event": BlackoutEvent,
+    "blackout_fire": BlackoutFire,
     "task_done": TaskRow,
     "widget_refresh": WidgetRefresh,
     "asset": AssetSeen,
@@ -370,6 +409,9 @@ KEYS: dict[str, tuple[str, ...]] = {
 }
 """The tables beside the ledger whose rows are upserted, and by what."""
 
-LEDGER_TABLES = ("task_event", "service_event", "hold_event", "schedule_event", "schedule_fire", "queue_shift", "audit")
-NUMBERED_TABLES = ("task_event", "service_event", "hold_event", "schedule_event", "schedule_fire")
+ADDED_TABLES = ("blackout_event", "blackout_fire")
+"""Tables of the ledger that came when there were stores already: a batch without such rows is what it was before."""
+LEDGER_TABLES = ("task_event", "service_event", "hold_event", "schedule_event", "schedule_fire", "queue_shift", "audit",
+                 *ADDED_TABLES)  # fmt: skip
+NUMBERED_TABLES = ("task_event", "service_event", "hold_event", "schedule_event", "schedule_fire", *ADDED_TABLES)
 """The tables that share one gap-free `event_id` sequence per business."""

@@ -14,6 +14,8 @@ from . import messages as m
 from .clock import MINUTE, SECOND, Reading
 from .dispatch import Hold, Service, Shifts
 from .ledger import (
+    BlackoutEvent,
+    BlackoutFire,
     Detail,
     HoldEvent,
     QueueShift,
@@ -29,7 +31,7 @@ from .ledger import (
     new_row,
 )
 from .lifecycle import COLLECTING, NEXT, TERMINAL, Reason, Status, own_name, result_site
-from .state import Business, Row, Schedule, State, apply, apply_task, collecting_under
+from .state import Blackout, Business, Row, Schedule, State, apply, apply_task, collecting_under
 from .task import COLLECT, PROCESS, Task
 
 ENGINE = "engine"
@@ -127,6 +129,10 @@ class Machine:
             rows.schedule_event.append(row)
         elif isinstance(row, ScheduleFire):
             rows.schedule_fire.append(row)
+        elif isinstance(row, BlackoutEvent):
+            rows.blackout_event.append(row)
+        elif isinstance(row, BlackoutFire):
+            rows.blackout_fire.append(row)
 
     def _record_task(self, row: TaskEvent) -> None:
         self._step.rows.task_event.append(row)
@@ -297,6 +303,8 @@ class Machine:
             hold = self.state.holds.get(subject)
             if hold is not None:
                 self._end_hold(hold, "expired", ENGINE, at)
+        elif what == "black_out":
+            self._black_out(subject, at)
         elif what == "forget":
             task = self.state.deleted.get(subject)
             if task is not None and (task.finished_at or 0) + self.policy.undo <= at:  # else deleted again meanwhile
@@ -320,6 +328,8 @@ class Machine:
             self._arm_hold(hold)
         for schedule in self.state.schedules.values():
             self._arm_schedule(schedule)
+        for blackout in self.state.blackouts.values():
+            self._arm_blackout(blackout)
 
     def _arm(self, task: Task) -> None:
         if task.status is Status.NEW and not task.due:
@@ -335,6 +345,9 @@ class Machine:
     def _arm_schedule(self, schedule: Schedule) -> None:
         if schedule.next_at is not None:
             self._set_timer(schedule.next_at, "fire", schedule.id)
+
+    def _arm_blackout(self, blackout: Blackout) -> None:
+        self._set_timer(blackout.next_at, "black_out", blackout.id)
 
     # --- expiry: the longest wait counts from joining, time under a hold left out
 
@@ -404,6 +417,44 @@ class Machine:
         else:
             self._emit(task, "ask_to_suspend", ENGINE, Reason.HOLD, detail={"hold_id": other.id}, at=at)
             self._set_deadline(self.policy.suspend_deadline, "suspend", task)
+
+    # --- blackout windows
+
+    def _black_out(self, blackout_id: int, at: int) -> None:
+        """Settle the next nominal time of a blackout window: hold its site until it is over, if it is not over yet."""
+        blackout = self.state.blackouts.get(blackout_id)
+        if blackout is None or blackout.next_at > at:  # it was removed, or edited since
+            return
+        nominal = blackout.next_at
+        over = blackout.spec.rule.missed(nominal - 1, self._step.now - blackout.lasts)
+        if over is None:
+            self._place_blackout(blackout, nominal, at)
+        else:
+            self._blackout_fire(blackout, over, None, at)
+        self._arm_blackout(blackout)
+
+    def _place_blackout(self, blackout: Blackout, nominal: int, at: int) -> None:
+        spec = blackout.spec
+        hold = Hold(
+            self.state.businesses[spec.business].next_event(), spec.business, spec.site, "site", spec.site, spec.reason,
+            ENGINE, nominal, nominal + blackout.lasts, spec.suspend,
+        )
+        self._hold_event(hold, "placed", ENGINE, at, spec.reason)
+        hold = self.state.holds[hold.id]
+        self._blackout_fire(blackout, (nominal, nominal, 1), hold.id, at)
+        self._begin_hold(hold, at)
+        self._arm_hold(hold)
+
+    def _blackout_fire(self, blackout: Blackout, times: tuple[int, int, int], hold_id: int | None, at: int) -> None:
+        """Record what became of nominal times (first, last, how many), in the same step and so in the same commit."""
+        spec = blackout.spec
+        outcome = "missed" if hold_id is None else "held"
+        self._record(
+            BlackoutFire(
+                self.state.businesses[spec.business].next_event(), at, spec.business, spec.site, blackout.id, *times,
+                times[1] + blackout.lasts, hold_id, outcome,
+            )
+        )
 
     # --- schedules
 

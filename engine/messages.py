@@ -92,7 +92,7 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class HoldTarget:
-    """What a hold covers: a user, a task type ("kind") or a schedule (its id as text)."""
+    """What a hold covers: a user, a task type ("kind"), a schedule (its id as text) or all collecting at a site."""
 
     kind: str
     name: str
@@ -102,7 +102,8 @@ class HoldTarget:
 class PlaceHolds:
     """Place one hold for each target. `business` None is system-wide; a hold covers [from_at, until_at).
 
-    A hold on a schedule is at the schedule's own site, named or not, and for whoever may change schedules there.
+    A hold on a schedule is at the schedule's own site, named or not, and for whoever may change schedules there. One on
+    a site is at that site, and covers every task that is collected there, whoever owns it: all but system tasks.
     """
 
     business: str | None
@@ -164,6 +165,44 @@ class RunNow:
     """Submit one run of a schedule at once, beside its occurrences."""
 
     schedule: int
+
+
+@dataclass(frozen=True, slots=True)
+class BlackoutSpec:
+    """A blackout window: at each time of the rule its whole site is held for so long, by the engine itself.
+
+    `suspend` asks collecting tasks to suspend when the window begins.
+    """
+
+    name: str
+    business: str
+    site: str
+    rule: Rule
+    duration_s: int
+    reason: str = ""
+    suspend: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CreateBlackout:
+    spec: BlackoutSpec
+
+
+@dataclass(frozen=True, slots=True)
+class EditBlackout:
+    """Change a window from its next time on, if it still has the version that the editor saw."""
+
+    blackout: int
+    version: int
+    spec: BlackoutSpec
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveBlackout:
+    """Remove a window, and lift what it holds."""
+
+    blackout: int
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +341,7 @@ Action = (
     Submit | RefreshWidget | Stop | Delete | Restore | Edit | PlaceHolds | LiftHolds | CreateSchedule | EditSchedule
     | RemoveSchedule | RunNow | StartReport | AddBusiness | AddSite | AddService | SetService
     | NoteDrill | NoteSetting | KeepUsers | KeepSignIn | NoteUse
-    | EditMany | Rerun | KeepView | DropView
+    | EditMany | Rerun | KeepView | DropView | CreateBlackout | EditBlackout | RemoveBlackout
 )  # fmt: skip
 
 
@@ -316,7 +355,7 @@ class Command(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a command changed (ids of tasks, holds, schedules, views; names of services), what it skipped, and why."""
+    """What a command changed (ids of tasks, holds, schedules …; names of services), what it skipped, and why."""
 
     changed: Sequence[int | str] = ()
     skipped: Sequence[tuple[int | str, str]] = ()

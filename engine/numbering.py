@@ -57,7 +57,7 @@ _NUMBERED = " union all ".join(
     f"select event_id, batch, if({actor} = '{IMPORT}', null, epoch_us(occurred_at)) as us, '{table}' as source "
     f"from {table} where $span"
     for table in NUMBERED_TABLES
-    for actor in ["'schedule'" if table == "schedule_fire" else "actor"]
+    for actor in ["'engine'" if table in ("schedule_fire", "blackout_fire") else "actor"]
 )
 
 _ORDER = f"""

@@ -3,6 +3,9 @@
 The rows of `schedule_fire` are compared with the runs submitted, and then with the times at which each version of a
 schedule occurs, a schedule at a time: each of these times is in exactly one row, up to the last committed tick.
 
+Likewise for blackout windows, whose times are settled by holds: each is in force from its nominal time until the window
+is over, or lifted before; and none was missed while the console was up.
+
 A run that waits keeps the next one from being fired, at the moment of firing and at no other: rescue, suspension,
 undoing and "run now" may let several wait.
 """
@@ -17,6 +20,7 @@ from .findings import Ledger, Wrong, listed, when
 from .ledger import NUMBER_BITS
 from .lifecycle import SYSTEM_KINDS
 from .recurrence import Rule
+from .spells import DOWN
 
 FIRES_AT_ONCE = 200_000
 NOMINAL_AT_ONCE = 1_000
@@ -30,11 +34,7 @@ def schedules(ledger: Ledger) -> Iterator[Wrong]:
     versions: dict[int, list[_Version]] = {}
     wheres: dict[int, Wrong] = {}
     for event in ledger.store.rows("schedule_event", f"batch <= {ledger.upto}", order="event_id"):
-        own = versions.setdefault(event.schedule_id, [])
-        if own and own[-1].until is None:
-            own[-1] = _Version(own[-1].rule, own[-1].since, event.occurred_at)
-        if event.event != "removed":
-            own.append(_Version(Rule.from_dict(event.detail["rule"]), event.occurred_at, None))
+        _succeed(versions.setdefault(event.schedule_id, []), event)
         wheres[event.schedule_id] = {
             "check": "schedules", "business": event.business, "site": event.site, "thing": f"schedule “{event.name}”"
         }  # fmt: skip
@@ -57,6 +57,27 @@ def schedules(ledger: Ledger) -> Iterator[Wrong]:
     )
 
 
+def blackouts(ledger: Ledger) -> Iterator[Wrong]:
+    """Walk each blackout window's nominal times beside its rows, and look at the holds that these tell of."""
+    last_tick = _last_tick(ledger)
+    yield from ledger.wrongs(_WINDOWS, last_tick=last_tick)
+    versions: dict[int, list[_Version]] = {}
+    wheres: dict[int, Wrong] = {}
+    for event in ledger.store.rows("blackout_event", f"batch <= {ledger.upto}", order="event_id"):
+        _succeed(versions.setdefault(event.blackout_id, []), event)
+        wheres[event.blackout_id] = {
+            "check": "blackouts", "business": event.business, "site": event.site, "thing": f"window “{event.name}”"
+        }  # fmt: skip
+    for blackout_id, own in versions.items():
+        frame = ledger.read(
+            "select batch, epoch_us(nominal_at), epoch_us(last_nominal_at), count, epoch_us(occurred_at), outcome "
+            "from blackout_fire where batch <= $upto and blackout_id = $id order by event_id",
+            id=blackout_id,
+        )
+        for batch, what in _settled(own, frame.rows(), last_tick):
+            yield {**wheres[blackout_id], "batch": batch, "what": what}
+
+
 def one_waiting_run(ledger: Ledger) -> Iterator[Wrong]:
     """See that a schedule fired only when no run of it waited, and was kept from firing only when one did."""
     return ledger.wrongs(_WAITING_RUNS)
@@ -69,6 +90,14 @@ class _Version:
     rule: Rule
     since: int
     until: int | None
+
+
+def _succeed(versions: list[_Version], event: Any) -> None:
+    """Let the version that an event made, or removal, follow the one before."""
+    if versions and versions[-1].until is None:
+        versions[-1] = _Version(versions[-1].rule, versions[-1].since, event.occurred_at)
+    if event.event != "removed":
+        versions.append(_Version(Rule.from_dict(event.detail["rule"]), event.occurred_at, None))
 
 
 def _last_tick(ledger: Ledger) -> int:
@@ -121,7 +150,7 @@ def _settled(versions: list[_Version], rows: list[tuple[Any, ...]], last_tick: i
                 yield batch, f"{when(expected)} was missed: no row settles it"
                 expected = next(due, None)
             if expected != first:
-                yield batch, f"{when(first)} was settled before, or is no nominal time of the schedule"
+                yield batch, f"{when(first)} was settled before, or is no nominal time of the rule"
                 continue
             n = 0
             while expected is not None and expected <= last:
@@ -133,7 +162,7 @@ def _settled(versions: list[_Version], rows: list[tuple[Any, ...]], last_tick: i
             yield None, f"{when(expected)} was missed: no row settles it"
             expected = next(due, None)
     for batch, first, *_ in rows[place:]:
-        yield batch, f"{when(first)} was settled when the schedule was no more"
+        yield batch, f"{when(first)} was settled when there was no such rule any more"
 
 
 def _nominal(rule: Rule, after: int, until: int) -> Iterator[int]:
@@ -165,6 +194,59 @@ _FIRED = """
     select 'schedules', r.batch, r.business, r.site, format('schedule {}', r.schedule_id), r.kind, r.task_id,
            'a run was submitted that stands for no nominal time'
     from runs r where r.task_id not in (select task_id from fires where task_id is not null)
+"""
+
+#: What a step tells late, it tells after the console was down: its nominal instant lies in such a spell.
+_WINDOWS = f"""
+    with down as materialized ({DOWN}),
+    held as (
+        select hold_id, any_value(business) as business, any_value(site) as site, any_value(target) as target,
+               any_value(target_kind) as target_kind, any_value(from_at) as from_at, any_value(until_at) as until_at,
+               any_value(actor) filter (event = 'placed') as actor, min(batch) as batch,
+               min(occurred_at) filter (event = 'begun') as begun_at,
+               min(occurred_at) filter (event not in ('placed', 'begun')) as ended_at
+        from hold_event where batch <= $upto group by hold_id
+    ), fires as (
+        select f.*, v.name, (v.detail ->> '$.duration_s')::bigint as lasts_s,
+               row_number() over (partition by f.hold_id order by f.event_id) as nth
+        from (select * from blackout_fire where batch <= $upto) f
+        asof left join (select blackout_id, event_id, name, detail from blackout_event where batch <= $upto) v
+          on f.blackout_id = v.blackout_id and f.event_id > v.event_id
+    ), judged as (
+        select f.batch, f.business, f.site, f.blackout_id, f.name, case
+            when lasts_s is null then format('{{}} for {{}}, but there is no such window', outcome, nominal_at)
+            when f.until_at <> last_nominal_at + to_seconds(lasts_s)
+            then format('the window of {{}} lasts {{}} s, it is said to be over at {{}}', last_nominal_at, lasts_s,
+                        f.until_at)
+            when (outcome = 'held') <> (f.hold_id is not null) or (outcome = 'held' and count > 1)
+            then format('{{}} for {{}}, {{}} a hold', outcome, nominal_at, if(f.hold_id is null, 'without', 'with'))
+            when outcome = 'held' and (nth > 1 or h.batch is distinct from f.batch)
+            then format('held for {{}}, but no hold was placed with it', nominal_at)
+            when outcome = 'held' and (h.business, h.site, h.target_kind, h.target, h.from_at, h.until_at)
+                 is distinct from (f.business, f.site, 'site', f.site, nominal_at, f.until_at)
+            then format('held for {{}}, but its hold says otherwise', nominal_at)
+            when outcome = 'held' and begun_at is distinct from nominal_at and not exists (
+                from down d where nominal_at between d.begun_at and d.ended_at and begun_at <= d.ended_at)
+            then format('its hold began at {{}}, the window at {{}}', coalesce(begun_at::varchar, 'no time'),
+                        nominal_at)
+            when outcome = 'held' and coalesce(h.ended_at, make_timestamp($last_tick)) > f.until_at and not exists (
+                from down d where f.until_at between d.begun_at and d.ended_at
+                and coalesce(h.ended_at, f.until_at) <= d.ended_at)
+            then format('its hold ended at {{}}, the window at {{}}', coalesce(h.ended_at::varchar, 'no time'),
+                        f.until_at)
+            when outcome = 'missed' and exists (
+                from batch b where b.batch < f.batch and committed_at >= nominal_at and committed_at < f.until_at
+                and not exists (from down d where committed_at between d.begun_at and d.ended_at))
+            then format('missed at {{}}, though the console was up', nominal_at) end as what
+        from fires f left join held h using (hold_id)
+    )
+    select 'blackouts' as "check", batch, business, site, format('window “{{}}”', coalesce(name, blackout_id::varchar))
+           as thing, what
+    from judged where what is not null
+    union all
+    select 'blackouts', batch, business, site, format('hold on {{}} {{}}', target_kind, target),
+           'placed by the engine, but no window says so'
+    from held where actor = 'engine' and hold_id not in (select hold_id from fires where hold_id is not null)
 """
 
 #: A run is submitted before the row that tells it was fired, so what it found waiting is asked at its submission.

@@ -29,10 +29,10 @@ class OnPlans(OnTasks):
             raise NotFound.named("business", action.business, self.state.businesses)
         if action.business is None and any(t.kind != "kind" for t in action.targets):
             raise Invalid("Only a task type can be held system-wide")
-        if action.site is not None:
-            known = self._business(action.business).sites if action.business is not None else ()
-            if action.site not in known:
-                raise NotFound.named("site", action.site, known)
+        known = self._business(action.business).sites if action.business is not None else ()
+        for site in (action.site, *sites):
+            if site is not None and site not in known:
+                raise NotFound.named("site", site, known)
         for target in action.targets:
             _check_target(target)
         placed: list[int] = []
@@ -56,6 +56,10 @@ class OnPlans(OnTasks):
 
     def _held_at(self, action: m.PlaceHolds, target: m.HoldTarget) -> str | None:
         """Tell at which site a hold is: a schedule's own, and then it is for who may change schedules there."""
+        if target.kind == "site":
+            if action.site not in (None, target.name):
+                raise Invalid(f"A hold on the site {target.name} is at that site, not at {action.site}")
+            return target.name
         if target.kind != "schedule" or action.business is None:
             return action.site
         schedule = self.state.schedules.get(int(target.name)) if _is_number(target.name) else None
@@ -172,8 +176,8 @@ class OnPlans(OnTasks):
 
 
 def _check_target(target: m.HoldTarget) -> None:
-    if target.kind not in ("user", "kind", "schedule"):
-        raise NotFound.named("kind of hold", target.kind, ("user", "kind", "schedule"))
+    if target.kind not in ("user", "kind", "schedule", "site"):
+        raise NotFound.named("kind of hold", target.kind, ("user", "kind", "schedule", "site"))
     if target.kind == "kind" and target.name not in list(Kind):
         raise NotFound.named("task type", target.name, list(Kind))
     if not target.name:

@@ -119,9 +119,11 @@ def counted(snapshot: Snapshot, business: str | None) -> pl.DataFrame:
 
 def covers(target: HoldTarget, business: str | None, site: str | None = None) -> pl.Expr:
     """Tell of counts whether a hold on a target, with such a reach, covers them."""
-    column = {"user": "owner", "kind": "kind", "schedule": "schedule_id"}[target.kind]
+    column = {"user": "owner", "kind": "kind", "schedule": "schedule_id", "site": "site"}[target.kind]
     value: object = int(target.name) if target.kind == "schedule" else target.name
     test: pl.Expr = pl.col(column).eq(value).fill_null(False)
+    if target.kind == "site":
+        test = test.and_(pl.col("kind").is_in(sorted(SYSTEM_KINDS)).not_())
     if business is not None:
         test = test.and_(pl.col("business").eq(business))
     return test if site is None else test.and_(pl.col("site").eq(site))
@@ -287,4 +289,5 @@ def _sum(counts: pl.DataFrame, column: str) -> int:
 
 def _yields_for(one: Schedule, target: HoldTarget) -> bool:
     """Tell whether a hold on the target keeps the runs of a schedule."""
-    return target.name == {"user": one.spec.owner, "kind": one.spec.kind.value}.get(target.kind)
+    at = "" if one.spec.kind in SYSTEM_KINDS else one.spec.site
+    return target.name == {"user": one.spec.owner, "kind": one.spec.kind.value, "site": at}.get(target.kind)

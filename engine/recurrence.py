@@ -191,7 +191,8 @@ class Rule:
     def _multiplies(self, after: int, until: int) -> bool:
         """Tell whether days times hours times minutes gives what walking would; fixed times mind each clock change."""
         minute, hour = (self.cron or "").split()[:2]
-        return minute.startswith("*") or hour.startswith("*") or _stretch(self.zone, after)[1] > until
+        # From the instant before: a gap that ends right after `after` brings what it skipped.
+        return minute.startswith("*") or hour.startswith("*") or _stretch(self.zone, after - 1)[1] > until
 
     def _multiplied(self, after: int, until: int) -> list[int]:
         """List what `_walk` would find, forty times as quick where a rule occurs each minute."""

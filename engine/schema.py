@@ -137,6 +137,7 @@ MIGRATIONS: tuple[tuple[int, str], ...] = (
     (2, "; ".join(_create(table) for table in ("account", "sign_in", "one_time_link"))),
     (3, _create("saved_view")),
     (4, _create("report_result")),
+    (5, "; ".join(_create(table) for table in ("blackout_event", "blackout_fire"))),
 )
 """What leads older stores to the newest version. A new store starts there."""
 
@@ -195,6 +196,13 @@ _VIEWS = {
         from schedule_event
         qualify row_number() over (partition by schedule_id order by event_id desc) = 1
     """,
+    "blackout": """
+        select blackout_id, version, business, site, name, event, actor, occurred_at,
+               (detail ->> '$.duration_s')::bigint::decimal(18, 6) as duration_s, detail ->> '$.reason' as reason,
+               (detail ->> '$.suspend')::boolean as suspend, detail, batch
+        from blackout_event
+        qualify row_number() over (partition by blackout_id order by event_id desc) = 1
+    """,
 }
 
 
@@ -212,6 +220,8 @@ _TABLES = {
     "hold_event": "One change of a hold: placed, begun, ended. Append-only",
     "schedule_event": "One version of a schedule: created, edited, removed. Append-only",
     "schedule_fire": "What became of one nominal time of a schedule, or of a run of skipped ones. Append-only",
+    "blackout_event": "One version of a blackout window: created, edited, removed. Append-only",
+    "blackout_fire": "What became of one nominal time of a blackout window, or of a run of missed ones. Append-only",
     "queue_shift": "So many waiting tasks began to wait for another cause. Append-only",
     "audit": "One object that a person's command changed, or was refused for. Append-only",
     "task_done": "Finished tasks, one row each; newer versions are appended. Read the view task instead",
@@ -232,6 +242,7 @@ _TABLES = {
     "hold": "Holds as they stand: the latest event of each",
     "service": "Services as they stand: what the latest events made of each",
     "schedule": "Schedules as they stand: the latest version of each",
+    "blackout": "Blackout windows as they stand: the latest version of each",
 }
 
 _COLUMNS = {
@@ -267,6 +278,7 @@ _COLUMNS = {
     "cause": "Why a waiting task waits: hold, console, throttled, offline, exclusive, capacity, unknown",
     "collected_at": "When collecting was done (UTC)",
     "committed_at": "The engine's clock at the commit (UTC)",
+    "blackout_id": "The blackout window",
     "count": "How many nominal times this row stands for",
     "created_at": "When the task was submitted (UTC)",
     "created_by": "Who submitted it",
@@ -281,6 +293,7 @@ _COLUMNS = {
     "event_id": "Business number and its own gap-free running number of events, in one 64-bit number",
     "finished_at": "When the task ended (UTC)",
     "first_seen_at": "When a task first saw the asset (UTC)",
+    "duration_s": "How long each hold of the window lasts, in seconds",
     "from_at": "From when the hold covers (UTC)",
     "from_cause": "The cause they waited for before",
     "from_status": "The stored status before",
@@ -361,12 +374,17 @@ _COLUMNS = {
     "wait_unknown_s": "Of wait_s, seconds of which an imported log does not tell the cause",
     "widget": "The widget",
     # the same word for something else
-    "hold_event.target": "The user, task type or schedule that the hold covers",
-    "hold_event.target_kind": "user, kind or schedule",
-    "hold.target": "The user, task type or schedule that the hold covers",
-    "hold.target_kind": "user, kind or schedule",
+    "hold_event.target": "The user, task type, schedule or site that the hold covers",
+    "hold_event.target_kind": "user, kind, schedule or site",
+    "hold.target": "The user, task type, schedule or site that the hold covers",
+    "hold.target_kind": "user, kind, schedule or site",
     "hold.event": "The latest event: placed, begun or ended",
     "schedule_fire.outcome": "What became of it: submitted, skipped …",
+    "blackout_fire.nominal_at": "The time at which the window was to begin, the first that this row stands for (UTC)",
+    "blackout_fire.until_at": "When it was to be over (UTC)",
+    "blackout_fire.hold_id": "The hold that was placed for it",
+    "blackout_fire.outcome": "held, or missed: the console was down all the while",
+    "blackout.reason": "Why the site is held",
     "audit.outcome": "changed, skipped or refused",
     "widget_refresh.run_s": "Seconds of running",
     "widget_refresh.wait_s": "Seconds waited for a processor",

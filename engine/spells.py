@@ -36,7 +36,7 @@ SCHEDULED = """
 
 
 def under_holds(rows: str, columns: str, during: str) -> str:
-    """Join rows with the holds that cover their task by owner, kind or schedule, as far as `during` (of r, h) says.
+    """Join rows with the holds that cover their task, by whatever target, as far as `during` (of r, h) says.
 
     Wants `held` and `scheduled`, made of the queries above, in the `with` before it.
     """
@@ -48,6 +48,7 @@ def under_holds(rows: str, columns: str, during: str) -> str:
             ("user", "r.owner", ""),
             ("kind", "r.kind", ""),
             ("schedule", "s.schedule_id", "join scheduled s using (task_id)"),
+            ("site", f"if(r.kind in ({listed(SYSTEM_KINDS)}), null, r.site)", ""),
         )
     )
 

@@ -11,9 +11,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .dispatch import Hold, Queues, Service, Shifts
+from .clock import SECOND
+from .dispatch import Hold, Queues, Service, Shifts, targets_of
 from .ledger import (
     SYSTEM,
+    BlackoutEvent,
+    BlackoutFire,
     Detail,
     HoldEvent,
     ScheduleEvent,
@@ -24,11 +27,11 @@ from .ledger import (
     make_id,
 )
 from .lifecycle import COLLECTING, STATUS, SYSTEM_KINDS, TERMINAL, Kind, Reason, Status
-from .messages import ScheduleSpec
+from .messages import BlackoutSpec, ScheduleSpec
 from .recurrence import Rule
 from .task import COLLECT, PROCESS, Task
 
-Row = TaskEvent | ServiceEvent | HoldEvent | ScheduleEvent | ScheduleFire
+Row = TaskEvent | ServiceEvent | HoldEvent | ScheduleEvent | ScheduleFire | BlackoutEvent | BlackoutFire
 
 
 class Site:
@@ -69,6 +72,21 @@ class Schedule:
         self.owed: int | None = None  #: the nominal time of a run that is queued until a hold ends
 
 
+class Blackout:
+    """A blackout window in its present version, and when it occurs next."""
+
+    __slots__ = ("id", "next_at", "spec", "version")
+
+    def __init__(self, an_id: int, spec: BlackoutSpec, version: int, since: int) -> None:
+        self.id, self.spec, self.version = an_id, spec, version
+        self.next_at = spec.rule.next_after(since)
+
+    @property
+    def lasts(self) -> int:
+        """How long each of its holds lasts, in microseconds."""
+        return self.spec.duration_s * SECOND
+
+
 class State:
     """Everything the engine knows about what is not finished."""
 
@@ -80,6 +98,7 @@ class State:
         self.deleted: dict[int, Task] = {}  #: Stopped by deletion, and still to be undone
         self.holds: dict[int, Hold] = {}  #: in force and to come
         self.schedules: dict[int, Schedule] = {}
+        self.blackouts: dict[int, Blackout] = {}
         self.owed: set[int] = set()  #: schedules with a run queued until a hold ends
         self.widgets: dict[tuple[str, str, str], set[int]] = {}  #: a widget's refreshes that wait; more after rescues
         self.last = 0  #: the last instant at which anything happened
@@ -120,8 +139,12 @@ def apply(state: State, row: Row) -> Shifts:
         return _apply_hold(state, row)
     if isinstance(row, ScheduleEvent):
         _apply_schedule(state, row)
-    else:
+    elif isinstance(row, ScheduleFire):
         _apply_fire(state, row)
+    elif isinstance(row, BlackoutEvent):
+        _apply_blackout(state, row)
+    else:
+        _apply_blackout_fire(state, row)
     return Counter()
 
 
@@ -457,6 +480,21 @@ def _apply_fire(state: State, e: ScheduleFire) -> None:
         state.owed.discard(schedule.id)
 
 
+def _apply_blackout(state: State, e: BlackoutEvent) -> None:
+    if e.event == "removed":
+        del state.blackouts[e.blackout_id]
+    else:
+        spec = blackout_from_detail(e.business, e.site, e.name, e.detail or {})
+        state.blackouts[e.blackout_id] = Blackout(e.blackout_id, spec, e.version, e.occurred_at)
+
+
+def _apply_blackout_fire(state: State, e: BlackoutFire) -> None:
+    blackout = state.blackouts[e.blackout_id]
+    blackout.next_at = blackout.spec.rule.next_after(e.last_nominal_at)
+    if e.hold_id is not None:
+        state.holds[e.hold_id].blackout = e.blackout_id
+
+
 _SPEC_FIELDS = ("owner", "target", "target_kind", "scope", "requested_service", "priority", "longest_wait_s", "on_hold")
 
 
@@ -473,10 +511,23 @@ def spec_from_detail(business: str, site: str, name: str, detail: Detail) -> Sch
     return ScheduleSpec(name, business, site, Kind(detail["kind"]), Rule.from_dict(detail["rule"]), **facts)
 
 
+def blackout_to_detail(spec: BlackoutSpec) -> Detail:
+    """Write a blackout window's definition as the ledger keeps it."""
+    return {
+        "rule": spec.rule.to_dict(), "duration_s": spec.duration_s, "reason": spec.reason, "suspend": spec.suspend
+    }  # fmt: skip
+
+
+def blackout_from_detail(business: str, site: str, name: str, detail: Detail) -> BlackoutSpec:
+    """Read a blackout window's definition back from the ledger."""
+    rule = Rule.from_dict(detail["rule"])
+    return BlackoutSpec(name, business, site, rule, detail["duration_s"], detail["reason"], detail["suspend"])
+
+
 def covered(hold: Hold, task: Task) -> bool:
     """Tell whether a hold covers a task by its scope and target."""
-    target = {"user": task.owner, "kind": task.kind.value, "schedule": str(task.schedule_id)}[hold.target_kind]
-    return target == hold.target and hold.reaches(task.business, task.site)
+    targets = targets_of(task.site, task.kind, task.owner, task.schedule_id)
+    return (hold.target_kind, hold.target) in targets and hold.reaches(task.business, task.site)
 
 
 def collecting_under(state: State, hold: Hold) -> list[Task]:

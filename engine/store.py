@@ -42,6 +42,8 @@ from .ledger import (
     NUMBER_BITS,
     NUMBERED_TABLES,
     Audit,
+    BlackoutEvent,
+    BlackoutFire,
     HoldEvent,
     QueueShift,
     Rows,
@@ -80,6 +82,8 @@ class Recovered:
     hold_events: list[HoldEvent]
     schedule_events: list[ScheduleEvent]
     schedule_fires: list[ScheduleFire]  #: the last of each schedule, and the last about a run that was owed
+    blackout_events: list[BlackoutEvent]
+    blackout_fires: list[BlackoutFire]  #: the last of each blackout window, and all that placed a hold
     task_events: list[TaskEvent]  #: all events of unfinished and of lately deleted tasks
     queue_shifts: list[QueueShift]  #: since the oldest of these tasks began to wait
     audits: list[Audit]  #: those young enough to recognise a repeated request by
@@ -490,6 +494,11 @@ class Store:
                 # when it occurs next follows from the last occurrence, whether a run is owed from the last queued one
                 "event_id in (select unnest([max(event_id) filter (count > 0), "
                 "max(event_id) filter (outcome = 'queued' or count = 0)]) from schedule_fire group by schedule_id)",
+            ),
+            blackout_events=self.rows("blackout_event"),
+            blackout_fires=self.rows(
+                "blackout_fire",
+                "hold_id is not null or event_id in (select max(event_id) from blackout_fire group by blackout_id)",
             ),
             task_events=events,
             queue_shifts=(

@@ -99,7 +99,8 @@ class _Line:
         self.aside: list[Entry] = []  #: who came up in the place's order while the line was held
 
     def is_covered(self, hold: _Hold) -> bool:
-        whose = {"user": self.owner, "kind": self.kind, "schedule": str(self.schedule)}
+        whose = {"user": self.owner, "kind": self.kind, "schedule": str(self.schedule),
+                 "site": None if self.kind in SYSTEM_KINDS else self.site}  # fmt: skip
         return hold.site in (None, self.site) and whose.get(hold.target_kind) == hold.target
 
 

@@ -24,6 +24,7 @@ as of one batch, the last durable one when the check began; a console may go on 
     dispatch order     nobody starts before one who goes before him, is not held and waits for the same service
     depths             no queue has ever held less than nothing, whatever its tasks waited for
     schedules          every nominal time is settled once, with its task where one was fired
+    blackouts          every nominal time of a blackout window is settled once, by a hold as long as the window says
     one waiting run    no schedule fires while a run of it waits; none is kept from firing by a run that does not
     rollups            the charts' tables are what the ledger makes of them
     peaks              so are the highest depths
@@ -108,6 +109,7 @@ def _steps(ledger: Ledger, fair_share: bool) -> Iterator[tuple[str, Callable[[],
     yield "the console's own pauses", partial(legality.console, ledger)
     yield "depths", partial(waits.depths, ledger)
     yield "schedules", partial(occurrences.schedules, ledger)
+    yield "blackout windows", partial(occurrences.blackouts, ledger)
     yield "runs that wait", partial(occurrences.one_waiting_run, ledger)
     yield "rollups", partial(derived.charts, ledger)
     yield "audit rows", partial(numbering.audit_rows, ledger)

@@ -8,6 +8,7 @@ undoing, schedules, restarts of the console. The same seed makes the same rows.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from heapq import heappop, heappush
 from pathlib import Path
 from random import Random
@@ -203,7 +204,8 @@ class Drive:
             "requested_service": wanted, "priority": chance.choice((2, 5, 5, 5, 9)), "due_at": later,
             "longest_wait_s": 40 if chance.random() < 0.1 else None, "target": f"host-{chance.randrange(50)}",
         }  # fmt: skip
-        return m.NewTask(business, site, kind, own_name(kind, f"{kind} task"), owner, owner, **(facts | changes))  # type: ignore[arg-type]
+        new = m.NewTask(business, site, kind, own_name(kind, f"{kind} task"), owner, owner)
+        return new._replace(**(facts | changes))  # type: ignore[arg-type]
 
 
 def lived(folder: Path, tasks: int = 2_000, seed: int = 1) -> Drive:
@@ -229,6 +231,26 @@ def lived(folder: Path, tasks: int = 2_000, seed: int = 1) -> Drive:
             drive.restart(chance.choice((0, 30, 1_500)) * SECOND, publish=chance.random() < 0.5)
     drive.commit()
     return drive
+
+
+def black_out(drive: Drive) -> None:
+    """Go on with blackout windows over two sites that overlap, one of them edited, across a long downtime."""
+    rule = Rule.interval(300, START)
+    nights = m.BlackoutSpec("Nights", "globex", "oslo", rule, 120, "a window", suspend=True)
+    drive.do(m.CreateBlackout(nights), m.CreateBlackout(replace(nights, name="Freeze", site="berlin", duration_s=330)),
+             m.CreateBlackout(replace(nights, name="Month end", rule=Rule.interval(400, START))))  # fmt: skip
+    window = min(drive.core.state.blackouts)
+    for turn in range(160):
+        drive.tick(9 * SECOND, m.Submit([drive.task(), drive.task(business="globex", site="oslo")]))
+        if turn == 60:
+            drive.do(m.EditBlackout(window, 1, replace(nights, rule=Rule.interval(250, START))))
+        elif turn == 80:
+            drive.restart(1_500 * SECOND)
+        elif turn == 120:
+            drive.do(m.RemoveBlackout(max(drive.core.state.blackouts)))
+        elif turn % 15 == 0:
+            drive.commit()
+    drive.commit()
 
 
 # --- what may happen besides submissions

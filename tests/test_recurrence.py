@@ -140,6 +140,7 @@ def test_a_rule_with_wildcards_runs_at_each_real_minute_that_matches_on_the_wall
 def test_times_in_the_spring_gap_run_once_right_after_it() -> None:
     rule = Rule.cron_rule("0,15,30,45 2 * * *", "Europe/Berlin")
     assert rule.occurrences(utc("2026-03-28T12:00"), utc("2026-03-29T12:00")) == [utc("2026-03-29T01:00")]
+    assert rule.occurrences(utc("2026-03-29T01:00") - 1, utc("2026-03-29T01:00")) == [utc("2026-03-29T01:00")]
 
 
 def test_fixed_times_run_once_when_the_hour_repeats_even_when_asked_within_its_second_pass() -> None:

@@ -38,6 +38,7 @@ class World:
     schedules: dict[Place, int]
     holds: dict[Place, int]
     paused: dict[Place, int]  #: holds on schedules
+    windows: dict[Place, int]  #: blackout windows
     at: int = START
 
     def ask(self, action: m.Action, grants: Grants = EVERYTHING, actor: str = "ann") -> tuple[m.Outcome, Step]:
@@ -49,7 +50,7 @@ class World:
 
 
 def world() -> World:
-    made = World(Core(), {}, {}, {}, {}, {}, {})
+    made = World(Core(), {}, {}, {}, {}, {}, {}, {})
 
     def do(action: m.Action) -> int:
         outcome, _ = made.ask(action)
@@ -74,6 +75,7 @@ def world() -> World:
             made.holds[place] = do(m.PlaceHolds(business, [m.HoldTarget("user", "bob")], "quiet", site))
             still = str(do(m.CreateSchedule(spec(place, "Still"))))
             made.paused[place] = do(m.PlaceHolds(business, [m.HoldTarget("schedule", still)], "quiet"))
+            made.windows[place] = do(m.CreateBlackout(window(place, "Quarter end")))
     return made
 
 
@@ -83,6 +85,10 @@ def task(place: Place) -> m.NewTask:
 
 def spec(place: Place, name: str = "Nightly") -> m.ScheduleSpec:
     return m.ScheduleSpec(name, *place, Kind.SCAN, EVERY_NIGHT, "ann")
+
+
+def window(place: Place, name: str) -> m.BlackoutSpec:
+    return m.BlackoutSpec(name, *place, EVERY_NIGHT, 3600)
 
 
 def report(place: Place, name: str = OVERVIEW) -> m.NewTask:
@@ -142,6 +148,12 @@ CELLS: dict[str, tuple[type, Ask, set[Role]]] = {
         OPERATORS,
     ),
     "hold at a site": (m.PlaceHolds, lambda w, p: m.PlaceHolds(p[0], [m.HoldTarget("kind", "scan")], "", p[1]), ADMINS),
+    "hold a site": (m.PlaceHolds, lambda w, p: m.PlaceHolds(p[0], [m.HoldTarget("site", p[1])], ""), ADMINS),
+    "create a blackout window": (m.CreateBlackout, lambda w, p: m.CreateBlackout(window(p, "Freeze")), ADMINS),
+    "edit a blackout window": (
+        m.EditBlackout, lambda w, p: m.EditBlackout(w.windows[p], 1, window(p, "Freeze")), ADMINS,
+    ),
+    "remove a blackout window": (m.RemoveBlackout, lambda w, p: m.RemoveBlackout(w.windows[p]), ADMINS),
     "lift": (m.LiftHolds, lambda w, p: m.LiftHolds([w.holds[p]]), ADMINS),
     "pause a schedule": (
         m.PlaceHolds, lambda w, p: m.PlaceHolds(p[0], [m.HoldTarget("schedule", str(w.schedules[p]))], ""), OPERATORS,

@@ -23,7 +23,8 @@ import pyarrow as pa
 import pytest
 
 from engine import chain
-from engine.chain import BLOCK, HEAD, KEY, read_head
+from engine.batch import prepare
+from engine.chain import BLOCK, HEAD, KEY, NO_LINK, read_head
 from engine.clock import HOUR, MINUTE, SECOND
 from engine.columns import plain_columns, plain_schema
 from engine.errors import CommitFailed, StoreDamaged, StoreError, StoreFull, StoreInUse
@@ -589,10 +590,21 @@ def test_a_store_from_before_there_were_accounts_gets_their_tables(tmp_path: Pat
             cursor.execute("update schema_version set version = 1").fetchall()
     ann = Account("ann", None, False, {"grants": []}, NOW, NOW)
     with Store.open(tmp_path) as store:
+        assert store.broken_link() is None
+        assert store.read("select count(*) from blackout").item() == 0
         commit(store, account=[ann])
         commit(store, account=[ann, ann._replace(disabled=True)])
         assert store.rows("account") == [ann._replace(disabled=True)]
         assert store.read("select count(*) from audit").item() == 1
+
+
+def test_batches_from_before_there_were_blackout_windows_keep_their_links() -> None:
+    """The very link that such a batch was given then; and rows of that sort count where there are some."""
+    rows = Rows(audit=[audit(2)], task_event=[event(1, 2, "submit", "New")])
+    link = prepare(b"k" * 32, NO_LINK, 1, NOW, rows, {}, ()).link
+    assert link == "7f7b9a1ae4a883ae925b9029cf2539a839c3e7a4cb6185bb742ed6065b93cdf2"
+    rows.blackout_fire += made_up("blackout_fire", 1, random.Random(1))
+    assert prepare(b"k" * 32, NO_LINK, 1, NOW, rows, {}, ()).link != link
 
 
 def test_too_little_space_is_told_before_the_disk_is_full(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -734,10 +746,16 @@ def test_recovery_of_a_new_store_is_empty(store: Store) -> None:
 def test_recovery_reads_back_all_that_the_core_needs(tmp_path: Path) -> None:
     draw = random.Random(1)
     rows = {
-        table: made_up(table, 10, draw) for table in ("service_event", "hold_event", "schedule_event", "schedule_fire")
-    }
+        table: made_up(table, 10, draw)
+        for table in ("service_event", "hold_event", "schedule_event", "schedule_fire", "blackout_event",
+                      "blackout_fire")
+    }  # fmt: skip
     rows["schedule_fire"] = [
         row._replace(schedule_id=i % 3, count=1, outcome="queued") for i, row in enumerate(rows["schedule_fire"])
+    ]
+    rows["blackout_fire"] = [
+        row._replace(blackout_id=i % 2, hold_id=None if i in (3, 9) else i)
+        for i, row in enumerate(sorted(rows["blackout_fire"]))
     ]
     with Store.open(tmp_path) as store:
         commit(store, **rows, audit=[audit(4), audit(6, occurred_at=NOW - HOUR)])
@@ -756,6 +774,8 @@ def test_recovery_reads_back_all_that_the_core_needs(tmp_path: Path) -> None:
         last = {row.schedule_id: row for row in sorted(rows["schedule_fire"])}
         assert {row.schedule_id: row for row in found.schedule_fires} == last
         assert len(found.schedule_fires) == 3
+        assert sorted(found.blackout_events) == sorted(rows["blackout_event"])
+        assert sorted(found.blackout_fires) == [row for row in rows["blackout_fire"] if row != rows["blackout_fire"][3]]
 
 
 @pytest.mark.parametrize("publish_after", range(8))

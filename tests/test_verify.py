@@ -18,13 +18,14 @@ from engine.ledger import Rows
 from engine.lifecycle import EVENTS, Kind
 from engine.recurrence import Rule
 from engine.store import Store
-from tests.driving import POLICY, Drive, lived
+from tests.driving import POLICY, Drive, black_out, lived
 
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("good")
     drive = lived(folder, tasks=1_200)
+    black_out(drive)
     drive.publish()
     drive.store.close()
     return folder
@@ -76,6 +77,8 @@ def test_the_life_that_the_checks_look_at_holds_every_sort_of_event(store: Store
                                     "stale_report", "draining", "offline", "online"}),
         ("hold_event", "event", {"placed", "begun", "lifted", "expired"}),
         ("schedule_fire", "outcome", {"fired", "skipped", "coalesced", "queued"}),
+        ("blackout_fire", "outcome", {"held", "missed"}),
+        ("blackout_event", "event", {"created", "edited", "removed"}),
         ("queue_shift", "to_cause", {"hold", "console", "offline", "exclusive", "capacity"}),
     ):  # fmt: skip
         assert wanted <= set(store.read(f"select distinct {column} from {table}")[column].to_list())
@@ -84,6 +87,7 @@ def test_the_life_that_the_checks_look_at_holds_every_sort_of_event(store: Store
 @pytest.mark.parametrize("seed", [2, 3])
 def test_other_lives_are_clean_too(tmp_path: Path, seed: int) -> None:
     drive = lived(tmp_path / "data", tasks=400, seed=seed)
+    black_out(drive)
     assert verify.check(drive.store) == []
     drive.publish()
     drive.restart(HOUR)
@@ -468,6 +472,31 @@ LEDGER = (
         "run of another schedule", "schedules",
         """update schedule_fire set task_id = task_id + 1 where event_id = (
                select max(event_id) from schedule_fire where outcome = 'fired')""",
+    ),
+    spoilt(
+        "window passed over", "blackouts",
+        "delete from blackout_fire where event_id = (select min(event_id) from blackout_fire where outcome = 'missed')",
+        others="event ids",
+    ),
+    spoilt(
+        "window missed though the console was up", "blackouts",
+        """update blackout_fire set outcome = 'missed', hold_id = null where event_id = (
+               select max(event_id) from blackout_fire where outcome = 'held')""",
+    ),
+    spoilt(
+        "hold that outlasts its window", "blackouts",
+        """update hold_event set occurred_at = occurred_at + interval 1 second where event_id = (
+               select max(event_id) from hold_event where actor = 'engine' and event = 'expired')""",
+        others="time, wait split, dispatch order, holds, live rows",
+    ),
+    spoilt(
+        "window that says it was shorter", "blackouts",
+        "update blackout_event set detail = json_merge_patch(detail, {'duration_s': 60}::json) where version = 2",
+    ),
+    spoilt(
+        "hold of two windows at once", "blackouts",
+        """update blackout_fire set hold_id = (select min(hold_id) from blackout_fire)
+           where event_id = (select max(event_id) from blackout_fire where outcome = 'held')""",
     ),
     spoilt(
         "lost audit row", "audit ids",

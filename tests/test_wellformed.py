@@ -19,6 +19,7 @@ from tests.desk import EXPLORER, PROCESSOR, SITE, START, Desk
 
 RULE = Rule.cron_rule("*/5 * * * *", "Europe/Berlin")
 SPEC = m.ScheduleSpec("Five", *SITE, Kind.SCAN, RULE, "ann")
+WINDOW = m.BlackoutSpec("Window", *SITE, RULE, 60, "r")
 NEW = m.NewTask(*SITE, Kind.SCAN, "task", "ann", "ann")
 ODD: tuple[Any, ...] = (
     "\ud800", "a\0b", "x" * 300_000, "", 10**30, -(10**30), 2**63, 10**15, -1, 0, 2.5, float("nan"), float("inf"), None,
@@ -46,6 +47,7 @@ def commands(task: int, schedule: int) -> dict[type, m.Action]:
         m.NoteSetting("silence_s", {}, {}), m.EditMany([m.Edit(task, 1, {"priority": 1})], "r"), m.Rerun([task], "r"),
         m.KeepView("v", "failed", "type:scan", "name", "acme"), m.DropView("v", "r"),
         m.KeepUsers("invite", "bob", "acme", [account]), m.KeepSignIn("sign_in"), m.NoteUse([]),
+        m.CreateBlackout(WINDOW), m.EditBlackout(1, 1, WINDOW), m.RemoveBlackout(1, "r"),
     ]  # fmt: skip
     return {type(action): action for action in every}
 
@@ -71,6 +73,12 @@ def odd_ones(of: type, task: int, schedule: int) -> Iterator[m.Action]:
         rules = (RULE, Rule.interval(60, 0))
         yield from (m.CreateSchedule(spec) for spec in with_odd(SPEC))
         yield from (m.CreateSchedule(dataclasses.replace(SPEC, rule=rule)) for one in rules for rule in with_odd(one))
+
+
+    elif of is m.CreateBlackout:
+        yield from (m.CreateBlackout(spec) for spec in with_odd(WINDOW))
+        yield from (m.CreateBlackout(dataclasses.replace(WINDOW, rule=rule)) for rule in with_odd(RULE))
+        yield m.CreateBlackout(WINDOW)
 
 
 @pytest.mark.parametrize("of", get_args(m.Action))

@@ -41,6 +41,7 @@ class Life:
         self.services = [e for b in self.batches for e in b.rows.service_event]
         self.holds: list[HoldEvent] = [e for b in self.batches for e in b.rows.hold_event]
         self.fires = [f for b in self.batches for f in b.rows.schedule_fire]
+        self.windows = [f for b in self.batches for f in b.rows.blackout_fire]
         self.done = [r for b in self.batches for r in b.rows.task_done]
         self.last = self.batches[-1].now if self.batches else 0
         self.hold_spans = self._hold_spans()
@@ -66,8 +67,11 @@ class Life:
             for start, end, hold in self.hold_spans
             if hold.business in (None, e.business)
             and hold.site in (None, e.site)
-            and (hold.target_kind, hold.target)
-            in (("user", e.owner), ("kind", str(e.kind)), ("schedule", str(schedule)))
+            and (
+                (hold.target_kind, hold.target)
+                in (("user", e.owner), ("kind", str(e.kind)), ("schedule", str(schedule)))
+                or ((hold.target_kind, hold.target) == ("site", e.site) and e.kind not in SYSTEM)
+            )
         ]
 
     def held_at(self, task: int, at: int) -> bool:
@@ -210,12 +214,17 @@ def no_claim_under_hold(life: Life) -> Broken:
 
 @invariant
 def lifted_only_listed(life: Life) -> Broken:
-    """Resume lifts what its dialog listed, and nothing else; a hold on a schedule also ends where that is removed."""
+    """Resume lifts what its dialog listed, and nothing else.
+
+    A hold on a schedule also ends where that is removed, one of a blackout window where that is.
+    """
     for e in life.holds:
         if e.event == "lifted":
             action = life.notes.sent.get(e.request_id or "")
             if isinstance(action, m.RemoveSchedule):
                 listed = (e.target_kind, e.target) == ("schedule", str(action.schedule))
+            elif isinstance(action, m.RemoveBlackout):
+                listed = (action.blackout, e.hold_id) in {(f.blackout_id, f.hold_id) for f in life.windows}
             else:
                 listed = isinstance(action, m.LiftHolds) and e.hold_id in action.holds
             if not listed:
@@ -344,6 +353,73 @@ def _every(rule: dict[str, Any]) -> tuple[int, int]:
     if "cron" in rule:
         return {"* * * * *": 60, "*/5 * * * *": 300}[rule["cron"]] * SECOND, 0
     return rule["every_s"] * SECOND, rule["anchor_at"]
+
+
+@invariant
+def windows_settled_once(life: Life) -> Broken:
+    """one_hold_per_window, no_window_lost: each nominal time is held once, or told as missed while nobody looked."""
+    versions: dict[int, list[Any]] = defaultdict(list)
+    for b in life.batches:
+        for e in b.rows.blackout_event:
+            versions[e.blackout_id].append(e)
+    held = [f.hold_id for f in life.windows if f.hold_id is not None]
+    if len(held) != len(set(held)):
+        yield "one_hold_per_window: a hold stands for several times"
+    placed = {h.hold_id for h in life.holds if h.event == "placed" and h.actor == "engine"}
+    if placed != set(held):
+        yield f"one_hold_per_window: holds {placed ^ set(held)} are of no nominal time, or were not placed"
+    for window, events in versions.items():
+        fires = [f for f in life.windows if f.blackout_id == window]
+        for one, other in itertools.pairwise(fires):
+            if other.nominal_at <= one.last_nominal_at:
+                yield f"one_hold_per_window: window {window}: {other.nominal_at} again after {one.last_nominal_at}"
+        for e, after in zip(events, [*events[1:], None], strict=True):
+            if e.event == "removed":
+                continue
+            until = after.occurred_at if after is not None else life.last
+            every, anchor = _every(e.detail["rule"])
+            first = anchor + ((e.occurred_at - anchor) // every + 1) * every
+            expected = max(0, (until - first) // every + 1)
+            own = [f for f in fires if first <= f.nominal_at <= until]
+            if sum(f.count for f in own) not in ((expected,) if after is None else (expected, expected - 1)):
+                yield f"no_window_lost: window {window} v{e.version}: {sum(f.count for f in own)} of {expected} told"
+            for f in own:
+                if (f.nominal_at - anchor) % every or (f.last_nominal_at - f.nominal_at) // every + 1 != f.count:
+                    yield f"no_window_lost: window {window}: {f} can't be"
+                if f.hold_id is None and _was_up(life, f.nominal_at, f.until_at):
+                    yield f"no_window_lost: window {window}: {f.nominal_at} was missed though the console was up"
+
+
+def _was_up(life: Life, start: int, end: int) -> bool:
+    """Tell whether the console was up, and did something, within [start, end)."""
+    return any(
+        start <= b.now < end and not any(down <= b.now <= up for down, up in life.console) and b.now not in
+        life.notes.obeyed
+        for b in life.batches
+    )  # fmt: skip
+
+
+@invariant
+def no_hold_outside_its_window(life: Life) -> Broken:
+    """A window's hold is in force from its nominal time, and no longer than the window says."""
+    lasts: dict[tuple[int, int], int] = {}
+    for b in life.batches:
+        for e in b.rows.blackout_event:
+            if e.detail is not None:
+                lasts[e.blackout_id, e.event_id] = e.detail["duration_s"] * SECOND
+    spans = {hold.hold_id: (start, end) for start, end, hold in life.hold_spans}
+    for f in life.windows:
+        version = max(event for window, event in lasts if window == f.blackout_id and event < f.event_id)
+        over = f.nominal_at + lasts[f.blackout_id, version]
+        if f.hold_id is None:
+            continue
+        start, end = spans.get(f.hold_id, (0, 0))
+        if not life.told_late(f.nominal_at, start):
+            yield f"hold {f.hold_id} is in force from {start}, its window from {f.nominal_at}"
+        if end == 1 << 62 and life.last < over:
+            continue
+        if end > over and not life.told_late(over, end):
+            yield f"hold {f.hold_id} is in force until {end}, its window until {over}"
 
 
 @invariant
@@ -666,8 +742,8 @@ def rows_agree_with_events(life: Life) -> Broken:
             yield f"task {task}: row {rows[task].status} {rows[task].reason}, event {last.to_status} {last.reason}"
 
 
-NAMES = frozenset(INVARIANTS) - {"occurrences_settled_once"} | {
-    "one_task_per_occurrence", "no_occurrence_lost", "one_scan_per_explorer",
+NAMES = frozenset(INVARIANTS) - {"occurrences_settled_once", "windows_settled_once"} | {
+    "one_task_per_occurrence", "no_occurrence_lost", "one_scan_per_explorer", "one_hold_per_window", "no_window_lost",
     # seen on the spot by the world
     "order_after_commit", "same_request_same_outcome", "stop_settles", "suspensions_lapse_on_time",
     "lost_service_rescued", "no_false_alarm", "nothing_idles", "ledger_sums_equal_state", "replay_equals_state",
@@ -686,5 +762,6 @@ def broken(world: World) -> list[str]:
         except (KeyError, IndexError, AssertionError, TypeError) as error:
             what = f"the ledger is too broken to be checked: {error!r}"
         if what is not None:
-            found.append(what if what.startswith(("one_", "no_occurrence")) else f"{name}: {what}")
+            own = what.startswith(("one_", "no_occurrence", "no_window"))
+            found.append(what if own else f"{name}: {what}")
     return found

@@ -19,7 +19,7 @@ from engine.ledger import Detail, SavedView
 from engine.lifecycle import NEXT, RUNNING, Cause, Kind, Reason, Status
 from engine.machine import Policy, Step
 from engine.outbox import Batch
-from engine.state import Row, Schedule, State
+from engine.state import Blackout, Row, Schedule, State
 from engine.task import PROCESS, Task
 from tests.simulation.world import World
 
@@ -395,6 +395,34 @@ class FiresAgainAfterARestart(Core):
         super().__init__(state, policy)
 
 
+class HoldsAWindowAgainAfterARestart(Core):
+    """Takes the last time of a window for the next one when it starts, if it is not over yet."""
+
+    def __init__(self, state: State | None = None, policy: Policy | None = None) -> None:
+        for window in state.blackouts.values() if state is not None else ():
+            (before, *_) = window.spec.rule.occurrences(state.last - window.lasts, state.last) or (window.next_at,)
+            window.next_at = min(window.next_at, before)
+        super().__init__(state, policy)
+
+
+class HoldsOneTimeOnly(Core):
+    """Passes over a time of a window while another hold is over its site."""
+
+    def _place_blackout(self, blackout: Blackout, nominal: int, at: int) -> None:
+        if any(hold.blackout is not None for hold in self.queues.holds.values()):
+            self._blackout_fire(blackout, (nominal, nominal, 1), None, at)
+        else:
+            super()._place_blackout(blackout, nominal, at)
+
+
+class ForgetsToEndWindows(Core):
+    """Does not end what a window holds until somebody lifts it."""
+
+    def _end_hold(self, hold: Hold, event: str, actor: str, at: int, reason: str | None = None) -> None:
+        if event != "expired" or hold.blackout is None:
+            super()._end_hold(hold, event, actor, at, reason)
+
+
 class ActsBeforeCommit(World):
     """Lets orders leave when they are decided."""
 
@@ -499,6 +527,9 @@ MUTANTS = {
     "rows without a reason": Mutant(WritesRowsWithoutReason, found_by=("rows_agree_with_events",)),
     "a step skipped": Mutant(SkipsAStep, found_by=("legal_edges",)),
     "an occurrence again after a restart": Mutant(FiresAgainAfterARestart, found_by=("one_task_per_occurrence",)),
+    "a window again after a restart": Mutant(HoldsAWindowAgainAfterARestart, found_by=("one_hold_per_window",)),
+    "a window passed over": Mutant(HoldsOneTimeOnly, found_by=("no_window_lost",)),
+    "windows that do not end": Mutant(ForgetsToEndWindows, found_by=("no_hold_outside_its_window",)),
     "a failed commit acknowledged": Mutant(world=AcknowledgesAFailedCommit, found_by=("acknowledged_is_durable",)),
     "harmless: ties the other way": Mutant(TiesTheOtherWay),
     "harmless: tidies all the time": Mutant(TidiesAllTheTime),

@@ -26,8 +26,11 @@ HAZARDS = (
     "stop_not_confirmed", "suspect", "finish after the stop was asked for", "report repeated late", "stale_report",
     # holds
     "hold placed", "hold to come", "hold begun", "hold expired", "hold lifted", "hold of one site",
-    "hold of all businesses", "hold that suspends", "suspended", "suspension not_answered", "suspension withdrawn",
-    "checkpoint after the request had lapsed", "resume while another pauses",
+    "hold of all businesses", "hold on a site", "hold that suspends", "suspended", "suspension not_answered",
+    "suspension withdrawn", "checkpoint after the request had lapsed", "resume while another pauses",
+    # blackout windows
+    "blackout held", "blackout missed", "blackout window created", "blackout window edited", "blackout window removed",
+    "blackout window removed while it holds",
     # people
     "double click", "double click across a restart", "deleted", "restore", "hide", "unhide", "delete of a running task",
     "stale edit", "edit moves a waiting task", "expire", "one of many edits refused", "rerun", "keep", "drop",

@@ -16,7 +16,7 @@ from typing import Any
 from engine import messages as m
 from engine.clock import MINUTE, SECOND, EngineClock, Reading
 from engine.core import Core, Input, answers_from
-from engine.ledger import NUMBERED_TABLES, Rows, ScheduleFire, TaskEvent, TaskRow, business_of
+from engine.ledger import NUMBERED_TABLES, BlackoutFire, Rows, ScheduleFire, TaskEvent, TaskRow, business_of
 from engine.lifecycle import TERMINAL, Kind, Status, own_name
 from engine.machine import LONGEST_LOOK_GAP, Policy, Step
 from engine.outbox import Batch, Outbox
@@ -349,7 +349,12 @@ class World:
                     if row.outcome == "queued" or not row.count:
                         last[row.schedule_id, False] = row.event_id
             told = set(last.values())
-            rows = [row for row in rows if not isinstance(row, ScheduleFire) or row.event_id in told]
+            newest = {row.blackout_id: row.event_id for row in rows if isinstance(row, BlackoutFire)}
+            rows = [
+                row for row in rows
+                if (not isinstance(row, ScheduleFire) or row.event_id in told)
+                and (not isinstance(row, BlackoutFire) or row.hold_id or row.event_id == newest[row.blackout_id])
+            ]  # fmt: skip
         return sorted(rows, key=lambda row: (row.occurred_at, row.event_id))
 
     # --- time
@@ -648,16 +653,21 @@ class World:
                 own = [i for i, s in sorted(self.core.state.schedules.items()) if s.spec.business == business]
                 if own:
                     targets = [m.HoldTarget("schedule", str(chance.choice(own)))]
+            elif dice < 0.8:
+                targets = [m.HoldTarget("site", chance.choice(SITES[business]))]
         now = self.wall
         from_at = now + chance.choice((5, 40)) * SECOND if chance.random() < 0.2 else None
         until_at = (from_at or now) + chance.choice((4, 15, 60)) * SECOND if chance.random() < 0.6 else None
         suspend = chance.random() < 0.5
         site = chance.choice(SITES[business]) if business is not None and chance.random() < 0.2 else None
+        if targets[0].kind == "site":
+            site = None
         for name, met in (
             ("hold that suspends", suspend),
             ("hold", True),
             ("hold to come", from_at is not None),
             ("hold of one site", site is not None),
+            ("hold on a site", targets[0].kind == "site"),
             ("hold of all businesses", business is None),
         ):
             if met:
@@ -707,6 +717,34 @@ class World:
         on_hold = chance.choice(("skip", "queue_one"))
         name = own_name(kind, "nightly")
         return m.ScheduleSpec(name, business, site, kind, rule, chance.choice(USERS), on_hold=on_hold)
+
+    def _do_blackout(self) -> None:
+        """Create a window, change one (perhaps as it was seen a while ago) or remove one, perhaps while it holds."""
+        chance, windows = self.chance, self.core.state.blackouts
+        if len(windows) < 2 or chance.random() < 0.3:
+            self._command("ann", m.CreateBlackout(self._window()))
+            return
+        window = chance.choice([windows[i] for i in sorted(windows)])
+        if chance.random() < 0.6:
+            spec = self._window(window.spec.business, window.spec.site)
+            self._command("ann", m.EditBlackout(window.id, window.version - chance.choice((0, 0, 0, 1)), spec))
+        else:
+            self.notes.hazards["blackout window removed while it holds"] += any(
+                hold.blackout == window.id for hold in self.core.state.holds.values()
+            )
+            self._command("ann", m.RemoveBlackout(window.id))
+
+    def _window(self, business: str | None = None, site: str | None = None) -> m.BlackoutSpec:
+        chance = self.chance
+        business = business or chance.choice(("a", "a", "b"))
+        site = site or chance.choice(SITES[business])
+        if chance.random() < 0.5:
+            rule, lasts = Rule.interval(chance.choice((75, 140)), (STARTS[0] - 86_400) * SECOND), (60, 90, 150)
+        else:
+            often = chance.choice(("* * * * *", "*/5 * * * *"))
+            rule, lasts = Rule.cron_rule(often, "America/New_York"), (60, 100, 120)
+        name = f"Window {chance.randrange(6)}"
+        return m.BlackoutSpec(name, business, site, rule, chance.choice(lasts), "closed", chance.random() < 0.5)
 
     def _do_widget(self) -> None:
         business = self.chance.choice(("a", "b"))
@@ -794,11 +832,16 @@ class World:
             self.notes.hazards[f"hold {hold.event}"] += 1
         for fire in step.rows.schedule_fire:
             self.notes.hazards[f"occurrence {fire.outcome}"] += 1
+        for window in step.rows.blackout_fire:
+            self.notes.hazards[f"blackout {window.outcome}"] += 1
+        for version in step.rows.blackout_event:
+            self.notes.hazards[f"blackout window {version.event}"] += 1
         for refresh in step.rows.widget_refresh:
             self.notes.hazards["widget's refresh answers several"] += refresh.joined > 0
         if self.verbose:
             for row in [*step.rows.service_event, *step.rows.hold_event, *step.rows.schedule_event,
-                        *step.rows.schedule_fire, *step.rows.task_event]:  # fmt: skip
+                        *step.rows.schedule_fire, *step.rows.blackout_event, *step.rows.blackout_fire,
+                        *step.rows.task_event]:  # fmt: skip
                 print(step.now, row)
 
     def _lapsed(self, event: TaskEvent) -> None:
@@ -901,6 +944,7 @@ class World:
                         self._broken("replay_equals_state", f"{name}: schedule {schedule_id}.{slot}")
             for what, one_side, other_side in (
                 ("holds", _holds(mine), _holds(theirs)),
+                ("blackout windows", _blackouts(mine), _blackouts(theirs)),
                 ("holds over sub-queues", _holds_over(mine), _holds_over(theirs)),
                 ("services", _services(mine), _services(theirs)),
                 ("causes of places", _place_causes(mine), _place_causes(theirs)),
@@ -926,6 +970,8 @@ class World:
         self._command("ann", m.LiftHolds(sorted(self.core.state.holds), "end"))
         for schedule_id in sorted(self.core.state.schedules):
             self._command("ann", m.RemoveSchedule(schedule_id))
+        for blackout_id in sorted(self.core.state.blackouts):
+            self._command("ann", m.RemoveBlackout(blackout_id))
         for n in range(60):
             self._let(LONGEST_STEP)
             self._turn(self._words())
@@ -934,6 +980,8 @@ class World:
                 self._command("ann", m.LiftHolds(sorted(self.core.state.holds), "end"))
                 for schedule_id in sorted(self.core.state.schedules):
                     self._command("ann", m.RemoveSchedule(schedule_id))
+                for blackout_id in sorted(self.core.state.blackouts):
+                    self._command("ann", m.RemoveBlackout(blackout_id))
             if n > 4 and not self.core.state.tasks:
                 break
         left = [t for t in self.core.state.tasks.values() if t.due]
@@ -947,8 +995,12 @@ class _Crash(Exception):
     """The console dies here."""
 
 
-def _holds(state: State) -> dict[int, bool]:
-    return {hold.id: hold.begun for hold in state.holds.values()}
+def _holds(state: State) -> dict[int, Any]:
+    return {hold.id: (hold.begun, hold.blackout) for hold in state.holds.values()}
+
+
+def _blackouts(state: State) -> dict[int, Any]:
+    return {window.id: (window.next_at, window.version, window.spec) for window in state.blackouts.values()}
 
 
 def _holds_over(state: State) -> dict[Any, list[int]]:
@@ -1008,5 +1060,5 @@ FLEET: tuple[m.Action, ...] = (
 DEEDS = (
     "submit", "submit_more", "submit_yet_more", "stop", "stop_again", "delete", "restore", "waver", "edit", "hold",
     "hold_again", "lift", "schedule", "schedule_again", "widget", "service", "click_again", "edit_many", "rerun",
-    "view",
+    "view", "blackout",
 )  # fmt: skip
