@@ -193,7 +193,7 @@ class Watch:
         look = self._looks.get((business, site), engine.now, lambda: _look(self, business, site))
 
         def judge() -> Judged:
-            seen = look if named else _unnamed(look)
+            seen = look if named else _unnamed(look, site)
             seen = seen if reasons else replace(seen, holds=seen.holds.with_columns(**_UNTOLD))
             found = health.signals(seen, Limits.of(engine.settings), zone)
             return Judged(seen, found, health.verdict([s for s in found if s.site in (site, None)]))
@@ -295,13 +295,13 @@ def _look(watch: Watch, business: str, site: str) -> Look:
     )  # fmt: skip
 
 
-def _unnamed(look: Look) -> Look:
-    """Call every processor alike."""
-    every = pl.lit(True)
+def _unnamed(look: Look, site: str) -> Look:
+    """Call every processor alike, and name no host of another site."""
+    every, own = pl.lit(True), ~_of_system() & (pl.col("site") == site)
     return replace(
         look,
         services=look.services.with_columns(name=_masked("name", pl.col("site").is_null())),
-        waiting=look.waiting.with_columns(requested_service=pl.when(~_of_system()).then("requested_service")),
+        waiting=look.waiting.with_columns(requested_service=pl.when(own).then("requested_service")),
         running=look.running.with_columns(host=_masked("host", _processing())),
         processing=look.processing.with_columns(processor=_masked("processor", every)),
         paces=look.paces.with_columns(processor=_masked("processor", every)),
@@ -449,8 +449,12 @@ class Sight:
 
     def stopped_by(self, place: Place, rows: Sequence[Mapping[str, Any]]) -> Mapping[int, str]:
         """Tell who stopped those of the rows, of a page, that somebody stopped."""
-        self._seen(place)
-        stopped = {row["task_id"]: row["finished_at"] for row in rows if row["outcome"] == Outcome.STOPPED}
+        place = self._seen(place)
+        stopped = {
+            row["task_id"]: row["finished_at"] for row in rows
+            if row["outcome"] == Outcome.STOPPED and row["business"] == place.business
+            and (not place.sites or row["site"] in place.sites)
+        }  # fmt: skip
         return history.stopped_by(self._watch.engine.store, stopped) if stopped else {}
 
     def where(self, task_id: int) -> Spot | None:
