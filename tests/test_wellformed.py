@@ -46,6 +46,7 @@ def commands(task: int, schedule: int) -> dict[type, m.Action]:
         m.NoteSetting("silence_s", {}, {}), m.EditMany([m.Edit(task, 1, {"priority": 1})], "r"), m.Rerun([task], "r"),
         m.KeepView("v", "failed", "type:scan", "name", "acme"), m.DropView("v", "r"),
         m.KeepUsers("invite", "bob", "acme", [account]), m.KeepSignIn("sign_in"), m.NoteUse([]),
+        m.NoteRefused([m.RefusedSignIn("bob", None, "wrong password", "::1", "password", 1)]),
     ]  # fmt: skip
     return {type(action): action for action in every}
 
