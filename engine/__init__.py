@@ -47,6 +47,7 @@ Then the world:
     occurrences   is every nominal time of a schedule settled once, and at most one run waiting?
     derived       do task rows, live rows and rollups say what the ledger says?
     verify        is the ledger legal, and does all the rest follow from it?
+    throttle      wrong guesses at passwords, and how long the next one has to wait
     access        accounts, sign-in and sessions: who somebody is, asked anew each time
     seeding       history at full speed, on a virtual clock
     health        frames in, the four signals out. Pure

@@ -126,12 +126,13 @@ def _parser() -> argparse.ArgumentParser:
     shell.add_tasks(add("tasks", _tasks, "list the tasks that a filter finds, count them, or show the query"))
     shell.add_bulk(add("bulk", _bulk, "act on all tasks that a filter finds: look first, then do, then undo"), deeper)
     add("verify", _verify, "check the ledger, and that all the rest follows from it")
-    one = add("user", _user, "invite a user, let one set a new password, disable, enable or list them")
-    one.add_argument("do", choices=("add", "invite", "reset", "list", "disable", "enable"))
+    one = add("user", _user, "invite a user, let one set a new password, disable, enable, sign out or list them")
+    one.add_argument("do", choices=("add", "invite", "reset", "list", "disable", "enable", "sign-out"))
     one.add_argument("name", nargs="?", default="", metavar="NAME")
     one.add_argument("--role", default="", choices=[role.value for role in Role], help="needed to add or invite")
     one.add_argument("--business", help="where the role holds; none for a platform_admin")
     one.add_argument("--site", help="where the role holds; for site_admin and site_user")
+    one.add_argument("--identity", help="the e-mail address, or sub:…, by which an identity provider knows the user")
     one = add("backup", _backup, "copy the store into a new folder, also while a console runs")
     one.add_argument("target", metavar="FOLDER")
     one = add("restore", _restore, "put a backup in the store's place; what was there is kept")
@@ -247,7 +248,7 @@ def _verify(folder: Path, options: argparse.Namespace) -> verbs.Reply:
 
 def _user(folder: Path, options: argparse.Namespace) -> verbs.Reply:
     arguments = {"do": options.do, "name": options.name, "role": options.role, "business": options.business,
-                 "site": options.site}  # fmt: skip
+                 "site": options.site, "identity": options.identity}  # fmt: skip
     return _carry_out(folder, "user", arguments)
 
 

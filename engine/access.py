@@ -1,4 +1,4 @@
-"""Accounts, sign-in and sessions: who somebody is, asked anew each time.
+"""Accounts, sign-in and sessions: who somebody is, asked anew each time, and who may change that.
 
 A session is an opaque token that only the browser keeps; here is its SHA-256. `who` looks it up on every command, query
 and refresh, so that signing out, disabling an account or changing its grants works at once, in every open tab. There is
@@ -6,9 +6,11 @@ no default account: while none exists, one link makes the platform's first admin
 
 Everything that changes is an audit row and a row beside the ledger in one commit (`keep`), and counts here once that is
 durable. When a session was last used is no change: it is known here at once, and kept every few minutes, for all
-sessions together (`note_use`), so that a restart ends none that is in use. Guesses are throttled by account and address
-together and by address, never by account alone: nobody can lock another out. A wrong name takes as long as a wrong
-password.
+sessions together (`note_use`), so that a restart ends none that is in use. Who was not let in is an audit row, too,
+where there is such a user, written a little later (`note_refused`): a wrong name takes as long as a wrong password.
+
+Who manages users does so where his own grants reach, and to him others are as if not there. Nobody hands out more than
+he has, changes his own roles, or bars the last platform admin who can sign in.
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ from __future__ import annotations
 import re
 import secrets
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import NamedTuple
 from uuid import uuid4
@@ -28,24 +30,27 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from .clock import DAY, HOUR, MINUTE, SECOND
 from .errors import Invalid, NotAllowed, NotFound, Refused
 from .ledger import Account, Detail, OneTimeLink, SignIn
-from .messages import Command, KeepSignIn, KeepUsers, NoteUse, Outcome
+from .messages import Command, KeepSignIn, KeepUsers, NoteRefused, NoteUse, Outcome, RefusedSignIn
 from .roles import EVERYTHING, Grant, Grants, Right, Role, checked, may, require
 from .store import Store
+from .throttle import Throttle, Waiting
 
 IDLE = 30 * MINUTE  #: a session that was not used for so long is over
 LONGEST = 12 * HOUR  #: and one that began so long ago
 NOTED_EVERY = 5 * MINUTE  #: what a crash may forget of a session's use
+REFUSED_NOTED_EVERY = 2 * SECOND
+MOST_REFUSED = 10_000  #: that wait to be noted
 LINK_VALID = 2 * DAY
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 10, 1_000
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._@'-]{0,62}[A-Za-z0-9]|[A-Za-z0-9]")
+IDENTITY = re.compile(r"sub:[!-~]{1,255}|[!-?A-~]+@[!-?A-~]+\.[!-?A-~]+")
 FIRST_ADMIN = "admin"
 INVITE, RESET = "invite", "reset"
 LINK = "/auth/link/"  #: where the web app answers to a link, before its secret
-
-GUESSES_AT_AN_ACCOUNT = 5  #: wrong ones from one address
-GUESSES_FROM_AN_ADDRESS = 20
-GUESS_SPAN = 15 * MINUTE
-FIRST_DELAY = 30 * SECOND  #: doubles with each further wrong guess, up to GUESS_SPAN
+ACTIVE, INVITED, THROTTLED, DISABLED = STATES = ("active", "invited", "throttled", "disabled")
+PASSWORD, BY_LINK = "password", "link"  #: how somebody signs in
+WRONG_PASSWORD, NO_PASSWORD, IS_DISABLED = "wrong password", "no password yet", "disabled"  #: why he is not let in
+MOST_HISTORY = 50
 
 Keep = Callable[[Command], Outcome]
 """Has a command carried out and returns when its outcome is durable."""
@@ -66,52 +71,42 @@ class SignedOut(NotAllowed):
     """You are not signed in, or not any more; nothing was changed."""
 
 
-class Throttled(Refused):
-    """Too many wrong guesses; wait a while."""
+class User(NamedTuple):
+    """An account as those who manage it see it. `until` is when the last address that has to wait may guess again."""
+
+    name: str
+    grants: tuple[Grant, ...]
+    identity: str | None
+    state: str
+    until: int | None
+    link_until: int | None  #: of the link that works, if one does
+    last_at: int | None  #: when he last signed in
+    sessions: int
+    created_at: int
+    changed_at: int
+
+    @property
+    def disabled(self) -> bool:
+        return self.state == DISABLED
 
 
-@dataclass(slots=True)
-class _Guesses:
-    """Wrong guesses in a row, when the last one was, and until when the next has to wait."""
+class Happened(NamedTuple):
+    """A step in an account's history: sign_in, sign_out or set_password; why it was refused; from where and how."""
 
-    wrong: int = 0
-    last: int = 0
-    until: int = 0
+    at: int
+    what: str
+    refused: str | None
+    address: str | None
+    by: str | None
+    own: bool  #: whether he did it, or an admin
 
 
-class Throttle:
-    """Counts wrong guesses and makes further ones wait. Kept in memory only: a restart forgives."""
+class Session(NamedTuple):
+    """A session that is open."""
 
-    def __init__(self) -> None:
-        self._guesses: dict[tuple[str, ...], _Guesses] = {}
-        self._lock = threading.Lock()
-
-    def admit(self, name: str, address: str, now: int) -> None:
-        """Count a guess as wrong until `forgive`; raise Throttled, uncounted, where it has to wait."""
-        with self._lock:
-            self._forget(now)
-            keys = ((name, address), GUESSES_AT_AN_ACCOUNT), ((address,), GUESSES_FROM_AN_ADDRESS)
-            for key, _ in keys:
-                wait = self._guesses.get(key, _Guesses()).until - now
-                if wait > 0:
-                    raise Throttled(f"Too many wrong guesses; try again in {-(-wait // SECOND)} s", wait_us=wait)
-            for key, allowed in keys:
-                guesses = self._guesses.setdefault(key, _Guesses())
-                guesses.wrong, guesses.last = guesses.wrong + 1, now
-                if guesses.wrong >= allowed:
-                    guesses.until = now + min(FIRST_DELAY << min(guesses.wrong - allowed, 20), GUESS_SPAN)
-
-    def forgive(self, name: str, address: str) -> None:
-        """Take back what was counted, once somebody has shown who he is."""
-        with self._lock:
-            self._guesses.pop((name, address), None)
-            of_address = self._guesses.get((address,))
-            if of_address is not None:
-                of_address.wrong, of_address.until = max(0, of_address.wrong - 1), 0
-
-    def _forget(self, now: int) -> None:
-        for key in [key for key, guesses in self._guesses.items() if guesses.last + GUESS_SPAN <= now >= guesses.until]:
-            del self._guesses[key]
+    address: str
+    began_at: int
+    seen_at: int
 
 
 class Access:
@@ -123,7 +118,7 @@ class Access:
         self._nobody = self._hasher.hash(secrets.token_hex())
         self._throttle = Throttle()
         self._lock = threading.Lock()
-        self._barring = threading.Lock()
+        self._changing = threading.Lock()  # one account at a time: of two changes none undoes the other
         self._noting = threading.Lock()  # taken before the other; see note_use
         self._noted_at = now()
         self._accounts: dict[str, Account] = {account.name: account for account in store.rows("account")}
@@ -132,6 +127,12 @@ class Access:
         unused = store.rows("one_time_link", "used_at is null", order="made_at")
         newest = {link.account: link for link in unused}  # a new link is the only one that works
         self._links: dict[str, OneTimeLink] = {link.token: link for link in newest.values()}
+        signed = store.read("select account, epoch_us(max(began_at))::bigint from sign_in group by account")
+        self._last: dict[str, int] = dict(signed.rows())
+        self._refused: list[RefusedSignIn] = []
+        self._steps = Counter[str]()  #: in each account's history
+        self._histories: dict[str, tuple[int, list[Happened]]] = {}
+        self._store = store
 
     # --- who is it?
 
@@ -142,7 +143,7 @@ class Access:
         now, hashed = self._now(), _hash(token)
         with self._lock:
             session = self._sessions.get(hashed)
-            if session is None or now - session.seen_at > IDLE or now - session.began_at > LONGEST:
+            if session is None or not _lasts(session, now):
                 return None
             account = self._accounts.get(session.account)
             if account is None or account.disabled:
@@ -166,10 +167,26 @@ class Access:
             now = self._now()
             with self._lock:
                 used = [s for s in self._sessions.values() if s.seen_at > max(s.began_at, self._noted_at)]
+                for over in [s for s in self._sessions.values() if not _lasts(s, now)]:
+                    del self._sessions[over.token]
             if used:
                 self._do("console", NoteUse(used), EVERYTHING)
             self._noted_at = now
         return len(used)
+
+    def note_refused(self) -> int:
+        """Keep who was not let in since the last note; tell how many."""
+        with self._lock:
+            refused, self._refused = self._refused, []
+        try:
+            if refused:
+                self._do("console", NoteRefused(refused), EVERYTHING)
+        except Exception:
+            with self._lock:
+                self._refused = [*refused, *self._refused]
+            raise
+        self._stepped(*{one.user for one in refused})
+        return len(refused)
 
     # --- signing in and out
 
@@ -179,17 +196,19 @@ class Access:
         account = self._accounts.get(name)
         right = self._verify(account.password if account else None, password)
         if account is None or not right or account.disabled:
+            if account is not None:
+                why = IS_DISABLED if right else NO_PASSWORD if account.password is None else WRONG_PASSWORD
+                self._refuse(account, why, address, PASSWORD)
             raise WrongCredentials
         self._throttle.forgive(name, address)
-        return self._begin(account.name, "sign_in", address)
+        return self._begin(account, address, PASSWORD)
 
     def sign_out(self, token: str | None) -> None:
         """End a session; no harm if it is over."""
         with self._noting, self._lock:
             session = self._sessions.pop(_hash(token or ""), None)
         if session is not None:
-            ended = session._replace(ended_at=self._now())
-            self._do(session.account, KeepSignIn("sign_out", [ended]), ())
+            self._ended([session._replace(ended_at=self._now())])
 
     def link(self, secret: str) -> OneTimeLink:
         """Look at a link that has not been used; raise NotFound, in the same words, for any other."""
@@ -203,27 +222,27 @@ class Access:
     def use_link(self, secret: str, password: str, address: str) -> str:
         """Set the password of a link's account, end its other sessions, and begin one; return its token."""
         _check_password(password)
-        link = self.link(secret)
+        self.link(secret)
         hashed = self._hasher.hash(password)
-        now = self._now()
-        with self._noting, self._lock:
-            if self._links.pop(link.token, None) is None:
-                raise NotFound("This link was used already; ask for a new one")
+        with self._changing:
+            link, now = self.link(secret), self._now()
             account = self._accounts[link.account]._replace(password=hashed, changed_at=now)
             ended = self._end_sessions(account.name, now)
-        try:
-            self._do(
-                account.name,
-                KeepSignIn("set_password", ended, [account], [link._replace(used_at=now)]),
-                grants_of(account),
-            )
-        except Exception:
+            used, told = link._replace(used_at=now), {"address": address, "by": BY_LINK}
+            try:
+                self._do(
+                    account.name,
+                    KeepSignIn("set_password", [*ended], [account], [used], _home(account), told),
+                    grants_of(account),
+                )
+            except Exception:
+                self._restore(ended)
+                raise
             with self._lock:
-                self._links[link.token] = link
-            raise
-        with self._lock:
-            self._accounts[account.name] = account
-        return self._begin(account.name, "sign_in", address)
+                self._links.pop(link.token, None)
+            self._put(account)
+        self._stepped(account.name)
+        return self._begin(account, address, BY_LINK)
 
     # --- users
 
@@ -238,64 +257,168 @@ class Access:
             return None
         return self.invite(Actor("console", EVERYTHING), FIRST_ADMIN, [Grant(Role.PLATFORM_ADMIN)])
 
-    def invite(self, by: Actor, name: str, grants: Sequence[Grant]) -> str:
-        """Make an account, or renew the invitation of one without a password; return the link's secret."""
+    def invite(
+        self, by: Actor, name: str, grants: Sequence[Grant], identity: str | None = None, *, renew: bool = True
+    ) -> str:
+        """Make an account, or (`renew`) invite one that nobody has signed in to anew; return the link's secret."""
         if not NAME.fullmatch(name):
             raise Invalid(
                 "A user's name has 1 to 64 letters, digits, spaces and . _ @ ' -, with a letter or digit at both ends"
             )
-        if not grants:
-            raise Invalid("A user needs at least one role")
-        for grant in grants:
-            require(by.grants, Right.USERS, grant.business, None)
-        known = self._accounts.get(name)
-        if known is not None and (known.password or not self._manages(by, known)):
-            raise Refused(f"There is a user “{name}” already")
-        now = self._now()
-        account = Account(name, None, False, grants_as_detail(grants), known.created_at if known else now, now)
-        secret, link = self._new_link(name, INVITE, by.name, now)
-        self._manage(by, "invite", account, links=[link], after=account.grants)
+        self._check_grants(by, grants)
+        with self._changing:
+            known = self._accounts.get(name)
+            if known is not None and (not renew or not self._is_new(known) or not self._manages(by, known)):
+                raise Refused(f"There is a user “{name}” already")
+            who = identity or (known.identity if known is not None else None)
+            self._check_identity(name, who)
+            now = self._now()
+            created = known.created_at if known is not None else now
+            account = Account(name, None, False, grants_as_detail(grants), created, now, who)
+            secret, link = self._new_link(name, INVITE, by.name, now)
+            self._manage(by, "invite", account, links=[link], after=_as_detail(account))
         return secret
 
     def reset(self, by: Actor, name: str) -> str:
         """Make a link with which a user can set a new password; the old one works until he does."""
-        account = self._managed(by, name)
-        secret, link = self._new_link(name, RESET, by.name, self._now())
-        self._manage(by, "reset", account, links=[link])
+        with self._changing:
+            account = self._managed(by, name)
+            if account.disabled:
+                raise Refused(f"{name} is disabled, and no link would work; enable the account first")
+            secret, link = self._new_link(name, RESET, by.name, self._now())
+            self._manage(by, "reset", account, links=[link])
         return secret
 
-    def disable(self, by: Actor, name: str, disabled: bool = True) -> None:
-        """Bar a user from signing in and end what he has open, or let him in again.
+    def change(
+        self, by: Actor, name: str, grants: Sequence[Grant], identity: str | None = None, *, seen: int | None = None,
+        reason: str | None = None,
+    ) -> None:
+        """Give a user other roles, or another identity, which counts at once in all that he has open.
 
-        The last platform admin who can sign in is not barred, not by the command line either: nobody could undo it on a
-        page. One who was invited and has set no password yet does not count: his link may lapse.
+        With another identity he has to sign in anew. `seen` is when the account was last changed, as the editor knew
+        it; one that was changed since is left as it is.
         """
-        with self._barring:  # of two admins who bar each other, the second finds himself the last one
+        self._check_grants(by, grants)
+        with self._changing:
+            account = self._managed(by, name)
+            if seen is not None and seen != account.changed_at:
+                raise Refused(f"{name} was changed meanwhile; look again")
+            if by.name == name and set(grants) != set(grants_of(account)):
+                raise Refused("You can't change your own roles; ask another admin")
+            self._check_identity(name, identity)
+            now = self._now()
+            changed = account._replace(grants=grants_as_detail(grants), changed_at=now, identity=identity or None)
+            if not _is_platforms(changed):
+                self._keep_a_platform_admin(account)
+            self._manage(
+                by, "change", changed, before=_as_detail(account), after=_as_detail(changed), reason=reason,
+                ended=self._end_sessions(name, now) if changed.identity != account.identity else (),
+            )
+
+    def disable(self, by: Actor, name: str, disabled: bool = True, reason: str | None = None) -> None:
+        """Bar a user from signing in and end what he has open, or let him in again."""
+        with self._changing:  # of two admins who bar each other, the second finds himself the last one
             account = self._managed(by, name)
             if by.name == name:
                 raise Refused("You can't disable yourself; ask another admin")
-            if disabled and _is_platforms(account) and not any(
-                _is_platforms(other) for other in self._accounts.values() if other.name != name
-            ):
-                raise Refused(f"{name} is the last platform admin who can sign in; invite another one first")
+            if disabled:
+                self._keep_a_platform_admin(account)
             now = self._now()
-            changed = account._replace(disabled=disabled, changed_at=now)
             self._manage(
-                by, "disable" if disabled else "enable", changed, before={"disabled": account.disabled},
-                after={"disabled": disabled},
+                by, "disable" if disabled else "enable", account._replace(disabled=disabled, changed_at=now),
+                before={"disabled": account.disabled}, after={"disabled": disabled}, reason=reason,
+                ended=self._end_sessions(name, now) if disabled else (),
             )
-        if disabled:
-            with self._noting, self._lock:
-                self._end_sessions(name, now)
 
-    def users(self, by: Actor) -> list[Account]:
-        """List the accounts that somebody manages, by name."""
-        return sorted((a for a in self._accounts.values() if self._manages(by, a)), key=lambda account: account.name)
+    def sign_out_everywhere(self, by: Actor, name: str, reason: str | None = None) -> int:
+        """End all that a user has open; tell how many sessions that were."""
+        with self._changing:
+            account, now = self._managed(by, name), self._now()
+            ended = self._end_sessions(name, now)
+            lasted = sum(_lasts(session, now) for session in ended)
+            self._manage(by, "sign_out", account, before={"sessions": lasted}, after={"sessions": 0}, reason=reason,
+                         ended=ended)  # fmt: skip
+        return lasted
+
+    def forgive(self, by: Actor, name: str, reason: str | None = None) -> None:
+        """Forget the wrong guesses at a user's password. That an address waits for all its guesses, whosever account
+        they were at, is taken back only for who manages all users."""
+        with self._changing:
+            account = self._managed(by, name)
+            wrong = sum(waiting.wrong for waiting in self._throttle.standing(self._now()).get(name, ()))
+            self._manage(by, "forgive", account, before={"wrong": wrong}, after={"wrong": 0}, reason=reason)
+            self._throttle.clear(name, may(by.grants, Right.USERS, None, None))
+
+    def users(self, by: Actor) -> list[User]:
+        """List the users that somebody manages, by name."""
+        now = self._now()
+        standing = self._throttle.standing(now)
+        with self._lock:
+            accounts = list(self._accounts.values())
+            sessions = Counter(s.account for s in self._sessions.values() if _lasts(s, now))
+            links = {link.account: link.valid_until_at for link in self._links.values() if now < link.valid_until_at}
+        return [
+            self._user(account, sessions[account.name], links.get(account.name), standing.get(account.name, ()), now)
+            for account in sorted(accounts, key=lambda account: account.name) if self._manages(by, account)
+        ]  # fmt: skip
+
+    def sessions(self, by: Actor, name: str) -> list[Session]:
+        """List what a user has open, what was used last first."""
+        self._managed(by, name)
+        now = self._now()
+        with self._lock:
+            mine = [s for s in self._sessions.values() if s.account == name and _lasts(s, now)]
+        return [Session(s.address, s.began_at, s.seen_at) for s in sorted(mine, key=lambda s: -s.seen_at)]
+
+    def guesses(self, by: Actor, name: str) -> list[Waiting]:
+        """List the wrong guesses at a user's password that count, address by address, the latest to wait first."""
+        self._managed(by, name)
+        found = self._throttle.standing(self._now()).get(name, ())
+        return sorted(found, key=lambda one: (-max(one.until, one.of_address), -one.wrong, one.address))
+
+    def history(self, by: Actor, name: str) -> list[Happened]:
+        """List a user's last sign-ins, those refused among them, sign-outs and new passwords, newest first."""
+        self._managed(by, name)
+        with self._lock:
+            step, kept = self._steps[name], self._histories.get(name)
+            fresh = [Happened(r.at, "sign_in", r.why, r.address, r.by, False) for r in self._refused if r.user == name]
+        if kept is None or kept[0] != step:
+            found = self._store.read(
+                """select coalesce((after ->> 'at')::bigint, epoch_us(occurred_at)) as tried, action,
+                          if(outcome = 'changed', null, outcome), after ->> 'address', after ->> 'by', actor = object_id
+                   from audit
+                   where object_kind = 'user' and object_id = $name
+                     and action in ('sign_in', 'sign_out', 'set_password')
+                   order by tried desc, audit_id desc limit $most""",
+                {"name": name, "most": MOST_HISTORY},
+            )
+            kept = step, list(map(Happened._make, found.rows()))
+            with self._lock:
+                self._histories[name] = kept
+        return [*reversed(fresh), *kept[1]][:MOST_HISTORY]
+
+    def _user(
+        self, account: Account, sessions: int, link: int | None, waiting: Sequence[Waiting], now: int
+    ) -> User:
+        until = max((max(one.until, one.of_address) for one in waiting), default=0)
+        state = (
+            DISABLED if account.disabled else THROTTLED if until > now
+            else INVITED if self._is_new(account) else ACTIVE
+        )  # fmt: skip
+        return User(
+            account.name, grants_of(account), account.identity, state, until if until > now else None,
+            None if account.disabled else link, self._last.get(account.name), sessions, account.created_at,
+            account.changed_at,
+        )  # fmt: skip
+
+    def _is_new(self, account: Account) -> bool:
+        """Tell whether nobody has signed in to an account yet."""
+        return account.password is None and account.name not in self._last
 
     def _managed(self, by: Actor, name: str) -> Account:
         account = self._accounts.get(name)
         if account is None or not self._manages(by, account):
-            raise NotFound.named("user", name, [account.name for account in self.users(by)])
+            raise NotFound.named("user", name, [user.name for user in self.users(by)])
         return account
 
     @staticmethod
@@ -303,35 +426,110 @@ class Access:
         """Who manages users in every business that an account reaches into, manages it."""
         return all(may(by.grants, Right.USERS, grant.business, None) for grant in grants_of(account))
 
+    @staticmethod
+    def _check_grants(by: Actor, grants: Sequence[Grant]) -> None:
+        if not grants:
+            raise Invalid("A user needs at least one role")
+        for grant in grants:
+            require(by.grants, Right.USERS, grant.business, None)
+
+    def _check_identity(self, name: str, identity: str | None) -> None:
+        if identity is None or identity == "":
+            return
+        if len(identity) > 320 or not IDENTITY.fullmatch(identity):
+            raise Invalid("An identity is an e-mail address, or sub: and what the provider calls somebody")
+        if any(_same_identity(other.identity, identity) for other in self._accounts.values() if other.name != name):
+            raise Refused("Another account has that identity already")
+
+    def _keep_a_platform_admin(self, account: Account) -> None:
+        """See that there stays a platform admin who can sign in: nobody could undo it on a page, so the command line is
+        held to it, too. One who has no password does not count: a link may lapse, and a provider be out of reach."""
+        others = (other for other in self._accounts.values() if other.name != account.name)
+        if _is_platforms(account) and not any(map(_is_platforms, others)):
+            raise Refused(f"{account.name} is the last platform admin who can sign in; invite another one first")
+
     def _manage(
         self, by: Actor, verb: str, account: Account, *, links: Sequence[OneTimeLink] = (),
-        before: Detail | None = None, after: Detail | None = None,
+        before: Detail | None = None, after: Detail | None = None, reason: str | None = None,
+        ended: Sequence[SignIn] = (),
     ) -> None:
-        businesses = {grant.business for grant in grants_of(account)}
-        (business,) = businesses if len(businesses) == 1 else (None,)
-        self._do(by.name, KeepUsers(verb, account.name, business, [account], links, before, after), by.grants)
+        try:
+            self._do(
+                by.name,
+                KeepUsers(verb, account.name, _home(account), [account], links, before, after, reason, [*ended]),
+                by.grants,
+            )
+        except Exception:
+            self._restore(ended)
+            raise
         with self._lock:
-            self._accounts[account.name] = account
             for link in links:  # a new link is the only one: what was sent before no longer works
                 for other in [o for o in self._links.values() if o.account == link.account]:
                     del self._links[other.token]
                 self._links[link.token] = link
+        self._put(account)
+        self._stepped(account.name)
 
     # --- inside
 
-    def _begin(self, name: str, verb: str, address: str) -> str:
+    def _begin(self, account: Account, address: str, by: str) -> str:
+        """Begin a session of an account as it was when somebody showed that it is his."""
         token, now = secrets.token_urlsafe(32), self._now()
-        session = SignIn(_hash(token), name, address, now, now, None)
-        self._do(name, KeepSignIn(verb, [session]), ())
+        session = SignIn(_hash(token), account.name, address, now, now, None)
+        told = {"address": address, "by": by}
+        self._do(
+            account.name, KeepSignIn("sign_in", [session], business=_home(account), after=told), grants_of(account)
+        )
         with self._lock:
-            self._sessions[session.token] = session
+            stands = _key_of(self._accounts[account.name]) == _key_of(account)
+            if stands:
+                self._sessions[session.token] = session
+                self._last[account.name] = now
+        if not stands:  # the account was barred or got another key while this one was tried
+            self._ended([session._replace(ended_at=self._now())])
+            raise WrongCredentials
+        self._stepped(account.name)
         return token
 
+    def _refuse(self, account: Account, why: str, address: str, by: str) -> None:
+        """Remember that somebody was not let in; it is kept with the next note, so that it takes no time here."""
+        with self._lock:
+            if len(self._refused) < MOST_REFUSED:
+                self._refused.append(RefusedSignIn(account.name, _home(account), why, address, by, self._now()))
+
+    def _put(self, account: Account) -> None:
+        """Let an account count as it was kept. A session that began just now by a key that is none any more ends."""
+        with self._lock:
+            before = self._accounts.get(account.name)
+            self._accounts[account.name] = account
+        if before is not None and _key_of(before) != _key_of(account):
+            self._ended(self._end_sessions(account.name, self._now()))
+
     def _end_sessions(self, name: str, now: int) -> list[SignIn]:
-        mine = [session for session in self._sessions.values() if session.account == name]
-        for session in mine:
-            del self._sessions[session.token]
+        with self._noting, self._lock:
+            mine = [session for session in self._sessions.values() if session.account == name]
+            for session in mine:
+                del self._sessions[session.token]
         return [session._replace(ended_at=now) for session in mine]
+
+    def _restore(self, ended: Iterable[SignIn]) -> None:
+        """Let sessions last whose end could not be kept."""
+        with self._lock:
+            self._sessions.update((session.token, session._replace(ended_at=None)) for session in ended)
+
+    def _ended(self, ended: Sequence[SignIn]) -> None:
+        """Keep that sessions of one account have ended."""
+        if ended:
+            account = self._accounts[ended[0].account]
+            self._do(account.name, KeepSignIn("sign_out", ended, business=_home(account)), grants_of(account))
+            self._stepped(account.name)
+
+    def _stepped(self, *names: str) -> None:
+        """Have histories read anew: something has happened."""
+        with self._lock:
+            self._steps.update(names)
+            for name in names:
+                self._histories.pop(name, None)
 
     def _verify(self, hashed: str | None, password: str) -> bool:
         try:
@@ -339,7 +537,7 @@ class Access:
         except (VerificationError, InvalidHashError):
             return False
 
-    def _do(self, actor: str, action: KeepUsers | KeepSignIn | NoteUse, grants: Grants) -> None:
+    def _do(self, actor: str, action: KeepUsers | KeepSignIn | NoteUse | NoteRefused, grants: Grants) -> None:
         outcome = self._keep(Command(f"access-{uuid4()}", actor, action, grants))
         if outcome.refused is not None:
             raise NotAllowed(outcome.refused)
@@ -353,6 +551,33 @@ def _is_platforms(account: Account) -> bool:
     """Tell whether somebody is a platform admin who can sign in."""
     able = account.password is not None and not account.disabled
     return able and any(grant.role is Role.PLATFORM_ADMIN for grant in grants_of(account))
+
+
+def _home(account: Account) -> str | None:
+    """Tell whose user somebody is, where all his roles lie in one business."""
+    businesses = {grant.business for grant in grants_of(account)}
+    return next(iter(businesses)) if len(businesses) == 1 else None
+
+
+def _key_of(account: Account) -> tuple[object, ...]:
+    """Tell what opens an account."""
+    return account.password, account.disabled, account.identity
+
+
+def _lasts(session: SignIn, now: int) -> bool:
+    return now - session.seen_at <= IDLE and now - session.began_at <= LONGEST
+
+
+def _same_identity(one: str | None, other: str) -> bool:
+    """Tell whether two identities are one: of addresses the case does not count, of what a provider made up it does."""
+    if one is None or one.startswith("sub:") or other.startswith("sub:"):
+        return one == other
+    return one.casefold() == other.casefold()
+
+
+def _as_detail(account: Account) -> Detail:
+    """Write what the audit trail keeps of an account."""
+    return {**account.grants, "identity": account.identity} if account.identity else account.grants
 
 
 def _check_password(password: str) -> None:

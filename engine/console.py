@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from . import inventory, verbs
-from .access import NOTED_EVERY, Access
+from .access import NOTED_EVERY, REFUSED_NOTED_EVERY, Access
 from .clock import SECOND
 from .control import Control, Reply, Request
 from .drills import Drills
@@ -93,7 +93,7 @@ class Console:
             self._opener.join(4)
         if self._control is not None:
             self._control.close()
-        noting = threading.Thread(target=self._note_use, daemon=True)  # a commit that hangs must not hold up the stop
+        noting = threading.Thread(target=self._note_last, daemon=True)  # a commit that hangs must not hold up the stop
         noting.start()
         noting.join(1)
         if self.watch is not None:
@@ -120,6 +120,7 @@ class Console:
             self.tuning = Tuning(engine, self.folder)
             self.access = Access(engine.store, lambda c: engine.do(c).result(KEPT_WITHIN), lambda: engine.now)
             engine.every(NOTED_EVERY / SECOND, "note use of sessions", self._note_use)
+            engine.every(REFUSED_NOTED_EVERY / SECOND, "note who was not let in", self._note_refused)
             self.watch = Watch(engine)
             self._control = Control(self.folder, self._answer)
             self.engine = engine
@@ -135,11 +136,20 @@ class Console:
             log.exception("The console could not start")
             self.stage = Stage("failed", 0.0, f"The console could not start: {error}")
 
+    def _note_last(self) -> None:
+        self._note_refused()
+        self._note_use()
+
     def _note_use(self) -> None:
         """Keep when sessions were last used; what can't be kept now will be with the next note."""
         if self.access is not None:
             with suppress(DrainboardError, TimeoutError):
                 self.access.note_use()
+
+    def _note_refused(self) -> None:
+        if self.access is not None:
+            with suppress(DrainboardError, TimeoutError):
+                self.access.note_refused()
 
     def _found(self, engine: Engine) -> None:
         """Bring the fleet into an empty store."""

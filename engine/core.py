@@ -166,6 +166,7 @@ _COMMANDS: dict[type, str] = {
     m.KeepUsers: "_keep_users",
     m.KeepSignIn: "_keep_sign_in",
     m.NoteUse: "_note_use",
+    m.NoteRefused: "_note_refused",
     m.EditMany: "_edit_many",
     m.Rerun: "_rerun_all",
     m.KeepView: "_keep_view",

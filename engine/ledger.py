@@ -309,6 +309,7 @@ class Account(NamedTuple):
     grants: Detail  #: {"grants": [[role, business, site], …]}
     created_at: int
     changed_at: int
+    identity: str | None = None  #: by which a provider of identities knows him; None: he has but a password
 
 
 class SignIn(NamedTuple):

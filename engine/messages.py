@@ -266,16 +266,20 @@ class NoteSetting:
 
 @dataclass(frozen=True, slots=True)
 class KeepUsers:
-    """Keep accounts and one-time links as somebody who manages users made them; `verb` is for the audit trail."""
+    """Keep accounts, one-time links and ended sessions as somebody who manages users made them.
+
+    `verb` is for the audit trail.
+    """
 
     verb: str
     user: str
-    business: str | None  #: whose users; None: the platform's
+    business: str | None  #: whose users; None: the platform's, or of several
     accounts: Sequence[Account] = ()
     links: Sequence[OneTimeLink] = ()
     before: Detail | None = None
     after: Detail | None = None
     reason: str | None = None
+    sign_ins: Sequence[SignIn] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +290,26 @@ class KeepSignIn:
     sign_ins: Sequence[SignIn] = ()
     accounts: Sequence[Account] = ()
     links: Sequence[OneTimeLink] = ()
+    business: str | None = None  #: that all his roles lie in
+    after: Detail | None = None  #: from where, and how
+
+
+class RefusedSignIn(NamedTuple):
+    """Somebody who was not let in as a user that there is: why, from which address, and how he tried."""
+
+    user: str
+    business: str | None
+    why: str
+    address: str
+    by: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class NoteRefused:
+    """Leave in the audit trail who was not let in: the console's own note. Changes nothing else."""
+
+    refused: Sequence[RefusedSignIn]
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,7 +364,7 @@ class DropView:
 Action = (
     Submit | RefreshWidget | Stop | Delete | Restore | Edit | PlaceHolds | LiftHolds | CreateSchedule | EditSchedule
     | RemoveSchedule | RunNow | StartReport | AddBusiness | AddSite | AddService | SetService
-    | NoteDrill | NoteSetting | KeepUsers | KeepSignIn | NoteUse
+    | NoteDrill | NoteSetting | KeepUsers | KeepSignIn | NoteUse | NoteRefused
     | EditMany | Rerun | KeepView | DropView | CreateBlackout | EditBlackout | RemoveBlackout
 )  # fmt: skip
 

@@ -125,15 +125,18 @@ class OnPlaces(Commanded):
 
     def _keep_users(self, action: m.KeepUsers) -> m.Outcome:
         """Who keeps a user manages users wherever that one's grants reach: else he would hand out more than he has."""
-        self._require(Right.USERS, action.business, None)
-        for account in action.accounts:
-            for grant in _granted(account):
-                self._require(Right.USERS, grant.business, None)
-        if ({row.name for row in action.accounts} | {row.account for row in action.links}) - {action.user}:
+        places = {grant.business for account in action.accounts for grant in _granted(account)}
+        # Of a user with roles in several businesses nobody but these need be asked.
+        asked = places if len(places) > 1 and action.business is None else {*places, action.business}
+        for business in sorted(asked, key=str):
+            self._require(Right.USERS, business, None)
+        owned: tuple[SignIn | OneTimeLink, ...] = (*action.sign_ins, *action.links)
+        if ({row.name for row in action.accounts} | {row.account for row in owned}) - {action.user}:
             raise NotAllowed(f"This is kept of {action.user} alone; nothing was changed")
         rows = self._step.rows
         rows.account += action.accounts
         rows.one_time_link += action.links
+        rows.sign_in += action.sign_ins
         self._audit(
             action.verb, "user", action.user, action.business, before=action.before, after=action.after,
             reason=action.reason,
@@ -148,17 +151,26 @@ class OnPlaces(Commanded):
         kept = {grant for account in action.accounts for grant in _granted(account)}
         if whose != {self._actor} or not kept.issubset(self._request.grants):
             raise NotAllowed
+        if action.business is not None and {grant.business for grant in self._request.grants} != {action.business}:
+            raise NotAllowed
         rows = self._step.rows
         rows.sign_in += action.sign_ins
         rows.account += action.accounts
         rows.one_time_link += action.links
-        self._audit(action.verb, "user", self._actor, None)
+        self._audit(action.verb, "user", self._actor, action.business, after=action.after)
         return m.Outcome(changed=[self._actor])
 
     def _note_use(self, action: m.NoteUse) -> m.Outcome:
         self._require(Right.USERS, None, None)
         self._step.rows.sign_in += action.sign_ins
         return m.Outcome(changed=[sign_in.account for sign_in in action.sign_ins])
+
+    def _note_refused(self, action: m.NoteRefused) -> m.Outcome:
+        self._require(Right.USERS, None, None)
+        for one in action.refused:
+            told = {"address": one.address, "by": one.by, "at": one.at}
+            self._audit("sign_in", "user", one.user, one.business, outcome=one.why, after=told)
+        return m.Outcome(changed=[one.user for one in action.refused])
 
     def _keep_view(self, action: m.KeepView) -> m.Outcome:
         assert self._request is not None

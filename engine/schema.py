@@ -138,6 +138,7 @@ MIGRATIONS: tuple[tuple[int, str], ...] = (
     (3, _create("saved_view")),
     (4, _create("report_result")),
     (5, "; ".join(_create(table) for table in ("blackout_event", "blackout_fire"))),
+    (6, "alter table account add column identity varchar"),
 )
 """What leads older stores to the newest version. A new store starts there."""
 
@@ -252,6 +253,7 @@ _COLUMNS = {
     "changed_at": "When it was last changed (UTC)",
     "disabled": "Whether the account may not sign in",
     "ended_at": "When it was ended; empty while it lasts (UTC)",
+    "identity": "By which a provider of identities knows the account; empty: it has but a password",
     "grants": "What the account may: role, business and site of each grant, as JSON",
     "made_at": "When it was made (UTC)",
     "result": "Its figures and tables, as JSON; the event that ended its task bears their SHA-256 as digest",

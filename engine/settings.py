@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from .errors import NotFound, SettingsError
 
@@ -36,6 +37,7 @@ class Setting:
     most: float = 1e9
     counts: str = AT_START
     secret: bool = False  #: never shown, not even in what is said about a wrong one; has 16 characters at least
+    origin: bool = False  #: where browsers reach a server: http or https, a host, a port if need be, and no more
 
     @property
     def variable(self) -> str:
@@ -43,7 +45,7 @@ class Setting:
 
     def shown(self, value: object) -> str:
         """Write a value as settings.toml has it; of a secret one only whether it is set."""
-        if self.secret:
+        if value == "" or self.secret:
             return "not set" if value == "" else "set"
         return str(value).lower() if isinstance(value, bool) else str(value)
 
@@ -72,6 +74,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("slow_widget_times", 3.0, "How many times its usual latency a slow widget takes, at least", 1,
             counts=AT_ONCE),
     Setting("old_hold_s", 86_400, "Seconds after which a hold in force is warned of", 60, counts=AT_ONCE),
+    Setting("public_url", "", "Where browsers reach the console, as in https://console.example.org; links that set a "
+            "password begin so", counts=AT_ONCE, origin=True),
     Setting("metrics_token", "", "Token that opens /metrics to Prometheus (none: closed)", secret=True),
 )  # fmt: skip
 
@@ -127,6 +131,8 @@ def checked(name: str, value: object, source: str) -> Value:
         raise SettingsError(f"{source}: {NotFound.named('setting', name, _BY_NAME)}")
     if setting.secret:
         return _checked_secret(name, value, source)
+    if setting.origin:
+        return _checked_origin(name, value, source)
     kind = type(setting.default)
     try:
         if kind is bool:
@@ -157,6 +163,19 @@ def _checked_secret(name: str, value: object, source: str) -> str:
             "`openssl rand -hex 32` makes a good one"
         )
     return value
+
+
+def _checked_origin(name: str, value: object, source: str) -> str:
+    text = value.strip().removesuffix("/") if isinstance(value, str) else None
+    try:
+        parts = urlsplit(text or "")
+        whole = parts.scheme in ("http", "https") and parts.hostname and f"{parts.scheme}://{parts.netloc}" == text
+        fits = text == "" or (whole and parts.port != 0 and "@" not in parts.netloc)
+    except ValueError:  # of a port that is none
+        fits = False
+    if not fits or text is None or not text.isascii() or not text.isprintable() or " " in text:
+        raise SettingsError(f"{source}: {name} = {value!r} is no address; write it as in https://console.example.org")
+    return text
 
 
 _A = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}

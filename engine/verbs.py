@@ -18,7 +18,7 @@ from typing import Any
 from uuid import uuid4
 
 from . import byfilter, health, imports, looks, messages, rollups, verify
-from .access import LINK, Access, Actor
+from .access import ACTIVE, INVITED, LINK, Access, Actor
 from .batch import Bulk
 from .byfilter import ACTS, Desk, Wanted
 from .catalogue import Catalogue
@@ -286,28 +286,42 @@ def drill(context: Context, do: str, name: str = "", given: dict[str, Any] | Non
 
 
 def manage_users(
-    context: Context, do: str, name: str = "", role: str = "", business: str | None = None, site: str | None = None
-) -> Reply:
-    """Invite a user, let one set a new password, disable or enable one, or list them."""
+    context: Context, do: str, name: str = "", role: str = "", business: str | None = None, site: str | None = None,
+    identity: str | None = None,
+) -> Reply:  # fmt: skip
+    """Invite a user, let one set a new password, disable, enable or sign one out everywhere, or list them."""
     if context.access is None:
         raise Refused("Users are managed on a running console")
     access, by = context.access, Actor(context.actor, EVERYTHING)
     if do == "list":
-        users = [
-            {"name": account.name, "disabled": account.disabled, "signs_in": account.password is not None,
-             "grants": account.grants["grants"]} for account in access.users(by)
+        users = access.users(by)
+        data = [
+            {"name": user.name, "disabled": user.disabled, "signs_in": user.state != INVITED, "state": user.state,
+             "grants": [[*grant] for grant in user.grants], "identity": user.identity, "last_at": user.last_at,
+             "sessions": user.sessions} for user in users
         ]  # fmt: skip
-        lines = [f"{u['name']}{'' if u['signs_in'] else ' (invited)'}{' (disabled)' if u['disabled'] else ''}: "
-                 + "; ".join(" / ".join(part for part in grant if part) for grant in u["grants"]) for u in users]
-        return Reply(0, "\n".join(lines) or "There is no user yet.", {"users": users})
+        lines = [f"{u.name}{f' ({u.state})' if u.state != ACTIVE else ''}: "
+                 + "; ".join(" / ".join(part for part in grant if part) for grant in u.grants) for u in users]
+        return Reply(0, "\n".join(lines) or "There is no user yet.", {"users": data})
     if do in ("disable", "enable"):
         access.disable(by, name, disabled=do == "disable")
         return Reply(0, f"{name} is {do}d.", {"user": name})
+    if do == "sign-out":
+        ended = access.sign_out_everywhere(by, name)
+        return Reply(0, f"{name} is signed out everywhere; {ended:,} open.", {"user": name, "sessions": ended})
     if context.engine is not None:
         _check_place(context.engine, business, site)
-    secret = access.reset(by, name) if do == "reset" else access.invite(by, name, [checked(role, business, site)])
-    told = f"{name} sets a password at this address of the console, once and within two days:\n{LINK}{secret}"
-    return Reply(0, told, {"user": name, "link": f"{LINK}{secret}"})
+    if do == "reset":
+        secret = access.reset(by, name)
+    else:
+        secret = access.invite(by, name, [checked(role, business, site)], identity)
+    link, known = f"{LINK}{secret}", str(context.settings["public_url"])
+    how = "" if known else (
+        ".\nPut in front of it where browsers reach the console, as in https://console.example.org; "
+        "with public_url in settings.toml it stands there by itself"
+    )  # fmt: skip
+    told = f"{name} sets a password at this address, once and within two days{how}:\n{known}{link}"
+    return Reply(0, told, {"user": name, "link": f"{known}{link}"})
 
 
 def _check_place(engine: Engine, business: str | None, site: str | None) -> None:

@@ -22,10 +22,11 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from . import metrics
-from .access import LINK, LONGEST, LONGEST_PASSWORD, SHORTEST_PASSWORD, Access, Throttled
+from .access import LINK, LONGEST, LONGEST_PASSWORD, SHORTEST_PASSWORD, Access
 from .clock import SECOND
 from .console import current
 from .errors import DrainboardError, NotFound
+from .throttle import Throttled
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

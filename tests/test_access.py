@@ -11,17 +11,21 @@ from argon2 import PasswordHasher
 
 from engine import messages as m
 from engine.access import (
-    FIRST_DELAY,
-    GUESS_SPAN,
-    GUESSES_AT_AN_ACCOUNT,
-    GUESSES_FROM_AN_ADDRESS,
+    ACTIVE,
+    BY_LINK,
+    DISABLED,
     IDLE,
+    INVITED,
+    IS_DISABLED,
     LINK_VALID,
     LONGEST,
+    NO_PASSWORD,
+    THROTTLED,
+    WRONG_PASSWORD,
     Access,
     Actor,
     SignedOut,
-    Throttled,
+    User,
     WrongCredentials,
 )  # fmt: skip
 from engine.clock import HOUR, MINUTE, SECOND, Reading
@@ -30,6 +34,13 @@ from engine.errors import CommitFailed, Invalid, NotAllowed, NotFound, Refused
 from engine.outbox import Outbox
 from engine.roles import EVERYTHING, Grant, Role
 from engine.store import Store
+from engine.throttle import (
+    FIRST_DELAY,
+    GUESS_SPAN,
+    GUESSES_AT_AN_ACCOUNT,
+    GUESSES_FROM_AN_ADDRESS,
+    Throttled,
+)  # fmt: skip
 
 START = 1_780_000_000 * SECOND
 PASSWORD, OTHER = "correct horse battery", "wrong horse battery"
@@ -411,3 +422,267 @@ def test_an_invitation_can_be_renewed_until_a_password_is_set(desk: Desk) -> Non
     assert actor.grants == (Grant(Role.SITE_ADMIN, "acme", "berlin"),)
     with pytest.raises(Refused, match="already"):
         desk.access.invite(PLATFORM, "bob", [SITE_USER])
+
+
+GLOBEX_USER = Grant(Role.SITE_USER, "globex", "berlin")
+ROOT = Grant(Role.PLATFORM_ADMIN)
+
+
+def seen(desk: Desk, name: str, by: Actor = PLATFORM) -> User:
+    return next(user for user in desk.access.users(by) if user.name == name)
+
+
+def test_other_roles_count_at_once_in_what_is_open(desk: Desk) -> None:
+    token = desk.user("bob")
+    desk.access.change(PLATFORM, "bob", [Grant(Role.BUSINESS_ADMIN, "acme")], reason="promoted")
+    assert desk.access.who(token) == Actor("bob", (Grant(Role.BUSINESS_ADMIN, "acme"),))
+    desk.reopen()
+    assert desk.access.who(token) == Actor("bob", (Grant(Role.BUSINESS_ADMIN, "acme"),))
+    (row,) = desk.store.read("select business, before, after, reason from audit where action = 'change'").rows()
+    assert row[0] == "acme"
+    assert "site_user" in row[1]
+    assert "business_admin" in row[2]
+    assert row[3] == "promoted"
+
+
+def test_nobody_gives_another_more_than_he_has_or_changes_his_own_roles(desk: Desk) -> None:
+    desk.user("bob")
+    desk.access.invite(PLATFORM, "both", [SITE_USER, GLOBEX_USER])
+    before = {user.name: user.grants for user in desk.access.users(PLATFORM)}
+    for grants in ([ROOT], [SITE_USER, GLOBEX_USER], [Grant(Role.BUSINESS_ADMIN, "globex")]):
+        with pytest.raises(NotAllowed):
+            desk.access.change(ACME_ADMIN, "bob", grants)
+    with pytest.raises(Invalid, match="at least one role"):
+        desk.access.change(ACME_ADMIN, "bob", [])
+    with pytest.raises(NotFound):
+        desk.access.change(ACME_ADMIN, "both", [SITE_USER])
+    own = Actor("bob", (Grant(Role.BUSINESS_ADMIN, "acme"),))
+    with pytest.raises(Refused, match="your own roles"):
+        desk.access.change(own, "bob", [Grant(Role.BUSINESS_ADMIN, "acme")])
+    assert {user.name: user.grants for user in desk.access.users(PLATFORM)} == before
+
+
+def test_who_manages_users_of_two_businesses_manages_one_who_is_of_both(desk: Desk) -> None:
+    admin = Actor("ada", (Grant(Role.BUSINESS_ADMIN, "acme"), Grant(Role.BUSINESS_ADMIN, "globex")))
+    desk.access.invite(admin, "both", [SITE_USER, GLOBEX_USER])
+    desk.access.disable(admin, "both")
+    assert seen(desk, "both", admin).state == DISABLED
+    with pytest.raises(NotFound):
+        desk.access.disable(ACME_ADMIN, "both")
+
+
+def test_the_last_platform_admin_who_can_sign_in_keeps_that_role(desk: Desk) -> None:
+    cli = Actor("cli:ops", EVERYTHING)
+    desk.user("root", ROOT)
+    desk.access.invite(PLATFORM, "second", [ROOT], "second@acme.example")
+    with pytest.raises(Refused, match="root is the last platform admin"):
+        desk.access.change(cli, "root", [SITE_USER])
+    desk.user("third", ROOT)
+    desk.access.change(cli, "root", [SITE_USER])
+    assert seen(desk, "root").grants == (SITE_USER,)
+
+
+def test_of_two_who_change_a_user_the_second_looks_again(desk: Desk) -> None:
+    desk.user("bob")
+    as_seen = seen(desk, "bob").changed_at
+    desk.access.change(PLATFORM, "bob", [Grant(Role.SITE_ADMIN, "acme", "berlin")], seen=as_seen)
+    with pytest.raises(Refused, match="look again"):
+        desk.access.change(PLATFORM, "bob", [SITE_USER], seen=as_seen)
+
+
+def test_two_who_change_a_user_at_once_undo_nothing_of_each_other(desk: Desk) -> None:
+    secret = desk.access.invite(PLATFORM, "bob", [SITE_USER])
+    keep, setting = desk.keep, threading.Thread(target=lambda: desk.access.use_link(secret, PASSWORD, HERE))
+
+    def slowly(command: m.Command) -> m.Outcome:
+        if isinstance(command.action, m.KeepUsers):
+            setting.start()
+            setting.join(0.3)
+        return keep(command)
+
+    desk.access._keep = slowly
+    desk.access.change(PLATFORM, "bob", [Grant(Role.SITE_ADMIN, "acme", "berlin")])
+    setting.join(10)
+    desk.reopen()
+    assert seen(desk, "bob").grants == (Grant(Role.SITE_ADMIN, "acme", "berlin"),)
+    assert desk.access.sign_in("bob", PASSWORD, HERE)
+
+
+def test_signing_out_everywhere_ends_all_sessions_also_over_a_restart_and_leaves_the_door_open(desk: Desk) -> None:
+    tokens = [desk.user("bob"), desk.access.sign_in("bob", PASSWORD, THERE)]
+    other = desk.user("cid")
+    assert seen(desk, "bob").sessions == 2
+    assert {session.address for session in desk.access.sessions(PLATFORM, "bob")} == {HERE, THERE}
+    assert desk.access.sign_out_everywhere(ACME_ADMIN, "bob") == 2
+    for _ in range(2):
+        assert not any(map(desk.access.who, tokens))
+        assert desk.access.who(other)
+        desk.reopen()
+    assert seen(desk, "bob").sessions == 0
+    assert desk.access.sign_in("bob", PASSWORD, HERE)
+
+
+def test_a_session_that_disabling_ended_stays_ended_over_a_restart_and_an_enabling(desk: Desk) -> None:
+    token = desk.user("bob")
+    desk.access.disable(PLATFORM, "bob")
+    desk.reopen()
+    desk.access.disable(PLATFORM, "bob", disabled=False)
+    assert desk.access.who(token) is None
+
+
+def test_sessions_last_where_their_end_could_not_be_kept(desk: Desk) -> None:
+    token = desk.user("bob")
+    for act in (desk.access.disable, desk.access.sign_out_everywhere):
+        desk.breaks = True
+        with pytest.raises(CommitFailed):
+            act(PLATFORM, "bob")
+        assert desk.access.who(token)
+
+
+def test_a_sign_in_that_crosses_with_a_disabling_leaves_no_session(desk: Desk) -> None:
+    desk.user("bob")
+    keep = desk.keep
+
+    def meanwhile(command: m.Command) -> m.Outcome:
+        outcome = keep(command)
+        if isinstance(command.action, m.KeepSignIn) and command.action.verb == "sign_in":
+            desk.access._keep = keep
+            desk.access.disable(PLATFORM, "bob")
+        return outcome
+
+    desk.access._keep = meanwhile
+    with pytest.raises(WrongCredentials):
+        desk.access.sign_in("bob", PASSWORD, HERE)
+    desk.access.disable(PLATFORM, "bob", disabled=False)
+    desk.reopen()
+    assert seen(desk, "bob").sessions == 0
+
+
+def test_a_users_state_is_told(desk: Desk) -> None:
+    secret = desk.access.invite(ACME_ADMIN, "bob", [SITE_USER])
+    invited = seen(desk, "bob")
+    assert (invited.state, invited.link_until, invited.last_at) == (INVITED, desk.now - 1 + LINK_VALID, None)
+    desk.access.use_link(secret, PASSWORD, HERE)
+    active = seen(desk, "bob")
+    assert (active.state, active.link_until, active.last_at, active.sessions) == (ACTIVE, None, desk.now - 1, 1)
+    for _ in range(GUESSES_AT_AN_ACCOUNT):
+        with pytest.raises(WrongCredentials):
+            desk.access.sign_in("bob", OTHER, THERE)
+    assert (seen(desk, "bob").state, seen(desk, "bob").until) == (THROTTLED, desk.now + FIRST_DELAY)
+    desk.access.disable(PLATFORM, "bob")
+    assert seen(desk, "bob").state == DISABLED
+    with pytest.raises(Refused, match="enable the account first"):
+        desk.access.reset(PLATFORM, "bob")
+
+
+def test_an_invitation_can_be_renewed_until_somebody_has_signed_in(desk: Desk) -> None:
+    first = desk.access.invite(ACME_ADMIN, "bob", [SITE_USER])
+    with pytest.raises(Refused, match="already"):
+        desk.access.invite(ACME_ADMIN, "bob", [SITE_USER], renew=False)
+    second = desk.access.invite(ACME_ADMIN, "bob", [SITE_USER])
+    with pytest.raises(NotFound):
+        desk.access.link(first)
+    desk.access.use_link(second, PASSWORD, HERE)
+    with pytest.raises(Refused, match="already"):
+        desk.access.invite(ACME_ADMIN, "bob", [SITE_USER])
+
+
+def test_a_history_tells_when_from_where_how_and_why_not(desk: Desk) -> None:
+    desk.access.sign_out(desk.user("bob"))
+    with pytest.raises(WrongCredentials):
+        desk.access.sign_in("bob", OTHER, THERE)
+    at = desk.now
+    expected = [
+        ("sign_in", WRONG_PASSWORD, THERE, "password"), ("sign_out", None, None, None),
+        ("sign_in", None, HERE, BY_LINK), ("set_password", None, HERE, BY_LINK),
+    ]  # fmt: skip
+    assert [tuple(step[1:5]) for step in desk.access.history(ACME_ADMIN, "bob")] == expected
+    desk.now += SECOND
+    assert desk.access.note_refused() == 1
+    assert desk.access.note_refused() == 0
+    for _ in range(2):
+        history = desk.access.history(ACME_ADMIN, "bob")
+        assert [tuple(step[1:5]) for step in history] == expected
+        assert history[0].at == at, "when it was tried, not when it was written"
+        desk.reopen()
+    desk.access.invite(PLATFORM, "cid", [GLOBEX_USER])
+    with pytest.raises(WrongCredentials):
+        desk.access.sign_in("cid", OTHER, THERE)
+    assert desk.access.history(PLATFORM, "cid")[0].refused == NO_PASSWORD
+    with pytest.raises(NotFound, match="There is no user “cid”"):
+        desk.access.history(ACME_ADMIN, "cid")
+    desk.access.disable(PLATFORM, "bob")
+    with pytest.raises(WrongCredentials):
+        desk.access.sign_in("bob", PASSWORD, THERE)
+    assert desk.access.history(PLATFORM, "bob")[0].refused == IS_DISABLED
+
+
+def test_who_was_not_let_in_is_kept_of_users_only_and_takes_no_commit_of_its_own(desk: Desk) -> None:
+    desk.user("bob")
+    batch = desk.store.batch
+    for name in ("bob", "hunter2, a password typed as a name"):
+        with pytest.raises(WrongCredentials):
+            desk.access.sign_in(name, OTHER, THERE)
+    assert desk.store.batch == batch
+    desk.breaks = True
+    with pytest.raises(CommitFailed):
+        desk.access.note_refused()
+    assert desk.access.note_refused() == 1
+    (row,) = desk.store.read("select business, actor, object_id, outcome from audit where outcome <> 'changed'").rows()
+    assert row == ("acme", "console", "bob", WRONG_PASSWORD)
+
+
+def test_wrong_guesses_are_forgiven_by_who_may(desk: Desk) -> None:
+    desk.user("bob")
+
+    def guess() -> None:
+        with pytest.raises(WrongCredentials):
+            desk.access.sign_in("bob", OTHER, THERE)
+
+    for _ in range(GUESSES_AT_AN_ACCOUNT):
+        guess()
+    (waiting,) = desk.access.guesses(ACME_ADMIN, "bob")
+    assert (waiting.address, waiting.wrong, waiting.until) == (THERE, GUESSES_AT_AN_ACCOUNT, desk.now + FIRST_DELAY)
+    with pytest.raises(NotFound):
+        desk.access.forgive(Actor("gus", (Grant(Role.BUSINESS_ADMIN, "globex"),)), "bob")
+    desk.access.forgive(ACME_ADMIN, "bob")
+    assert desk.access.guesses(ACME_ADMIN, "bob") == []
+    assert desk.access.sign_in("bob", PASSWORD, THERE)
+    assert ("ada", "forgive", "bob") in audits(desk)
+
+
+def test_an_address_that_waits_for_all_its_guesses_is_let_go_on_by_who_manages_all_users_only(desk: Desk) -> None:
+    desk.user("bob")
+    desk.user("bea")
+    for n in range(GUESSES_FROM_AN_ADDRESS):
+        with pytest.raises(WrongCredentials):
+            desk.access.sign_in({0: "bob", 1: "bea"}.get(n, f"user-{n}"), OTHER, THERE)
+    (waiting,) = desk.access.guesses(ACME_ADMIN, "bob")
+    assert waiting.until == 0
+    assert waiting.of_address > desk.now
+    desk.access.forgive(ACME_ADMIN, "bob")
+    with pytest.raises(Throttled):
+        desk.access.sign_in("bob", PASSWORD, THERE)
+    desk.access.forgive(PLATFORM, "bea")
+    assert desk.access.sign_in("bob", PASSWORD, THERE)
+
+
+@pytest.mark.parametrize("identity", ["bob", "bob@", "@acme.example", "b b@acme.example", "sub:", "sub:a b", "x\n@a.b"])
+def test_an_identity_that_no_provider_could_give_is_refused(desk: Desk, identity: str) -> None:
+    with pytest.raises(Invalid, match="identity"):
+        desk.access.invite(PLATFORM, "bob", [SITE_USER], identity)
+
+
+def test_an_identity_is_of_one_account_and_another_one_ends_what_is_open(desk: Desk) -> None:
+    token = desk.access.use_link(desk.access.invite(PLATFORM, "bob", [SITE_USER], "Bob@acme.example"), PASSWORD, HERE)
+    with pytest.raises(Refused, match="Another account has that identity"):
+        desk.access.invite(PLATFORM, "cid", [SITE_USER], "bob@ACME.example")
+    desk.access.change(PLATFORM, "bob", [SITE_USER], "Bob@acme.example")
+    assert desk.access.who(token)
+    desk.access.change(PLATFORM, "bob", [SITE_USER], "sub:1234")
+    assert desk.access.who(token) is None
+    desk.access.invite(PLATFORM, "cid", [SITE_USER], "bob@acme.example")
+    desk.access.invite(PLATFORM, "dan", [SITE_USER], "sub:ABC")
+    desk.access.invite(PLATFORM, "eva", [SITE_USER], "sub:abc")
+    desk.reopen()
+    assert seen(desk, "bob").identity == "sub:1234"

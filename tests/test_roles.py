@@ -203,6 +203,10 @@ OF_THE_PLATFORM: dict[str, tuple[type, Ask, set[Role]]] = {
     "hold everywhere": (m.PlaceHolds, lambda w, p: m.PlaceHolds(None, [m.HoldTarget("kind", "scan")], ""), PLATFORM),
     "add a business": (m.AddBusiness, lambda w, p: m.AddBusiness("initech"), PLATFORM),
     "note use": (m.NoteUse, lambda w, p: m.NoteUse([SignIn("0" * 64, "ann", "::1", START, START, None)]), PLATFORM),
+    "note who was not let in": (
+        m.NoteRefused, lambda w, p: m.NoteRefused([m.RefusedSignIn("ann", p[0], "wrong password", "::1", "x", START)]),
+        PLATFORM,
+    ),
     "note a drill": (m.NoteDrill, lambda w, p: m.NoteDrill("start", "surge", *p, {}), PLATFORM),
     "note a setting": (m.NoteSetting, lambda w, p: m.NoteSetting("silence_s", {"value": 30}, {"value": 5}), PLATFORM),
 }
@@ -249,6 +253,7 @@ def test_everybody_signs_in_for_himself_and_nobody_for_another() -> None:
     for forged in (
         m.KeepSignIn("sign_in", [mine._replace(account="bob")]),
         m.KeepSignIn("sign_in", [mine], [account("bob")]),
+        m.KeepSignIn("sign_in", [mine], business="acme"),
         m.KeepSignIn("sign_in"),
     ):
         outcome, step = here.ask(forged, [])
@@ -261,10 +266,18 @@ def test_nobody_hands_out_more_than_he_has_nor_keeps_one_user_under_the_name_of_
     here = world()
     root = account("bob")._replace(grants={"grants": [["platform_admin", None, None]]})
     elsewhere = account("bob")._replace(grants={"grants": [["site_user", "globex", "berlin"]]})
-    for forged in (root, elsewhere, account("cid")):
-        outcome, step = here.ask(m.KeepUsers("invite", "bob", "acme", [forged]), [GRANT[Role.BUSINESS_ADMIN]])
+    both = account("bob")._replace(grants={"grants": [["site_user", *OWN], ["site_user", *STRANGER]]})
+    cids = SignIn("0" * 64, "cid", "127.0.0.1", START, START, START)
+    for forged in (
+        *(m.KeepUsers("invite", "bob", "acme", [one]) for one in (root, elsewhere, both, account("cid"))),
+        m.KeepUsers("invite", "bob", None, [both]),
+        m.KeepUsers("invite", "bob", None, [account("bob")]),
+        m.KeepUsers("sign_out", "bob", "acme", [account("bob")], sign_ins=[cids]),
+    ):
+        outcome, step = here.ask(forged, [GRANT[Role.BUSINESS_ADMIN]])
         assert outcome.refused
         assert not step.rows.account
+        assert not step.rows.sign_in
 
 
 @pytest.mark.parametrize("place", [OWN, NEIGHBOUR, STRANGER], ids=" ".join)
@@ -280,7 +293,7 @@ def test_an_action_goes_through_where_the_role_allows_it_and_changes_nothing_els
     if role in roles and reaches(role, place):
         assert outcome.refused is None
         assert outcome.changed
-        assert kept or name in ("note a drill", "note a setting")
+        assert kept or name in ("note a drill", "note a setting", "note who was not let in")
     else:
         assert not outcome.changed
         assert outcome.refused or outcome.skipped

@@ -48,6 +48,7 @@ def commands(task: int, schedule: int) -> dict[type, m.Action]:
         m.KeepView("v", "failed", "type:scan", "name", "acme"), m.DropView("v", "r"),
         m.KeepUsers("invite", "bob", "acme", [account]), m.KeepSignIn("sign_in"), m.NoteUse([]),
         m.CreateBlackout(WINDOW), m.EditBlackout(1, 1, WINDOW), m.RemoveBlackout(1, "r"),
+        m.NoteRefused([m.RefusedSignIn("bob", None, "wrong password", "::1", "password", 1)]),
     ]  # fmt: skip
     return {type(action): action for action in every}
 
