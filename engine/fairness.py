@@ -566,7 +566,7 @@ class Replay:
             .fill_null(0)
         )  # fmt: skip
         return Given(
-            owner, self._stages.filter(his)["task_id"].n_unique(), others.height, self.from_at,
+            owner, self._stages.filter(his, "here")["task_id"].n_unique(), others.height, self.from_at,
             *(Waited.of(told[name]) for name in ("waited", "model", "model_after")),
         )
 

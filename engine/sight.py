@@ -19,7 +19,21 @@ from typing import Any, Generic, TypeVar
 import polars as pl
 import polars.selectors as cs
 
-from . import activity, bulk, health, history, hosts, inventory, live, looks, pausing, standing, timetable, undo
+from . import (
+    activity,
+    bulk,
+    fairness,
+    health,
+    history,
+    hosts,
+    inventory,
+    live,
+    looks,
+    pausing,
+    standing,
+    timetable,
+    undo,
+)
 from .activity import Reach, Trail
 from .bulk import Preview, Verb
 from .catalogue import LIVE_TABS, Asked, Catalogue, Counts, Page
@@ -27,6 +41,7 @@ from .chain import Broken
 from .clock import DAY, SECOND, stopwatch
 from .dispatch import SERVES, lane_of
 from .errors import GivenUp, NotAllowed, NotFound
+from .fairness import Given, Lens
 from .filters import Filter
 from .health import Limits, Look, Signal
 from .history import Recent
@@ -72,6 +87,9 @@ PAST_EVERY = 3  #: likewise, of one schedule
 QUIET_EVERY = 10  #: likewise, what came last and comes next where nothing happens
 USE_EVERY = 20  #: likewise, how much each host of a business was used over a day
 USE_SHARE = 0.01  #: of a core that this may cost
+FAIR_EVERY = 30  #: likewise, who used the services in a period
+FAIR_LONGEST = 600  #: but for no more seconds than this
+MOST_LENSES = 12  #: periods of places that are kept, each with what a replay of it goes by
 CENSUS_EVERY = 3  #: seconds between two counts of what ended meanwhile
 A_PROCESSOR = "a processor"  #: what one is called where its name is not to be seen
 SOMEBODY = "An admin"  #: likewise, who holds something
@@ -184,6 +202,8 @@ class Watch:
         self._submissions: _Shared[TaskEvent | None] = _Shared(NAMES_EVERY, longest_s=NAMES_EVERY, most=MOST_LIVES)
         self._runs: _Shared[list[dict[str, Any]]] = _Shared(PAST_EVERY, LOOK_SHARE)
         self._standing: _Shared[pl.DataFrame] = _Shared(NAMES_EVERY, longest_s=NAMES_EVERY, most=MOST_STANDING)
+        self._lenses: _Shared[Lens] = _Shared(FAIR_EVERY, LOOK_SHARE, FAIR_LONGEST, most=MOST_LENSES)
+        self._given: _Shared[Given] = _Shared(FAIR_LONGEST, longest_s=FAIR_LONGEST)
         self._lock = threading.Lock()
         self._lives: OrderedDict[int, tuple[TaskRow | None, pl.DataFrame]] = OrderedDict()
 
@@ -276,6 +296,20 @@ class Watch:
         """Count unfinished tasks by what holds tell apart."""
         key = (business, snapshot.batch)
         return self._standing.get(key, self.engine.now, lambda: pausing.counted(snapshot, business))
+
+    def lens(self, place: Place, period: str) -> Lens:
+        """Look at who used the services of a place in a period and who waited."""
+        engine, named = self.engine, place.processors is None
+        return self._lenses.get(
+            (place, period), engine.now,
+            lambda: fairness.lens(engine.store, engine.snapshot, engine.now, place.business, period,
+                                  within=place.sites, named=named),
+        )  # fmt: skip
+
+    def given(self, place: Place, period: str, seen: Lens, owner: str) -> Given:
+        """Estimate what pausing an owner would have given back to the others in a period that was looked at."""
+        key = (place, period, seen.until_at, owner)
+        return self._given.get(key, self.engine.now, lambda: seen.replay.without(owner))
 
     def runs(self, business: str, site: str, schedule_id: int) -> list[dict[str, Any]]:
         """List the last runs of one schedule, newest first."""
@@ -638,6 +672,29 @@ class Sight:
         return Pauses(
             self.snapshot, self._watch.engine.store, self._watch.standing(business, self.snapshot), business, self._now
         )
+
+    def fairness(self, business: str, site: str | None, period: str) -> Lens:
+        """Tell who used the services in a period and who waited, at a site or (None) at all that may be seen.
+
+        Some time old: the longer it takes to add up, the longer it serves. Who works at other sites only is not named.
+        """
+        return self._watch.lens(self.place(business, site), period)
+
+    def given(self, business: str, site: str | None, period: str, owner: str) -> Given:
+        """Tell what pausing a user whom `fairness` names would have given back to the others there.
+
+        Of who is not named there, nothing: NotFound, in the same words whether there is such a user elsewhere or not.
+        """
+        place = self.place(business, site)
+        seen = self._watch.lens(place, period)
+        if not any(one.user and one.who == owner for one in seen.shares):
+            raise NotFound("No such user had tasks here in the period")
+        return self._watch.given(place, period, seen, owner)
+
+    def archives(self, business: str) -> list[str]:
+        """Name the sites of imported history that may be seen in a business."""
+        known = standing.sites(self._watch.engine.store, business=business).filter("archive")["site"].to_list()
+        return [site for site in known if may(self._grants, Right.SEE, business, site)]
 
     def people(self, business: str) -> list[str]:
         """Name whom a business knows beside the owners of unfinished tasks: its accounts, and owners in its history."""
