@@ -123,9 +123,7 @@ def fairness(sight: Sight, seen: Sequence[str], more: bool) -> None:
     else:
         st.html("<div class='d-readonly'>You read this page; pausing users and task types needs the role of a business "
                 "admin.</div>")  # fmt: skip
-    if len(seen) > 1:
-        choose_business(business, seen)
-    fair.section(sight, business, sight.pulse.well)
+    fair.section(sight, business, sight.pulse.well, partial(choose_business, business, seen) if len(seen) > 1 else None)
 
 
 def parts(shown: str) -> None:

@@ -6,7 +6,7 @@ say of when; the table's order and who is open stand in the address.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from html import escape
 from typing import Any
@@ -27,13 +27,13 @@ NAMES = {"1h": "Last hour", "24h": "24 hours", "7d": "7 days", "30d": "30 days",
 MOST = 3  #: names that are told of whose work had the slots
 ROWS = 100  #: people in the table
 FAR_OFF = 0.25  #: from where on a replay that misses what was measured by such a part is called a hint
-CARD = 400
+LONG = 100 * 3600  #: seconds from which on minutes are left out
 
 COLUMNS: list[grid.Row] = [
     {"id": "who", "label": "User", "type": "link", "width": "1fr", "card": "lead"},
-    {"id": "served", "label": "Service time", "type": "part", "width": "1.25fr", "sort": "desc"},
+    {"id": "served", "label": "Service time", "type": "part", "width": "1.1fr", "sort": "desc"},
     {"id": "served_s", "label": "", "type": "number", "width": "76px", "pale": True},
-    {"id": "waited", "label": "Waiting", "type": "part", "width": "1.25fr", "sort": "desc"},
+    {"id": "waited", "label": "Waiting", "type": "part", "width": "1.1fr", "sort": "desc"},
     {"id": "waited_s", "label": "", "type": "number", "width": "76px", "pale": True},
     {"id": "tasks", "label": "Tasks", "type": "number", "width": "66px", "sort": "desc"},
     {"id": "mean", "label": "Mean wait", "type": "number", "width": "84px", "sort": "desc"},
@@ -52,10 +52,10 @@ _BY = {
 }  # fmt: skip
 
 
-def section(sight: Sight, business: str, well: bool) -> None:
+def section(sight: Sight, business: str, well: bool, choose_business: Callable[[], None] | None = None) -> None:
     """Draw it for a business: place and period to choose, the finding, chart and card, the table."""
     archives = sight.archives(business)
-    site, period = _choose(sight, business, archives)
+    site, period = _choose(sight, business, archives, choose_business)
     found = sight.fairness(business, site, period)
     where = site or business
     first, may = found.first, _may_pause(business, found)
@@ -71,7 +71,7 @@ def section(sight: Sight, business: str, well: bool) -> None:
     chosen = next((one for one in found.shares if one.who == opened), None)
     with st.container(horizontal=True, key="charts" if well else "charts-stale"):
         with st.container():
-            st.html("<div class='d-h2'><b>Used against waited</b><span>above the line: waits more than it uses</span>"
+            st.html("<div class='d-h2'><b>Used against waited</b><span>above the line: more waiting than use</span>"
                     f"{helps.mark('holds.fairness', 'these shares')}</div>")  # fmt: skip
             points = tuple((one.who, one.served, one.waited) for one in found.shares)
             charts.show(charts.shares(points, opened or "", charts.theme()), key="shares", alt=headline)
@@ -81,7 +81,9 @@ def section(sight: Sight, business: str, well: bool) -> None:
     _table(found, business, key, may, well)
 
 
-def _choose(sight: Sight, business: str, archives: Sequence[str]) -> tuple[str | None, str]:
+def _choose(
+    sight: Sight, business: str, archives: Sequence[str], choose_business: Callable[[], None] | None
+) -> tuple[str | None, str]:
     """Let people choose a place of the business and a period; the address keeps both."""
     sites = [site for at, site in sight.places() if at == business]
     every = f"All of {business}"
@@ -95,6 +97,8 @@ def _choose(sight: Sight, business: str, archives: Sequence[str]) -> tuple[str |
     period = st.query_params.get("period", usual)
     period = period if period in periods else usual
     with st.container(horizontal=True, vertical_alignment="center", key="fair"):
+        if choose_business is not None:
+            choose_business()
         st.session_state[PLACE] = site
         st.selectbox(
             "Place", names, key=PLACE, label_visibility="collapsed", width=190,
@@ -140,14 +144,14 @@ def _finding(found: Lens, where: str, period: str) -> tuple[Level, str, str]:
 
 def _span(found: Lens, period: str) -> str:
     if found.shortened:
-        return f"since {_moment(found, found.from_at)} (the newest tasks of a longer period)"
+        return f"since {_moment(found.from_at)} (the newest tasks of a longer period)"
     if period == "all":
         return "in the whole log"
     return f"in the last {NAMES[period].removeprefix('Last ')}" + (" of the log" if found.archive else "")
 
 
-def _moment(found: Lens, instant: int) -> str:
-    return times.moment(instant, found.until_at)
+def _moment(instant: int) -> str:
+    return times.moment(instant, frame.engine().now)
 
 
 # --- the card of one user
@@ -164,7 +168,7 @@ def _card(sight: Sight, business: str, site: str | None, period: str, found: Len
         st.html(f"<div class='d-evidence'>{said}</div>")
         return
     told = sight.given(business, site, period, one.who)
-    since = _moment(found, told.from_at)
+    since = _moment(told.from_at)
     st.html(f"<div class='d-h3'>If {escape(one.who)} had been paused since {escape(since)}, an estimate"
             f"{helps.mark('holds.fairness-method', 'how this is estimated')}</div>")  # fmt: skip
     if not told.enough:
@@ -245,7 +249,7 @@ def _table(found: Lens, business: str, key: str, may: bool, well: bool) -> None:
             asking.later(partial(pausedialog.ask, business, "user", [name]))
         presses.settle()  # he is gone
     more = f" The {len(people) - ROWS:,} with the least are left out." if len(people) > ROWS else ""
-    st.html(f"<div class='d-foot'>{_moment(found, found.from_at)} to {_moment(found, found.until_at)}, "
+    st.html(f"<div class='d-foot'>{_moment(found.from_at)} to {_moment(found.until_at)}, "
             f"{escape(times.zone().key)}; added up anew every so often.{more}</div>")  # fmt: skip
 
 
@@ -278,16 +282,15 @@ def _next(one: Share) -> Any:
         return {"t": "held" if one.waiting else "nothing waits"}
     if not ahead.tasks:
         return {"t": "next in line"}
+    behind = f"behind {ahead.tasks:,}"
     if ahead.whose is None:
-        return {"t": f"behind {_many(ahead.tasks, 'task')}", "s": "of others elsewhere"}
-    if ahead.of == ahead.tasks:
-        return {"t": f"behind {_many(ahead.tasks, 'task')} of {ahead.whose}"}
-    return {"t": f"behind {ahead.tasks:,} tasks", "s": f"{ahead.of:,} of {ahead.whose}"}
+        return {"t": behind, "s": "of others elsewhere"}
+    return {"t": behind, "s": f"{f'{ahead.of:,} ' if ahead.of < ahead.tasks else ''}of {ahead.whose}"}
 
 
 def _line(one: Share) -> str:
     told: Mapping[str, str] = _next(one)
-    return f"next: {told['t']}" + (f", {told['s']}" if "s" in told else "") if one.waiting else told["t"]
+    return f"next task {told['t']} {told['s']}" if "s" in told else told["t"]
 
 
 def percent(share: float) -> str:
@@ -300,7 +303,8 @@ def percent(share: float) -> str:
 
 
 def _wait(seconds: float) -> str:
-    return times.wait(round(seconds * SECOND))
+    """Word a wait; from some days on by whole hours, which add up."""
+    return times.wait(round(seconds * SECOND)) if seconds < LONG else f"{seconds / 3600:,.0f} h"
 
 
 def _many(n: int, word: str) -> str:
