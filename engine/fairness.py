@@ -38,6 +38,7 @@ MOST_REPLAYED = 100_000  #: likewise, what a replay goes over
 SCHEDULE = "Schedule"
 PROCESSOR = "processor"  #: what waits for a processor after collecting waits for that
 CAUSES = (*(cause.value for cause in Cause), PROCESSOR)
+MOST_WAITS = 20_000  #: of so many waits in a pool at most it is looked at who had the slots meanwhile
 ENOUGH = 20  #: of fewer waits of others than this a replay says nothing
 MOST_FITTED = 50_000  #: by so many of the newest stages of a pool the slots of an imported log are found
 
@@ -153,6 +154,7 @@ def lens(
     within: Sequence[str] = (),
     named: bool = True,
     most: int = MOST_TASKS,
+    most_replayed: int = MOST_REPLAYED,
 ) -> Lens:
     """Look at a period of a business, or of some of its sites, up to now.
 
@@ -186,7 +188,7 @@ def lens(
     behind = stood_behind(stages, begin, now, named)
     shares = shared(stages.filter("here"), begin, now, waiting, ahead, behind)
     slots = fitted(stages, begin, now) if archive else capacity(store, snapshot.batch, business)
-    return Lens(begin, now, bool(first), archive, shares, Replay(stages, begin, now, slots))
+    return Lens(begin, now, bool(first), archive, shares, Replay(stages, begin, now, slots, most_replayed))
 
 
 def _enough_from(store: Store, start_at: int, now: int, most: int, place: Mapping[str, object]) -> int | None:
@@ -361,8 +363,8 @@ def stood_behind(
     """Tell of everybody whose work had the slots while his own waited for them: names and shares, the most first.
 
     At each moment that a task waits and is not held, the moment is divided among whoever runs in the same pool, by how
-    many slots they have. None stands for those at other sites, unless they may be `named`. Moments in which nothing
-    ran count for nobody.
+    many slots they have; of very many waits some stand for all. None stands for those at other sites, unless they may
+    be `named`. Moments in which nothing ran count for nobody.
     """
     runs = stages.filter(pl.col("begun").is_not_null()).select(
         "pool", who=pl.col("who") if named else pl.when("here").then("who").otherwise(pl.lit("")),
@@ -380,27 +382,28 @@ def stood_behind(
         moves = pl.concat(
             [running[key].select("who", at=at, n=pl.lit(n)) for at, n in (("begun", 1), ("over", -1))]
         ).sort("at")
-        at, n, whose = (moves[name].to_numpy() for name in ("at", "n", "who"))
-        slots = np.maximum(np.cumsum(n), 1)
-        lasts = np.diff(at, append=at[-1])
+        at, n = moves["at"].to_numpy(), moves["n"].to_numpy()
+        # What one slot of those in use had had by each move; between two moves it grows evenly.
+        each = np.concatenate([[0.0], np.cumsum(np.diff(at) / np.maximum(np.cumsum(n)[:-1], 1) / SECOND)])
+        weight = -(-waiting.height // MOST_WAITS)
+        waiting = waiting.gather_every(weight)
         instants = [waiting[name].to_numpy() for name in ("since", "left")]
-        moved = [np.searchsorted(at, instant, "right") for instant in instants]  # how many moves came before
-        who = waiting["who"].to_numpy()
-        for name in moves["who"].unique():
-            part = np.cumsum(np.where(whose == name, n, 0)) / slots  # of all slots in use, from each move on
-            upto = np.concatenate([[0.0], np.cumsum(part * lasts)])
-            part = np.concatenate([[0.0], part])
+        had = [np.interp(instant, at, each) for instant in instants]
+        for (name,), mine in running[key].partition_by("who", as_dict=True).items():
+            sides = [np.sort(mine[side].to_numpy()) for side in ("begun", "over")]
+            upto = [np.concatenate([[0.0], np.cumsum(np.interp(side, at, each))]) for side in sides]
             since, left = (
-                upto[np.maximum(n_before - 1, 0)] + part[n_before] * (instant - at[np.maximum(n_before - 1, 0)])
-                for instant, n_before in zip(instants, moved, strict=True)
-            )
-            spent = pl.DataFrame({"who": who, "us": left - since}).group_by("who").agg(pl.col("us").sum())
-            for mine, us in spent.rows():
-                if us > 0:
-                    of = taken.setdefault(str(mine), {})
-                    of[name] = of.get(name, 0.0) + us
+                sum(sign * (so_far * (k := np.searchsorted(side, instant, "right")) - before[k])
+                    for sign, side, before in zip((1, -1), sides, upto, strict=True))
+                for instant, so_far in zip(instants, had, strict=True)
+            )  # fmt: skip
+            spent = waiting.select("who", spent=pl.Series(left - since)).group_by("who").agg(pl.col("spent").sum())
+            for who, seconds in spent.rows():
+                if seconds > 1e-6:
+                    of = taken.setdefault(who, {})
+                    of[str(name)] = of.get(str(name), 0.0) + seconds * weight
     return {
-        who: [(name or None, us / sum(of.values())) for name, us in sorted(of.items(), key=lambda one: -one[1])]
+        who: [(name or None, part / sum(of.values())) for name, part in sorted(of.items(), key=lambda one: -one[1])]
         for who, of in taken.items()
     }
 

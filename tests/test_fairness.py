@@ -238,6 +238,15 @@ def test_what_a_pause_is_said_to_give_back_is_what_it_gives_back_when_it_is_done
     assert told.after.mean_s < told.before.mean_s
 
 
+def test_a_replay_of_too_many_tasks_goes_over_the_newest_and_begins_with_what_ran_then(life: Life) -> None:
+    busy_hour(life, 5, (5,))
+    whole, newest = look(life).replay, look(life, most_replayed=40).replay
+    assert newest.from_at > whole.from_at
+    told = newest.without("ann")
+    assert 0 < told.others <= 40 < whole.without("ann").others
+    assert told.off == pytest.approx(0, abs=0.02)
+
+
 def test_time_without_slots_and_under_holds_is_nobodys_fault(life: Life) -> None:
     one_slot(life)
     takes(life, 10)

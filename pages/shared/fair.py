@@ -290,7 +290,9 @@ def _next(one: Share) -> Any:
 
 def _line(one: Share) -> str:
     told: Mapping[str, str] = _next(one)
-    return f"next task {told['t']} {told['s']}" if "s" in told else told["t"]
+    if "s" not in told:
+        return told["t"]
+    return f"next task {told['t']}{',' if told['s'][0].isdigit() else ''} {told['s']}"
 
 
 def percent(share: float) -> str:
