@@ -1,6 +1,6 @@
 """Who uses the services and who waits behind whom, and what pausing somebody would give back to the others.
 
-`lens` adds up a period of a place by who is behind the work; `Replay` lets the period's tasks come again, in the core's
+`look` adds up a period of a place by who is behind the work; `Replay` lets the period's tasks come again, in the core's
 order (priority, then who came first) through the slots that the services had, with somebody and without him. A replay
 is a model, and says how far off it is: `Given` has what was measured beside what the model makes of the same period.
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from heapq import heapify, heappop, heappush
 from math import ceil
@@ -82,14 +82,13 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Lens:
-    """A period of a place: everybody's share, the greatest first, and the stages of tasks that they are made of."""
+    """A period of a place and everybody's share of it, the greatest first."""
 
     from_at: int
     until_at: int
     shortened: bool  #: whether there was more in the period than is looked at
     archive: bool
     shares: Sequence[Share]
-    replay: Replay = field(repr=False)
 
     @property
     def first(self) -> Share | None:
@@ -144,7 +143,7 @@ class Waited:
 # --- a period of a place
 
 
-def lens(
+def look(
     store: Store,
     snapshot: Snapshot,
     now: int,
@@ -155,8 +154,8 @@ def lens(
     named: bool = True,
     most: int = MOST_TASKS,
     most_replayed: int = MOST_REPLAYED,
-) -> Lens:
-    """Look at a period of a business, or of some of its sites, up to now.
+) -> tuple[Lens, Replay]:
+    """Look at a period of a business, or of some of its sites, up to now; and make what replays it.
 
     One of imported history ends with the last task of it. Who stands ahead at other sites is not named, unless `named`.
     """
@@ -188,7 +187,7 @@ def lens(
     behind = stood_behind(stages, begin, now, named)
     shares = shared(stages.filter("here"), begin, now, waiting, ahead, behind)
     slots = fitted(stages, begin, now) if archive else capacity(store, snapshot.batch, business)
-    return Lens(begin, now, bool(first), archive, shares, Replay(stages, begin, now, slots, most_replayed))
+    return Lens(begin, now, bool(first), archive, shares), Replay(stages, begin, now, slots, most_replayed)
 
 
 def _enough_from(store: Store, start_at: int, now: int, most: int, place: Mapping[str, object]) -> int | None:

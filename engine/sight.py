@@ -41,7 +41,7 @@ from .chain import Broken
 from .clock import DAY, SECOND, stopwatch
 from .dispatch import SERVES, lane_of
 from .errors import GivenUp, NotAllowed, NotFound
-from .fairness import Given, Lens
+from .fairness import Given, Lens, Replay
 from .filters import Filter
 from .health import Limits, Look, Signal
 from .history import Recent
@@ -89,7 +89,7 @@ USE_EVERY = 20  #: likewise, how much each host of a business was used over a da
 USE_SHARE = 0.01  #: of a core that this may cost
 FAIR_EVERY = 30  #: likewise, who used the services in a period
 FAIR_LONGEST = 600  #: but for no more seconds than this
-MOST_LENSES = 12  #: periods of places that are kept, each with what a replay of it goes by
+MOST_REPLAYS = 4  #: periods of places that can be replayed at once; further ones are gathered anew
 CENSUS_EVERY = 3  #: seconds between two counts of what ended meanwhile
 A_PROCESSOR = "a processor"  #: what one is called where its name is not to be seen
 SOMEBODY = "An admin"  #: likewise, who holds something
@@ -202,8 +202,10 @@ class Watch:
         self._submissions: _Shared[TaskEvent | None] = _Shared(NAMES_EVERY, longest_s=NAMES_EVERY, most=MOST_LIVES)
         self._runs: _Shared[list[dict[str, Any]]] = _Shared(PAST_EVERY, LOOK_SHARE)
         self._standing: _Shared[pl.DataFrame] = _Shared(NAMES_EVERY, longest_s=NAMES_EVERY, most=MOST_STANDING)
-        self._lenses: _Shared[Lens] = _Shared(FAIR_EVERY, LOOK_SHARE, FAIR_LONGEST, most=MOST_LENSES)
+        self._lenses: _Shared[Lens] = _Shared(FAIR_EVERY, LOOK_SHARE, FAIR_LONGEST)
+        self._replays: OrderedDict[tuple[Place, str], tuple[Lens, Replay]] = OrderedDict()
         self._given: _Shared[Given] = _Shared(FAIR_LONGEST, longest_s=FAIR_LONGEST)
+        self._archives: _Shared[list[str]] = _Shared(QUIET_EVERY)
         self._lock = threading.Lock()
         self._lives: OrderedDict[int, tuple[TaskRow | None, pl.DataFrame]] = OrderedDict()
 
@@ -298,18 +300,40 @@ class Watch:
         return self._standing.get(key, self.engine.now, lambda: pausing.counted(snapshot, business))
 
     def lens(self, place: Place, period: str) -> Lens:
-        """Look at who used the services of a place in a period and who waited."""
-        engine, named = self.engine, place.processors is None
-        return self._lenses.get(
-            (place, period), engine.now,
-            lambda: fairness.lens(engine.store, engine.snapshot, engine.now, place.business, period,
-                                  within=place.sites, named=named),
+        """Tell who used the services of a place in a period and who waited."""
+        return self._lenses.get((place, period), self.engine.now, lambda: self._looked(place, period)[0])
+
+    def _looked(self, place: Place, period: str) -> tuple[Lens, Replay]:
+        engine = self.engine
+        found = fairness.look(
+            engine.store, engine.snapshot, engine.now, place.business, period, within=place.sites,
+            named=place.processors is None,
         )  # fmt: skip
+        with self._lock:
+            self._replays[place, period] = found
+            self._replays.move_to_end((place, period))
+            if len(self._replays) > MOST_REPLAYS:
+                self._replays.popitem(last=False)
+        return found
 
     def given(self, place: Place, period: str, seen: Lens, owner: str) -> Given:
-        """Estimate what pausing an owner would have given back to the others in a period that was looked at."""
-        key = (place, period, seen.until_at, owner)
-        return self._given.get(key, self.engine.now, lambda: seen.replay.without(owner))
+        """Estimate what pausing an owner would have given back to the others in a period, as of a look at it."""
+
+        def make() -> Given:
+            with self._lock:
+                known = self._replays.get((place, period))
+            _, replay = known if known is not None and known[0] is seen else self._looked(place, period)
+            return replay.without(owner)
+
+        return self._given.get((place, period, seen.until_at, owner), self.engine.now, make)
+
+    def archives(self, business: str) -> list[str]:
+        """Name a business's sites of imported history."""
+        store = self.engine.store
+        return self._archives.get(
+            business, self.engine.now,
+            lambda: standing.sites(store, business=business).filter("archive")["site"].to_list(),
+        )
 
     def runs(self, business: str, site: str, schedule_id: int) -> list[dict[str, Any]]:
         """List the last runs of one schedule, newest first."""
@@ -693,8 +717,7 @@ class Sight:
 
     def archives(self, business: str) -> list[str]:
         """Name the sites of imported history that may be seen in a business."""
-        known = standing.sites(self._watch.engine.store, business=business).filter("archive")["site"].to_list()
-        return [site for site in known if may(self._grants, Right.SEE, business, site)]
+        return [site for site in self._watch.archives(business) if may(self._grants, Right.SEE, business, site)]
 
     def people(self, business: str) -> list[str]:
         """Name whom a business knows beside the owners of unfinished tasks: its accounts, and owners in its history."""

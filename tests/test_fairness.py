@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from engine import fairness, joblogs, rollups
 from engine import messages as m
 from engine.clock import HOUR, MINUTE, SECOND, stopwatch
-from engine.fairness import Ahead, Lens, Replay, Share, lens, starts
+from engine.fairness import Ahead, Lens, Replay, Share, starts
 from engine.lifecycle import Kind
 from engine.recurrence import Rule
+from pages.shared import fair
 
 from .health_fixtures import Life
 from .test_history import commit_log
@@ -33,7 +34,11 @@ def life(tmp_path: Path) -> Iterator[Life]:
 
 
 def look(life: Life, period: str = "24h", **asked: Any) -> Lens:
-    return lens(life.store, life.snapshot(), life.now, "Acme", period, **asked)
+    return fairness.look(life.store, life.snapshot(), life.now, "Acme", period, **asked)[0]
+
+
+def replay(life: Life, period: str = "24h", **asked: Any) -> Replay:
+    return fairness.look(life.store, life.snapshot(), life.now, "Acme", period, **asked)[1]
 
 
 def by_name(found: Lens) -> dict[str, Share]:
@@ -142,7 +147,7 @@ def test_shares_add_up_to_one_and_their_seconds_to_those_of_the_tasks(life: Life
 def test_of_nothing_there_are_no_shares(life: Life) -> None:
     found = look(life)
     assert (found.shares, found.first, found.shortened) == ([], None, False)
-    assert found.replay.without("ann").others == 0
+    assert replay(life).without("ann").others == 0
 
 
 def test_a_period_of_too_many_tasks_is_shortened_and_says_so(life: Life) -> None:
@@ -201,7 +206,7 @@ def test_the_replay_of_a_small_example_is_what_one_counts_by_hand(life: Life) ->
     submit(life, "cid", priority=6)
     life.live(100)
     # ann 0–10, cid 10–20 by priority, ann 20–30 and 30–40, bob 40–50.
-    found = look(life).replay.without("ann")
+    found = replay(life).without("ann")
     assert (found.tasks, found.others) == (3, 2)
     assert found.measured.total_s == pytest.approx((10 - 2) + (40 - 1), abs=0.1)
     assert found.before.total_s == pytest.approx(found.measured.total_s, abs=0.1)
@@ -227,12 +232,12 @@ def test_what_a_pause_is_said_to_give_back_is_what_it_gives_back_when_it_is_done
     life: Life, tmp_path: Path, seed: int
 ) -> None:
     busy_hour(life, seed, (4, 5, 6))
-    told = look(life).replay.without("ann")
+    told = replay(life).without("ann")
     paused = Life(tmp_path / "paused")
     with paused.store:
         paused.do(m.PlaceHolds("Acme", [m.HoldTarget("user", "ann")], "backlog"))
         busy_hour(paused, seed, (4, 5, 6))
-        others = look(paused).replay.without("ann")
+        others = replay(paused).without("ann")
     assert told.off == pytest.approx(0, abs=0.02)
     assert told.after.mean_s == pytest.approx(others.measured.mean_s, rel=0.05, abs=1)
     assert told.after.mean_s < told.before.mean_s
@@ -240,7 +245,7 @@ def test_what_a_pause_is_said_to_give_back_is_what_it_gives_back_when_it_is_done
 
 def test_a_replay_of_too_many_tasks_goes_over_the_newest_and_begins_with_what_ran_then(life: Life) -> None:
     busy_hour(life, 5, (5,))
-    whole, newest = look(life).replay, look(life, most_replayed=40).replay
+    whole, newest = replay(life), replay(life, most_replayed=40)
     assert newest.from_at > whole.from_at
     told = newest.without("ann")
     assert 0 < told.others <= 40 < whole.without("ann").others
@@ -256,7 +261,7 @@ def test_time_without_slots_and_under_holds_is_nobodys_fault(life: Life) -> None
     life.live(600)
     life.do(m.SetService("Acme", "audit-1", "online"))
     life.live(60)
-    found = look(life).replay.without("ann")
+    found = replay(life).without("ann")
     assert found.measured.total_s == pytest.approx(300 + 310, abs=1)
     assert found.after == found.before
     assert found.off == pytest.approx(0, abs=0.01)
@@ -298,12 +303,57 @@ def test_a_hundred_thousand_tasks_are_replayed_in_seconds() -> None:
         "ended": [at + long for at, long in zip(begun, lasts, strict=True) if at is not None],
         "known": True, "hold": 0, "here": True,
     })  # fmt: skip
-    replay = Replay(stages, 0, 10**15, {"Berlin\naudit": [(0, 45)]})
+    made = Replay(stages, 0, 10**15, {"Berlin\naudit": [(0, 45)]})
     spent = stopwatch()
-    found = replay.without("a")
+    found = made.without("a")
     assert found.before == found.measured  # it is made by the same rule
     assert found.after.mean_s < found.before.mean_s / 2
     assert spent() < 20  # some ten times of what it takes where nothing else is to be done
+
+
+# --- in words
+
+
+def test_a_place_is_summed_up_in_a_sentence_that_fits_it(life: Life) -> None:
+    def said(found: Lens) -> str:
+        return fair.finding(found, "Berlin", "24h")[1]
+
+    assert said(look(life)) == "Nobody used the services of Berlin in the last 24 hours"
+    takes(life, 60)
+    submit(life, "ann", 2)
+    life.live(30)
+    assert said(look(life)) == "All of it is ann’s: there is nobody else to wait for"
+    submit(life, "bob")
+    life.live(60)
+    assert said(look(life)).startswith("Nobody waited; ann has ")
+    submit(life, "ann", 40)
+    life.live(300)
+    level, headline, evidence = fair.finding(look(life), "Berlin", "24h")
+    assert level == "busy"
+    assert headline.startswith("ann has 100\u202f% of all waiting and 98\u202f% of the service time")
+    assert "tasks of the same user had" in evidence
+
+
+@pytest.mark.parametrize(
+    ("share", "said"), [(0, "0 %"), (0.004, "< 1 %"), (0.01, "1 %"), (0.625, "62 %"), (0.9999, "> 99 %"), (1, "100 %")]
+)
+def test_a_share_is_never_said_to_be_nothing_or_all_where_it_is_not(share: float, said: str) -> None:
+    assert fair.percent(share).replace("\u202f", " ") == said
+
+
+def test_where_a_next_task_stands_is_said_with_whose_are_before_it(life: Life) -> None:
+    one_slot(life)
+    takes(life, 10_000)
+    submit(life, "ann", 3)
+    submit(life, "bob")
+    submit(life, "cid")
+    life.live(1)
+    found = by_name(look(life))
+    assert fair.in_line(found["ann"]) == {"t": "next in line"}
+    assert fair.in_line(found["bob"]) == {"t": "behind 2", "s": "of ann"}
+    assert fair.in_line(found["cid"]) == {"t": "behind 3", "s": "2 of ann"}
+    life.do(m.PlaceHolds("Acme", [m.HoldTarget("user", "cid")], "backlog"))
+    assert fair.in_line(by_name(look(life))["cid"]) == {"t": "held"}
 
 
 # --- an imported log
@@ -326,7 +376,7 @@ def test_the_log_of_a_cluster_tells_of_one_user_with_a_thousand_queued(life: Lif
     assert first.served == pytest.approx(0.0789, abs=0.0001)
     assert [(name, round(part, 3)) for name, part in first.behind] == [("honbu", 1.0)]
     # He filled a partition that nobody else used: whoever paused him would have given the others nothing.
-    back = found.replay.without("honbu")
+    back = replay(life, "all", within=["Log"]).without("honbu")
     assert (back.tasks, back.others, back.enough) == (4238, 47, True)
     assert back.measured.mean_s == pytest.approx(94.9, abs=0.1)
     assert back.after == back.before

@@ -59,7 +59,7 @@ def section(sight: Sight, business: str, well: bool, choose_business: Callable[[
     found = sight.fairness(business, site, period)
     where = site or business
     first, may = found.first, _may_pause(business, found)
-    level, headline, evidence = _finding(found, where, period)
+    level, headline, evidence = finding(found, where, period)
     offers = [f"Pause {first.who}…"] if first is not None and may and level == "busy" else []
     if verdict(level, headline, evidence, offers, "holds.fairness") is not None and first is not None:
         asking.later(partial(pausedialog.ask, business, "user", [first.who]))
@@ -118,7 +118,7 @@ def _may_pause(business: str, found: Lens) -> bool:
 # --- what it comes down to
 
 
-def _finding(found: Lens, where: str, period: str) -> tuple[Level, str, str]:
+def finding(found: Lens, where: str, period: str) -> tuple[Level, str, str]:
     """Say in a sentence who stands out, and what speaks for it."""
     span = _span(found, period)
     if not found.shares:
@@ -269,14 +269,14 @@ def _row(one: Share, found: Lens, may: bool) -> grid.Row:
         "mean": None if one.wait_mean_s is None else _wait(one.wait_mean_s),
         "p95": None if one.wait_p95_s is None else _wait(one.wait_p95_s),
         "waiting": {"t": one.waiting, "s": f"{percent(one.waiting_share)} of all that wait now"},
-        "next": _next(one),
+        "next": in_line(one),
         "do": do,
         "told": f"used {used}, waited {part}" + ("" if found.archive else f"; {_line(one)}"),
         "short": f"{_many(one.tasks, 'task')}",
     }
 
 
-def _next(one: Share) -> Any:
+def in_line(one: Share) -> Any:
     ahead = one.ahead
     if ahead is None:
         return {"t": "held" if one.waiting else "nothing waits"}
@@ -289,7 +289,7 @@ def _next(one: Share) -> Any:
 
 
 def _line(one: Share) -> str:
-    told: Mapping[str, str] = _next(one)
+    told: Mapping[str, str] = in_line(one)
     if "s" not in told:
         return told["t"]
     return f"next task {told['t']}{',' if told['s'][0].isdigit() else ''} {told['s']}"
