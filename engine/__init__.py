@@ -72,6 +72,7 @@ Then the world:
     proof         the chain of batches checked on demand, beside all else
     live          what Active tasks shows of a site: filtered, sorted, counted, and why each task waits
     hosts         hosts that drain the queue: how they stand, what waits because of one, a day's use, what befell it
+    fairness      who uses the services, who waits behind whom, what a pause gives back to the others
     joblogs       what swf, sacct and csv files say, as jobs
     imports       jobs into the ledger
     undo          taking a request back: what it changed, put the other way round

@@ -19,7 +19,21 @@ from typing import Any, Generic, TypeVar
 import polars as pl
 import polars.selectors as cs
 
-from . import activity, bulk, health, history, hosts, inventory, live, looks, pausing, standing, timetable, undo
+from . import (
+    activity,
+    bulk,
+    fairness,
+    health,
+    history,
+    hosts,
+    inventory,
+    live,
+    looks,
+    pausing,
+    standing,
+    timetable,
+    undo,
+)
 from .activity import Reach, Trail
 from .bulk import Preview, Verb
 from .catalogue import LIVE_TABS, Asked, Catalogue, Counts, Page
@@ -27,6 +41,7 @@ from .chain import Broken
 from .clock import DAY, SECOND, stopwatch
 from .dispatch import SERVES, lane_of
 from .errors import GivenUp, NotAllowed, NotFound
+from .fairness import Given, Lens, Replay
 from .filters import Filter
 from .health import Limits, Look, Signal
 from .history import Recent
@@ -72,6 +87,9 @@ PAST_EVERY = 3  #: likewise, of one schedule
 QUIET_EVERY = 10  #: likewise, what came last and comes next where nothing happens
 USE_EVERY = 20  #: likewise, how much each host of a business was used over a day
 USE_SHARE = 0.01  #: of a core that this may cost
+FAIR_EVERY = 30  #: likewise, who used the services in a period
+FAIR_LONGEST = 600  #: but for no more seconds than this
+MOST_REPLAYS = 4  #: periods of places that can be replayed at once; further ones are gathered anew
 CENSUS_EVERY = 3  #: seconds between two counts of what ended meanwhile
 A_PROCESSOR = "a processor"  #: what one is called where its name is not to be seen
 SOMEBODY = "An admin"  #: likewise, who holds something
@@ -184,6 +202,10 @@ class Watch:
         self._submissions: _Shared[TaskEvent | None] = _Shared(NAMES_EVERY, longest_s=NAMES_EVERY, most=MOST_LIVES)
         self._runs: _Shared[list[dict[str, Any]]] = _Shared(PAST_EVERY, LOOK_SHARE)
         self._standing: _Shared[pl.DataFrame] = _Shared(NAMES_EVERY, longest_s=NAMES_EVERY, most=MOST_STANDING)
+        self._lenses: _Shared[Lens] = _Shared(FAIR_EVERY, LOOK_SHARE, FAIR_LONGEST)
+        self._replays: OrderedDict[tuple[Place, str], tuple[Lens, Replay]] = OrderedDict()
+        self._given: _Shared[Given] = _Shared(FAIR_LONGEST, longest_s=FAIR_LONGEST)
+        self._archives: _Shared[list[str]] = _Shared(QUIET_EVERY)
         self._lock = threading.Lock()
         self._lives: OrderedDict[int, tuple[TaskRow | None, pl.DataFrame]] = OrderedDict()
 
@@ -276,6 +298,42 @@ class Watch:
         """Count unfinished tasks by what holds tell apart."""
         key = (business, snapshot.batch)
         return self._standing.get(key, self.engine.now, lambda: pausing.counted(snapshot, business))
+
+    def lens(self, place: Place, period: str) -> Lens:
+        """Tell who used the services of a place in a period and who waited."""
+        return self._lenses.get((place, period), self.engine.now, lambda: self._looked(place, period)[0])
+
+    def _looked(self, place: Place, period: str) -> tuple[Lens, Replay]:
+        engine = self.engine
+        found = fairness.look(
+            engine.store, engine.snapshot, engine.now, place.business, period, within=place.sites,
+            named=place.processors is None,
+        )  # fmt: skip
+        with self._lock:
+            self._replays[place, period] = found
+            self._replays.move_to_end((place, period))
+            if len(self._replays) > MOST_REPLAYS:
+                self._replays.popitem(last=False)
+        return found
+
+    def given(self, place: Place, period: str, seen: Lens, owner: str) -> Given:
+        """Estimate what pausing an owner would have given back to the others in a period, as of a look at it."""
+
+        def make() -> Given:
+            with self._lock:
+                known = self._replays.get((place, period))
+            _, replay = known if known is not None and known[0] is seen else self._looked(place, period)
+            return replay.without(owner)
+
+        return self._given.get((place, period, seen.until_at, owner), self.engine.now, make)
+
+    def archives(self, business: str) -> list[str]:
+        """Name a business's sites of imported history."""
+        store = self.engine.store
+        return self._archives.get(
+            business, self.engine.now,
+            lambda: standing.sites(store, business=business).filter("archive")["site"].to_list(),
+        )
 
     def runs(self, business: str, site: str, schedule_id: int) -> list[dict[str, Any]]:
         """List the last runs of one schedule, newest first."""
@@ -642,6 +700,28 @@ class Sight:
         return Pauses(
             self.snapshot, self._watch.engine.store, self._watch.standing(business, self.snapshot), business, self._now
         )
+
+    def fairness(self, business: str, site: str | None, period: str) -> Lens:
+        """Tell who used the services in a period and who waited, at a site or (None) at all that may be seen.
+
+        Some time old: the longer it takes to add up, the longer it serves. Who works at other sites only is not named.
+        """
+        return self._watch.lens(self.place(business, site), period)
+
+    def given(self, business: str, site: str | None, period: str, owner: str) -> Given:
+        """Tell what pausing a user whom `fairness` names would have given back to the others there.
+
+        Of who is not named there, nothing: NotFound, in the same words whether there is such a user elsewhere or not.
+        """
+        place = self.place(business, site)
+        seen = self._watch.lens(place, period)
+        if not any(one.user and one.who == owner for one in seen.shares):
+            raise NotFound("No such user had tasks here in the period")
+        return self._watch.given(place, period, seen, owner)
+
+    def archives(self, business: str) -> list[str]:
+        """Name the sites of imported history that may be seen in a business."""
+        return [site for site in self._watch.archives(business) if may(self._grants, Right.SEE, business, site)]
 
     def people(self, business: str) -> list[str]:
         """Name whom a business knows beside the owners of unfinished tasks: its accounts, and owners in its history."""

@@ -21,8 +21,8 @@ MENU = {
         Entry("Reports", "operate/reports.py", "reports", help="reports"),
     ],
     "Administer": [
-        Entry("Async tasks", "administer/async_tasks.py", "async-tasks", rights=(Right.HOLD,), tells=frame.held,
-              help="holds"),
+        Entry("Async tasks", "administer/async_tasks.py", "async-tasks", rights=(Right.HOLD, Right.SEE),
+              tells=frame.held, help="holds"),
         Entry("Activity", "administer/activity.py", "activity", rights=(Right.AUDIT,), help="activity"),
         Entry("Settings and drills", "administer/settings.py", "settings", rights=(Right.SETTINGS, Right.DRILL),
               help="settings"),

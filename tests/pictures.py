@@ -155,6 +155,8 @@ STAGES: dict[str, Stage] = {
     "report-comparison": Stage("/reports", result("Site and organization comparison"), whole=True),
     "report-external": Stage("/reports", result("External assets report"), whole=True),
     "report-outliers": Stage("/reports", result("Outlier calculation"), whole=True),
+    "async-tasks": Stage("/async-tasks", whole=True),
+    "fairness": Stage("/async-tasks?part=fairness", whole=True),
     "settings": Stage("/settings", whole=True),
     "help": Stage("/help", whole=True),
     **{f"help-{name}": Stage(f"/help?topic={name}", whole=True) for name in topics.ORDER},
@@ -162,6 +164,7 @@ STAGES: dict[str, Stage] = {
 PAGES = {
     "active-tasks": "/", **{f"tasks-{tab}": f"/tasks?tab={tab}" for tab in TABS}, "schedules": "/schedules",
     "services": "/services", "logs": "/logs", "reports": "/reports",
+    "fairness": "/async-tasks?part=fairness",
 }  # fmt: skip
 
 

@@ -140,6 +140,7 @@ def test_somebody_sees_the_sites_that_his_grants_cover(see: Callable[[Grants], S
         lambda sight, *place: sight.scheduled(*place),
         lambda sight, *place: sight.runs(*place, 1),
         lambda sight, *place: sight.settings(*place, 1, 0),
+        lambda sight, *place: sight.fairness(*place, "1h"),
     ],
 )
 def test_every_read_of_another_site_is_refused_whether_it_exists_or_not(
@@ -247,6 +248,35 @@ def test_a_forged_command_is_refused_by_the_engine_whoever_sent_it_through_whate
     steps = soon(lambda: see(ADMIN).timeline("Acme", "Berlin", row["task_id"]))
     assert "Stopping" not in [step["to_status"] for step in steps]
     assert "sid" not in [step["actor"] for step in steps]
+
+
+def test_shares_are_of_the_places_that_one_sees_and_name_nobody_who_works_elsewhere(
+    console: Console, see: Callable[[Grants], Sight]
+) -> None:
+    assert console.engine is not None
+    task = m.NewTask("Acme", "Oslo", Kind.AUDIT, "Audit", "olaf", "olaf", "box-2", "device")
+    (task_id,) = console.engine.do(m.Command(f"{uuid4()}", "ann", m.Submit([task]))).result(20).changed
+    soon(lambda: see(ADMIN).ended("Acme", "Oslo", int(task_id)))
+
+    def names(sight: Sight, site: str | None) -> set[str]:
+        found = sight.fairness("Acme", site, "24h")
+        elsewhere = {who for one in found.shares for who, _ in one.behind if who is not None}
+        return {one.who for one in found.shares} | elsewhere
+
+    assert "olaf" in names(see(ADMIN), None)
+    assert "olaf" not in names(see(USER), "Berlin")
+    assert "olaf" not in names(see(USER), None)
+    assert see(ADMIN).given("Acme", "Oslo", "24h", "olaf").tasks == 1
+    with pytest.raises(NotFound):
+        see(USER).given("Acme", "Berlin", "24h", "olaf")
+    with pytest.raises(NotAllowed):
+        see(USER).given("Acme", "Oslo", "24h", "olaf")
+    assert see(USER).archives("Acme") == []
+
+
+def test_a_period_is_added_up_once_for_everybody_who_sees_the_same(see: Callable[[Grants], Sight]) -> None:
+    assert see(ADMIN).fairness("Acme", None, "7d") is see(EVERYTHING).fairness("Acme", None, "7d")
+    assert see(USER).fairness("Acme", "Berlin", "7d") is not see(ADMIN).fairness("Acme", "Berlin", "7d")
 
 
 def test_a_look_serves_everybody_for_some_seconds(console: Console) -> None:

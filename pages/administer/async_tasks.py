@@ -1,4 +1,7 @@
-"""Async tasks: whose tasks a business has under way; users and task types paused and resumed; the holds in force."""
+"""Async tasks: whose tasks a business has under way; users and task types paused and resumed; the holds in force.
+
+Its other part, Fairness, is open to everybody: of the places that he may see.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ from pages.shared import (
     asking,
     chips,
     edittask,
+    fair,
     finding,
     frame,
     grid,
@@ -34,6 +38,7 @@ from pages.shared import (
 )
 
 engine = frame.engine()
+PARTS = TASKS, FAIRNESS = "Tasks", "Fairness"
 SEARCH, BUSINESS = "async.q", "async.business"
 RESET: finding.Changes = {"after": None, "before": None}
 
@@ -81,15 +86,17 @@ def chosen(own: Sequence[str]) -> str:
 def live() -> None:
     """Draw the page from the newest snapshot: search and actions, the holds, a page of the tasks."""
     sight = frame.sight()
-    own = list(dict.fromkeys(b for b, _ in sight.places() if frame.allowed(Right.HOLD, b, None)))
-    if not own:
-        frame.not_open("Async tasks")
+    seen = list(dict.fromkeys(business for business, _ in sight.places()))
+    own = [business for business in seen if frame.allowed(Right.HOLD, business, None)]
+    if st.query_params.get("part") == FAIRNESS.lower() or not own:
+        fairness(sight, seen, bool(own))
         return
     business = chosen(own)
     frame.watch(business, None)
     now, well = frame.known_at(engine), sight.pulse.well
     query = Query.of(st.query_params)
     frame.head("Async tasks", f"background work that users of {business} started", engine)
+    parts(TASKS)
     kept = sight.pauses(business).kept()
     asked = Asked(pausing.searched(query.text, times.zone().key), system=True)
     place = sight.place(business)
@@ -105,6 +112,36 @@ def live() -> None:
     tasklist.pager(page, sum(counts[at] for at in tabs), "What runs can't be deleted: stop it first.")
 
 
+def fairness(sight: Sight, seen: Sequence[str], more: bool) -> None:
+    """Draw who uses the services and who waits; there may be more of the page."""
+    frame.site()  # says what to do where there is none
+    business = chosen(seen)
+    frame.hold_on()
+    frame.head("Async tasks", f"who uses the services of {business}, and who waits behind whom", engine)
+    if more:
+        parts(FAIRNESS)
+    else:
+        st.html("<div class='d-readonly'>You read this page; pausing users and task types needs the role of a business "
+                "admin.</div>")  # fmt: skip
+    fair.section(sight, business, sight.pulse.well, partial(choose_business, business, seen) if len(seen) > 1 else None)
+
+
+def parts(shown: str) -> None:
+    """Let people turn to the other part of the page."""
+    pressed = chips.chips(dict.fromkeys(PARTS), shown, key="async.part", label="Parts of the page", tabs=True)
+    if pressed and pressed != shown:
+        frame.turn_to({"part": FAIRNESS.lower() if pressed == FAIRNESS else None, "sort": None, **RESET})
+
+
+def choose_business(business: str, among: Sequence[str]) -> None:
+    """Let people choose a business."""
+    st.session_state[BUSINESS] = business
+    st.selectbox(
+        "Business", among, key=BUSINESS, label_visibility="collapsed", width=170,
+        on_change=lambda: frame.address({"business": st.session_state[BUSINESS], "place": None, **RESET}),
+    )  # fmt: skip
+
+
 def tools(
     sight: Sight, business: str, own: Sequence[str], query: Query, unfinished: int, well: bool
 ) -> dict[str, str | None]:
@@ -112,11 +149,7 @@ def tools(
     change."""
     paused, changes = sight.numbers(business, None).paused, dict[str, str | None]()
     with st.container(horizontal=True, vertical_alignment="center", key="async"):
-        st.session_state[BUSINESS] = business
-        st.selectbox(
-            "Business", own, key=BUSINESS, label_visibility="collapsed", width=170,
-            on_change=lambda: frame.address({"business": st.session_state[BUSINESS], **RESET}),
-        )  # fmt: skip
+        choose_business(business, own)
         st.session_state.setdefault(SEARCH, query.text)
         st.text_input(
             "Search", key=SEARCH, placeholder="User or task type", label_visibility="collapsed", max_chars=100,

@@ -142,6 +142,47 @@ def stacked_minutes(load: Load, of: str) -> go.Figure:
     return figure
 
 
+NAMED = 6  #: points of a chart of shares that bear their names
+
+
+@lru_cache(maxsize=64)
+def shares(points: tuple[tuple[str, float, float], ...], chosen: str, of: str) -> go.Figure:
+    """Draw what everybody used against what he waited, each as a share of all, with the line of those who are even."""
+    figure = go.Figure(layout={"template": template(of), "height": 260, "uirevision": "shares"})
+    figure.add_scatter(x=[0, 100], y=[0, 100], mode="lines", line={"width": 1, "color": token("line", of)},
+                       hoverinfo="skip")  # fmt: skip
+    most = _apart(points, chosen)
+    top = min(25 * (int(4 * max(0.2, *(share for _, *both in points for share in both))) + 1), 100)
+    figure.add_scatter(
+        x=[100 * used for _, used, _ in points], y=[100 * waited for _, _, waited in points], mode="markers+text",
+        text=[_escaped(who) if who in most else "" for who, *_ in points],
+        textposition=[f"middle {'left' if 100 * used > 0.6 * top else 'right'}" for _, used, _ in points],
+        textfont={"size": 12, "color": token("ink", of)}, cliponaxis=False,
+        marker={"size": 8, "line": {"width": 0},
+                "color": [token("accent" if who == chosen else "ink3", of) for who, *_ in points]},
+        customdata=[_escaped(who) for who, *_ in points],
+        hovertemplate="%{customdata}<br>%{x:.1f}\u202f% of the service time<br>%{y:.1f}\u202f% of all waiting"
+                      "<extra></extra>",
+    )  # fmt: skip
+    axis = {"range": [-0.02 * top, 1.03 * top], "tickvals": [top * n / 5 for n in range(6)], "tickformat": "d",
+            "gridcolor": token("line", of), "showgrid": True}  # fmt: skip
+    figure.update_layout(hovermode="closest", margin={"l": 58, "r": 12, "t": 10, "b": 42})
+    figure.update_xaxes(**axis, title=_title("Share of the service time, %", of))
+    figure.update_yaxes(**axis, title=_title("Share of all waiting, %", of))
+    return figure
+
+
+def _apart(points: tuple[tuple[str, float, float], ...], chosen: str) -> set[str]:
+    """Choose whose names can stand beside their points: the greatest shares, as far as they leave each other room."""
+    reach = max(0.05, *(share for _, *both in points for share in both))
+    named: dict[str, tuple[float, float]] = {}
+    for who, used, waited in sorted(points, key=lambda point: (point[0] != chosen, -max(point[1:]))):
+        room = all(abs(waited - y) > 0.08 * reach or abs(used - x) > 0.35 * reach for x, y in named.values())
+        if room and len(named) < NAMED:
+            named[who] = used, waited
+    return set(named)
+
+
 def _heatmap(
     rows: Sequence[Sequence[int]], names: Sequence[str], said: Any, of: str, *, title: str, hover: str,
     gap: float = 1,

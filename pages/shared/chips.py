@@ -57,7 +57,7 @@ _CHIPS = st.components.v2.component("drainboard_chips", html="<div\nclass='chips
 
 
 def chips(
-    counts: Mapping[str, int],
+    counts: Mapping[str, int | None],
     chosen: str,
     *,
     key: str,
@@ -67,9 +67,9 @@ def chips(
 ) -> str:
     """Draw them, or as tabs over the whole width; return what was just pressed: a name, or nothing.
 
-    A switch is its name, what it says, and whether it is on.
+    One whose count is None shows none. A switch is its name, what it says, and whether it is on.
     """
-    shown = [[name, f"{name} {count:,}"] for name, count in counts.items()]
+    shown = [[name, name if count is None else f"{name} {count:,}"] for name, count in counts.items()]
     data = {"chips": shown, "chosen": chosen, "label": label, "switches": [list(s) for s in switches], "tabs": tabs}
     width = "stretch" if tabs else "content"
     pressed = presses.heard(_CHIPS(data=data, key=key, on_pressed_change=_nothing, width=width).pressed, key)

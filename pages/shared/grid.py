@@ -2,7 +2,7 @@
 """The one grid for all tables: rows and cells are known by id, only what changed is drawn, and nothing in data is markup.
 
 Columns are data: `{"id", "label", "type", "width", "sort", "card"}`; types are text, two (with a second, paler text),
-link, links, status, slots, spark, bars, number and act. `card` is a column's place in a narrow view's two-line rows: lead,
+link, links, status, slots, part, spark, bars, number and act. `card` is a column's place in a narrow view's two-line rows: lead,
 end or line; without one it is left out there. One that is `narrow` stands only there. A row is `{"id", column: cell}`, with the heading of those that it is the
 first of under "group"; a cell is a text, a number, None ("–"), or
 
@@ -10,6 +10,7 @@ first of under "group"; a cell is a text, a number, None ("–"), or
     number            {"t": number or text, "s": what a pointer is told}
     links             {"links": [{"t": text, "h": address}], "s": second text}; they lead elsewhere, if anywhere
     slots             {"used", "slots", "free"}
+    part              {"p": share 0–1, "t": the same in words, "k": "run" or none, "s": what a pointer is told}
     spark             {"line": [whole per cent, or None], "t": text}
     status            {"t": word, "g": glyph, "k": token, "p": progress 0–1, "s": why}
     bars              {"v": [[height 0–1, "done", "fail", "stop" or "run"]], "t": the same in words}
@@ -73,6 +74,7 @@ a{color:var(--d-accent);text-decoration:none} a:hover{text-decoration:underline}
 .tag.hold{color:var(--d-hold);background:var(--d-hold-tint)} .tag.fail{color:var(--d-fail);background:var(--d-fail-tint)} .tag.stop{color:var(--d-stop);background:var(--d-stop-tint)}
 .bar{flex:none;width:44px;height:4px;border-radius:2px;background:var(--d-band);overflow:hidden}
 .bar i{display:block;height:100%;background:var(--d-run);transition:width .6s} .proc~.bar i{background:var(--d-proc)}
+.part .bar{flex:1 1 auto;max-width:96px} .part .bar i{background:var(--d-queued)} .part .bar.run i{background:var(--d-run)} .part .t{flex:none;width:44px;text-align:right}
 .pct{flex:none;width:32px;text-align:right;color:var(--d-ink2)}
 .act button,.new button{font:inherit;font-size:12px;color:var(--d-ink);background:var(--d-bg);border:1px solid var(--d-line);border-radius:4px;padding:1px 8px;cursor:pointer}
 .act button:disabled{color:var(--d-ink3);cursor:default}
@@ -119,6 +121,12 @@ const draw = {
     for (let i = 0; i < n; i++) cells.append(make('i', i < on ? 'on' : ''))
     cell.replaceChildren(cells, make('span', '', `${v.used.toLocaleString('en')} of ${v.slots.toLocaleString('en')}`))
     if (v.free > 0) cell.append(make('span', 's', `${v.free.toLocaleString('en')} free`))
+  },
+  part(cell, v) {
+    if (!v) { cell.textContent = '–'; return }
+    const bar = make('span', 'bar ' + (v.k || '')), in_ = make('i')
+    in_.style.width = Math.min(v.p * 100, 100) + '%'; bar.append(in_)
+    cell.replaceChildren(bar, make('span', 't', v.t)); cell.title = v.s || ''
   },
   spark(cell, v) {
     if (!v) { cell.textContent = '–'; return }

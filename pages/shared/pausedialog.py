@@ -26,9 +26,11 @@ WORDS = {"user": ("user", "users", "User"), "kind": ("task type", "task types", 
 SHOWN = 3  #: targets that have a column of their own
 
 
-def ask(business: str, kind: str) -> None:
-    """Open the dialog that pauses users ("user") or task types ("kind") of a business."""
-    st.dialog(f"Pause {WORDS[kind][1]}", width="large")(_dialog)(business, kind, f"hold-{uuid4()}")
+def ask(business: str, kind: str, chosen: Sequence[str] = ()) -> None:
+    """Open the dialog that pauses users ("user") or task types ("kind") of a business, with some chosen already."""
+    request = f"hold-{uuid4()}"
+    grid.put(f"{request}.grid", selected=chosen)
+    st.dialog(f"Pause {WORDS[kind][1]}", width="large")(_dialog)(business, kind, request)
 
 
 def _dialog(business: str, kind: str, request: str) -> None:
