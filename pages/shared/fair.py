@@ -20,6 +20,7 @@ from engine.sight import Sight
 from engine.task import SYSTEM_OWNER
 
 from . import asking, charts, chips, frame, grid, helps, pausedialog, presses, times
+from .plain import plain
 from .verdict import Level, verdict
 
 PLACE = "fair.place"
@@ -60,9 +61,9 @@ def section(sight: Sight, business: str, well: bool, choose_business: Callable[[
     where = site or business
     first, may = found.first, _may_pause(business, found)
     level, headline, evidence = finding(found, where, period)
-    offers = [f"Pause {first.who}…"] if first is not None and may and level == "busy" else []
-    if verdict(level, headline, evidence, offers, "holds.fairness") is not None and first is not None:
-        asking.later(partial(pausedialog.ask, business, "user", [first.who]))
+    offered = first.who if first is not None and may and well and level == "busy" else None
+    if verdict(level, headline, evidence, [f"Pause {offered}…"] if offered else [], "holds.fairness") is not None:
+        asking.later(partial(pausedialog.ask, business, "user", [offered or ""]))
     if not found.shares:
         return
     key = f"fair {business} {site} {period}"
@@ -77,7 +78,11 @@ def section(sight: Sight, business: str, well: bool, choose_business: Callable[[
             charts.show(charts.shares(points, opened or "", charts.theme()), key="shares", alt=headline)
         if chosen is not None:
             with st.container(key="fair-card"):
-                _card(sight, business, site, period, found, chosen)
+                _card(sight, business, site, period, chosen)
+                offer = may and chosen.user and chosen.who != offered
+                if offer and st.button(plain(f"Pause {chosen.who}…"), key="fair.pause", width="content",
+                                       disabled=not well):  # fmt: skip
+                    asking.later(partial(pausedialog.ask, business, "user", [chosen.who]))
     _table(found, business, key, may, well)
 
 
@@ -157,7 +162,7 @@ def _moment(instant: int) -> str:
 # --- the card of one user
 
 
-def _card(sight: Sight, business: str, site: str | None, period: str, found: Lens, one: Share) -> None:
+def _card(sight: Sight, business: str, site: str | None, period: str, one: Share) -> None:
     """Tell of one user behind whom he waited, for what, and what pausing him would have given back."""
     st.html(f"<div class='d-h2'><b>{escape(one.who)}</b><span>{escape(_kind(one))}</span></div>")
     facts = {"Waited for": _causes(one), "Slots had meanwhile": _behind(one)}

@@ -2,12 +2,11 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, expect
 
-from tests.browser.conftest import Server, serve
+from tests.browser.conftest import Server, looking, running
 from tests.browser.test_async_tasks import FLEET
 
 pytestmark = pytest.mark.browser
@@ -16,39 +15,11 @@ MIX = "mix.audit = { per_hour = 0, collect = { median_s = 9000, sigma = 0.1 }"
 BUSY = "mix.audit = { per_hour = 3600, collect = { median_s = 2, sigma = 0.1 }"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def patience() -> Iterator[None]:
-    """Wait longer than usual for what a busy machine shows late."""
-    expect.set_options(timeout=60_000)
-    yield
-    expect.set_options(timeout=5_000)
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("fairness")
-    (folder / "settings.toml").write_text("seed_days = 0\n")
     assert MIX in FLEET
-    (folder / "fleet.toml").write_text(FLEET.replace(MIX, BUSY))
-    server = serve(folder, folder / "server.log")
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def cookie(server: Server) -> str:
-    return server.sign_in(server.first_link())
-
-
-@contextmanager
-def looking(browser: Browser, server: Server, cookie: str, path: str) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, timezone_id="Europe/Berlin")
-    context.add_cookies(server.cookies(cookie))
-    page = context.new_page()
-    page.goto(server.url + path)
-    yield page
-    assert page.locator("[data-testid=stException]").count() == 0
-    context.close()
+    with running(tmp_path_factory.mktemp("fairness"), FLEET.replace(MIX, BUSY)) as server:
+        yield server
 
 
 def test_an_admin_finds_who_uses_the_services_and_pauses_him_from_there(
@@ -64,7 +35,8 @@ def test_an_admin_finds_who_uses_the_services_and_pauses_him_from_there(
         dialog = page.get_by_role("dialog")
         expect(dialog.get_by_text("What this does")).to_be_visible()
         expect(dialog.get_by_role("button", name=re.compile("^Pause 1 user, hold "))).to_be_enabled()
-        page.keyboard.press("Escape")
+        dialog.get_by_role("button", name="Cancel").click()
+        expect(dialog).to_be_hidden()
         page.get_by_role("button", name="Last hour").click()
         expect(page).to_have_url(re.compile("period=1h"))
         page.get_by_role("button", name="Tasks", exact=True).first.click()
