@@ -578,11 +578,11 @@ class Replay:
         waits: list[pl.DataFrame] = []
         pools = {str(key[0]): part for key, part in stages.partition_by("pool", as_dict=True).items()}
         for pool in sorted(pools, key=lambda pool: pool == PROCESS):  # what is collected comes to the processors
-            part = pools[pool].with_row_index("turn").with_columns(free=_free(self.from_at))
+            part = pools[pool]
             if pool == PROCESS:
-                part = part.join(pl.concat(handed), on="task_id", how="left", maintain_order="left").with_columns(
-                    free=pl.coalesce("handed", "free")
-                )
+                part = part.join(pl.concat(handed), on="task_id", how="left")
+                part = in_turn(part.with_columns(since=pl.coalesce("handed", "since")))
+            part = part.with_row_index("turn").with_columns(free=_free(self.from_at))
             coming, busy = part.filter(~_runs_at(self.from_at)).sort("free"), _busy(part, self.from_at, self._until)
             free, turn, lasts = (coming[name].to_list() for name in ("free", "turn", "lasts"))
             begun = starts(free, turn, lasts, self._slots.get(pool, [(0, 0)]), busy, self.from_at)
