@@ -138,7 +138,7 @@ MIGRATIONS: tuple[tuple[int, str], ...] = (
     (3, _create("saved_view")),
     (4, _create("report_result")),
     (5, "; ".join(_create(table) for table in ("blackout_event", "blackout_fire"))),
-    (6, "alter table account add column identity varchar"),
+    (6, "alter table account add column if not exists identity varchar"),
 )
 """What leads older stores to the newest version. A new store starts there."""
 

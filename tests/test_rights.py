@@ -261,6 +261,8 @@ AT_A_SITE: dict[str, tuple[bool, Read]] = {
     "past": (TELLS, lambda s, p, t: s.past(*p, t.schedule)),
     "runs": (COUNTS, lambda s, p, t: s.runs(*p, t.schedule)),
     "scheduled": (TELLS, lambda s, p, t: s.scheduled(*p)),
+    "fairness": (TELLS, lambda s, p, t: s.fairness(*p, "all")),
+    "given": (COUNTS, lambda s, p, t: s.given(*p, "all", t.owner)),
 }  # fmt: skip
 """What is read at a site, by whoever sees it: whether it tells of things by their names, and how to ask for it."""
 
@@ -301,7 +303,7 @@ OF_A_SHARED_VIEW: dict[str, Read] = {
 }
 """What is read of views, by whoever sees some of the business that they are shared with."""
 
-OTHER = {"places", "preview", "reach", "audit_counts", "check", "begin_check"}
+OTHER = {"archives", "places", "preview", "reach", "audit_counts", "check", "begin_check"}
 """What has a test of its own, below."""
 
 

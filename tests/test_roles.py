@@ -307,7 +307,7 @@ def test_an_action_goes_through_where_the_role_allows_it_and_changes_nothing_els
 def in_vain(name: str, role: Role | None, place: Place) -> tuple[m.Outcome, Place]:
     """Have somebody ask the same of a place, and of things there, that do not exist."""
     here, absent = world(), NO_SITE if place[0] == OWN[0] else NO_BUSINESS
-    for ids in (here.waiting, here.deleted, here.schedules, here.holds, here.paused):
+    for ids in (here.waiting, here.deleted, here.schedules, here.holds, here.paused, here.windows):
         ids[absent] = ABSENT
     here.finished[absent] = here.finished[OWN]._replace(business=absent[0], site=absent[1], task_id=ABSENT)
     return here.ask(table()[name][1](here, absent), granted(role))[0], absent
