@@ -56,6 +56,7 @@ Then the world:
     ranges        instants, durations and numbers as somebody writes them. Pure
     counted       counts that are moved on by what later batches brought
     filters       the filter language: one line that says which tasks are meant. Pure
+    users         the users that somebody manages: filtered, counted by state, sorted, page by page. Pure
     tables        rows as text: aligned for a terminal, CSV that a spreadsheet reads as data. Pure
     targets       what somebody wants worked on, as he writes it: checked, each once. Pure
     standing      what stands: unfinished tasks, services, sites, schedules, holds, as frames

@@ -51,6 +51,8 @@ ACTIVE, INVITED, THROTTLED, DISABLED = STATES = ("active", "invited", "throttled
 PASSWORD, BY_LINK = "password", "link"  #: how somebody signs in
 WRONG_PASSWORD, NO_PASSWORD, IS_DISABLED = "wrong password", "no password yet", "disabled"  #: why he is not let in
 MOST_HISTORY = 50
+OWN_ROLES = "You can't change your own roles; ask another admin"
+OWN_ACCOUNT = "You can't disable yourself; ask another admin"
 
 Keep = Callable[[Command], Outcome]
 """Has a command carried out and returns when its outcome is durable."""
@@ -283,8 +285,8 @@ class Access:
         """Make a link with which a user can set a new password; the old one works until he does."""
         with self._changing:
             account = self._managed(by, name)
-            if account.disabled:
-                raise Refused(f"{name} is disabled, and no link would work; enable the account first")
+            if why := self.obstacles(by, name).get("link"):
+                raise Refused(why)
             secret, link = self._new_link(name, RESET, by.name, self._now())
             self._manage(by, "reset", account, links=[link])
         return secret
@@ -304,7 +306,7 @@ class Access:
             if seen is not None and seen != account.changed_at:
                 raise Refused(f"{name} was changed meanwhile; look again")
             if by.name == name and set(grants) != set(grants_of(account)):
-                raise Refused("You can't change your own roles; ask another admin")
+                raise Refused(OWN_ROLES)
             self._check_identity(name, identity)
             now = self._now()
             changed = account._replace(grants=grants_as_detail(grants), changed_at=now, identity=identity or None)
@@ -320,9 +322,9 @@ class Access:
         with self._changing:  # of two admins who bar each other, the second finds himself the last one
             account = self._managed(by, name)
             if by.name == name:
-                raise Refused("You can't disable yourself; ask another admin")
-            if disabled:
-                self._keep_a_platform_admin(account)
+                raise Refused(OWN_ACCOUNT)
+            if disabled and (why := self.obstacles(by, name).get("disable")):
+                raise Refused(why)
             now = self._now()
             self._manage(
                 by, "disable" if disabled else "enable", account._replace(disabled=disabled, changed_at=now),
@@ -361,6 +363,21 @@ class Access:
             self._user(account, sessions[account.name], links.get(account.name), standing.get(account.name, ()), now)
             for account in sorted(accounts, key=lambda account: account.name) if self._manages(by, account)
         ]  # fmt: skip
+
+    def obstacles(self, by: Actor, name: str) -> dict[str, str]:
+        """Tell which of "disable", "roles" and "link" would be refused of a user as he stands, and why."""
+        account = self._managed(by, name)
+        found: dict[str, str] = {}
+        if by.name == name:
+            found = {"disable": OWN_ACCOUNT, "roles": OWN_ROLES}
+        if account.disabled:
+            found["link"] = f"{name} is disabled, and no link would work; enable the account first"
+        elif "disable" not in found:
+            try:
+                self._keep_a_platform_admin(account)
+            except Refused as why:
+                found["disable"] = str(why)
+        return found
 
     def sessions(self, by: Actor, name: str) -> list[Session]:
         """List what a user has open, what was used last first."""
