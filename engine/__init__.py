@@ -48,6 +48,7 @@ Then the world:
     derived       do task rows, live rows and rollups say what the ledger says?
     verify        is the ledger legal, and does all the rest follow from it?
     throttle      wrong guesses at passwords, and how long the next one has to wait
+    oidc          sign-in by an identity provider: whom it vouches for
     access        accounts, sign-in and sessions: who somebody is, asked anew each time
     seeding       history at full speed, on a virtual clock
     health        frames in, the four signals out. Pure

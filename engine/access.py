@@ -31,6 +31,7 @@ from .clock import DAY, HOUR, MINUTE, SECOND
 from .errors import Invalid, NotAllowed, NotFound, Refused
 from .ledger import Account, Detail, OneTimeLink, SignIn
 from .messages import Command, KeepSignIn, KeepUsers, NoteRefused, NoteUse, Outcome, RefusedSignIn
+from .oidc import Identity
 from .roles import EVERYTHING, Grant, Grants, Right, Role, checked, may, require
 from .store import Store
 from .throttle import Throttle, Waiting
@@ -204,6 +205,26 @@ class Access:
             raise WrongCredentials
         self._throttle.forgive(name, address)
         return self._begin(account, address, PASSWORD)
+
+    def sign_in_as(self, identity: Identity, provider: str, address: str) -> str:
+        """Begin a session of the account that was given an identity which a provider vouches for; return its token.
+
+        Raise NotAllowed, which says why not: whoever is told is whom the provider says.
+        """
+        with self._lock:
+            accounts = list(self._accounts.values())
+        known = [f"sub:{identity.sub}", *([identity.email] if identity.email else [])]
+        account = next((a for one in known for a in accounts if _same_identity(a.identity, one)), None)
+        if account is None and identity.unverified:
+            whose = identity.unverified[:100]
+            raise NotAllowed(f"{provider} has not verified that {whose} is yours; nobody was let in")
+        if account is None:
+            who = identity.email or f"sub:{identity.sub}"
+            raise NotAllowed(f"No account here has the identity {who[:100]}; ask an admin to give it to yours")
+        if account.disabled:
+            self._refuse(account, IS_DISABLED, address, provider)
+            raise NotAllowed(f"The account {account.name} is disabled; ask an admin")
+        return self._begin(account, address, provider)
 
     def sign_out(self, token: str | None) -> None:
         """End a session; no harm if it is over."""
@@ -589,7 +610,7 @@ def _same_identity(one: str | None, other: str) -> bool:
     """Tell whether two identities are one: of addresses the case does not count, of what a provider made up it does."""
     if one is None or one.startswith("sub:") or other.startswith("sub:"):
         return one == other
-    return one.casefold() == other.casefold()
+    return other.isascii() and one.lower() == other.lower()  # other letters may become plain ones when they are lowered
 
 
 def _as_detail(account: Account) -> Detail:

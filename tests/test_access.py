@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +32,7 @@ from engine.access import (
 from engine.clock import HOUR, MINUTE, SECOND, Reading
 from engine.core import Core
 from engine.errors import CommitFailed, Invalid, NotAllowed, NotFound, Refused
+from engine.oidc import Identity
 from engine.outbox import Outbox
 from engine.roles import EVERYTHING, Grant, Role
 from engine.settings import Settings
@@ -732,3 +734,45 @@ def test_what_would_be_refused_of_a_user_is_told_beforehand_and_is_refused(desk:
         assert str(refusal.value) == why
     with pytest.raises(NotFound):
         desk.access.obstacles(ACME_ADMIN, "root")
+
+
+# --- identity providers
+
+
+def test_who_is_vouched_for_gets_the_session_of_the_account_with_that_identity(desk: Desk) -> None:
+    desk.access.invite(PLATFORM, "bob", [SITE_USER], "bob@acme.example")
+    desk.access.invite(PLATFORM, "cid", [SITE_USER], "sub:1234")
+    token = desk.access.sign_in_as(Identity("77", "BOB@acme.example", None), "Acme ID", HERE)
+    assert desk.access.who(token) == Actor("bob", (SITE_USER,))
+    assert seen(desk, "bob").state == ACTIVE
+    assert desk.access.history(PLATFORM, "bob")[0][1:5] == ("sign_in", None, HERE, "Acme ID")
+    both = desk.access.sign_in_as(Identity("1234", "bob@acme.example", None), "Acme ID", HERE)
+    assert desk.access.who(both) == Actor("cid", (SITE_USER,)), "what the provider made up is surer than an address"
+    desk.reopen()
+    assert desk.access.who(token)
+    desk.access.disable(PLATFORM, "bob")
+    assert desk.access.who(token) is None
+
+
+@pytest.mark.parametrize(
+    ("identity", "why"),
+    [
+        (Identity("77", None, "bob@acme.example"), "Acme ID has not verified that bob@acme.example is yours"),
+        (Identity("77", "eve@acme.example", None), "No account here has the identity eve@acme.example"),
+        (Identity("77", None, None), "No account here has the identity sub:77"),
+        (Identity("bob@acme.example", None, None), "No account here has the identity sub:bob@acme.example"),
+        (Identity("1234 ", None, None), "No account"), (Identity("12345", None, None), "No account"),
+        (Identity("77", "sub:1234", None), "No account"), (Identity("77", "\u212aim@acme.example", None), "No account"),
+        (Identity("9", "dan@acme.example", None), "The account dan is disabled"),
+    ],
+)  # fmt: skip
+def test_nobody_gets_in_by_an_identity_that_is_not_his_accounts(desk: Desk, identity: Identity, why: str) -> None:
+    for name, known in (("bob", "bob@acme.example"), ("cid", "sub:1234"), ("kim", "kim@acme.example"),
+                        ("dan", "dan@acme.example"), ("none", None)):  # fmt: skip
+        desk.access.invite(PLATFORM, name, [SITE_USER], known)
+    desk.access.disable(PLATFORM, "dan")
+    users = desk.access.users(PLATFORM)
+    with pytest.raises(NotAllowed, match=re.escape(why)):
+        desk.access.sign_in_as(identity, "Acme ID", HERE)
+    assert desk.access.users(PLATFORM) == users
+    assert not any(user.sessions for user in users)
