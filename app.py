@@ -25,6 +25,7 @@ from engine.settings import data_folder, load
 
 logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 logging.getLogger("apscheduler").setLevel(logging.WARNING)  # it tells of every run of every job
+logging.getLogger("httpx2").setLevel(logging.WARNING)  # likewise, of every request
 
 
 def welcome(secret: str) -> None:
