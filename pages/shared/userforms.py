@@ -48,7 +48,8 @@ def _create(request: str) -> None:
     name = st.text_input("Name", max_chars=64, key=f"{request}.name").strip()
     grants = _roles((), request)
     identity = _identity(None, request)
-    if _pressed("Discard", "Create user", request, off=not name or not grants):
+    # Never off: a press would only end the typing then, and have to be made once more. The engine says what is missing.
+    if _pressed("Discard", "Create user", request):
         who = frame.actor()
         secret = _tried(lambda: frame.access().invite(who, name, grants, identity or None, renew=False), request)
         if secret is not None:
@@ -64,8 +65,9 @@ def _change(user: User, request: str) -> None:
     grants = _roles(user.grants, request, own)
     identity = _identity(user.identity, request)
     reason = _reason(request)
-    same = set(grants) == set(user.grants) and (identity or None) == user.identity
-    if _pressed("Keep as it is", "Change user", request, off=not grants or same):
+    if _pressed("Keep as it is", "Change user", request):
+        if set(grants) == set(user.grants) and (identity or None) == user.identity:
+            st.rerun()
         who = frame.actor()
 
         def change() -> bool:
@@ -170,11 +172,11 @@ def _says(*lines: str) -> None:
     st.html(f"<ul class='d-says'>{''.join(f'<li>{escape(line)}</li>' for line in lines if line)}</ul>")
 
 
-def _pressed(away: str, label: str, request: str, off: bool = False) -> bool:
+def _pressed(away: str, label: str, request: str) -> bool:
     with st.container(horizontal=True, horizontal_alignment="right"):
         if st.button(away, key=f"{request}.keep", width="content"):
             st.rerun()
-        return st.button(label, key=f"{request}.go", type="primary", width="content", disabled=off)
+        return st.button(label, key=f"{request}.go", type="primary", width="content")
 
 
 def _tried(act: Callable[[], T], request: str) -> T | None:

@@ -76,6 +76,7 @@ def choose(dialog: Locator, page: Page, *roles: str) -> None:
         box.click()
         box.fill(role)
         page.get_by_role("option", name=role, exact=True).click()
+        expect(dialog.get_by_text(role)).to_be_visible()
     box.press("Tab")
 
 
@@ -95,6 +96,8 @@ def bob(browser: Browser, server: Server, page: Page) -> Iterator[Page]:
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("Name").fill("bob")
     dialog.get_by_label("Name").press("Tab")
+    dialog.get_by_role("button", name="Create user").click()
+    expect(dialog.get_by_role("alert")).to_have_text("A user needs at least one role")
     choose(dialog, page, "Site user, Berlin, Acme")
     dialog.get_by_role("button", name="Create user").click()
     dialog.get_by_role("button", name="Copy link").click()
