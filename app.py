@@ -18,23 +18,38 @@ from starlette.middleware import Middleware
 from engine import web
 from engine.access import LINK
 from engine.console import fleet_file, launch
-from engine.errors import DrainboardError
+from engine.errors import DrainboardError, SettingsError
 from engine.fleet import load_file
+from engine.oidc import Configured, Provider
 from engine.settings import data_folder, load
 
 logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 logging.getLogger("apscheduler").setLevel(logging.WARNING)  # it tells of every run of every job
+logging.getLogger("httpx2").setLevel(logging.WARNING)  # likewise, of every request
 
 
 def welcome(secret: str) -> None:
     """Tell how the first admin gets in."""
-    address = f"http://localhost:{st.get_option('server.port')}{LINK}{secret}"
+    origin = load(data_folder())["public_url"] or f"http://localhost:{st.get_option('server.port')}"
+    address = f"{origin}{LINK}{secret}"
     logging.getLogger("drainboard").warning("Nobody can sign in yet. Make the first admin, once: %s", address)
+
+
+def provider() -> Provider | None:
+    """Make the identity provider that Streamlit's secrets name in their section [auth], if they do."""
+    if not any(Path(file).exists() for file in st.get_option("secrets.files")):
+        return None
+    try:
+        section = st.secrets.get("auth")
+    except FileNotFoundError as error:  # as Streamlit calls a file that it can't read, too
+        raise SettingsError(f"The secrets can't be read: {error}") from None
+    return None if section is None else Provider(Configured.of(section))
 
 
 try:
     load(data_folder())
     load_file(fleet_file(data_folder()))
+    web.offer(provider())
 except DrainboardError as error:
     sys.exit(str(error))  # a wrong setting or fleet is told in words, before there is a server
 

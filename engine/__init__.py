@@ -48,6 +48,7 @@ Then the world:
     derived       do task rows, live rows and rollups say what the ledger says?
     verify        is the ledger legal, and does all the rest follow from it?
     throttle      wrong guesses at passwords, and how long the next one has to wait
+    oidc          sign-in by an identity provider: whom it vouches for
     access        accounts, sign-in and sessions: who somebody is, asked anew each time
     seeding       history at full speed, on a virtual clock
     health        frames in, the four signals out. Pure
@@ -56,6 +57,7 @@ Then the world:
     ranges        instants, durations and numbers as somebody writes them. Pure
     counted       counts that are moved on by what later batches brought
     filters       the filter language: one line that says which tasks are meant. Pure
+    users         the users that somebody manages: filtered, counted by state, sorted, page by page. Pure
     tables        rows as text: aligned for a terminal, CSV that a spreadsheet reads as data. Pure
     targets       what somebody wants worked on, as he writes it: checked, each once. Pure
     standing      what stands: unfinished tasks, services, sites, schedules, holds, as frames

@@ -31,6 +31,7 @@ from .clock import DAY, HOUR, MINUTE, SECOND
 from .errors import Invalid, NotAllowed, NotFound, Refused
 from .ledger import Account, Detail, OneTimeLink, SignIn
 from .messages import Command, KeepSignIn, KeepUsers, NoteRefused, NoteUse, Outcome, RefusedSignIn
+from .oidc import Identity
 from .roles import EVERYTHING, Grant, Grants, Right, Role, checked, may, require
 from .store import Store
 from .throttle import Throttle, Waiting
@@ -51,6 +52,8 @@ ACTIVE, INVITED, THROTTLED, DISABLED = STATES = ("active", "invited", "throttled
 PASSWORD, BY_LINK = "password", "link"  #: how somebody signs in
 WRONG_PASSWORD, NO_PASSWORD, IS_DISABLED = "wrong password", "no password yet", "disabled"  #: why he is not let in
 MOST_HISTORY = 50
+OWN_ROLES = "You can't change your own roles; ask another admin"
+OWN_ACCOUNT = "You can't disable yourself; ask another admin"
 
 Keep = Callable[[Command], Outcome]
 """Has a command carried out and returns when its outcome is durable."""
@@ -203,6 +206,26 @@ class Access:
         self._throttle.forgive(name, address)
         return self._begin(account, address, PASSWORD)
 
+    def sign_in_as(self, identity: Identity, provider: str, address: str) -> str:
+        """Begin a session of the account that was given an identity which a provider vouches for; return its token.
+
+        Raise NotAllowed, which says why not: whoever is told is whom the provider says.
+        """
+        with self._lock:
+            accounts = list(self._accounts.values())
+        known = [f"sub:{identity.sub}", *([identity.email] if identity.email else [])]
+        account = next((a for one in known for a in accounts if _same_identity(a.identity, one)), None)
+        if account is None and identity.unverified:
+            whose = identity.unverified[:100]
+            raise NotAllowed(f"{provider} has not verified that {whose} is yours; nobody was let in")
+        if account is None:
+            who = identity.email or f"sub:{identity.sub}"
+            raise NotAllowed(f"No account here has the identity {who[:100]}; ask an admin to give it to yours")
+        if account.disabled:
+            self._refuse(account, IS_DISABLED, address, provider)
+            raise NotAllowed(f"The account {account.name} is disabled; ask an admin")
+        return self._begin(account, address, provider)
+
     def sign_out(self, token: str | None) -> None:
         """End a session; no harm if it is over."""
         with self._noting, self._lock:
@@ -283,8 +306,8 @@ class Access:
         """Make a link with which a user can set a new password; the old one works until he does."""
         with self._changing:
             account = self._managed(by, name)
-            if account.disabled:
-                raise Refused(f"{name} is disabled, and no link would work; enable the account first")
+            if why := self.obstacles(by, name).get("link"):
+                raise Refused(why)
             secret, link = self._new_link(name, RESET, by.name, self._now())
             self._manage(by, "reset", account, links=[link])
         return secret
@@ -304,7 +327,7 @@ class Access:
             if seen is not None and seen != account.changed_at:
                 raise Refused(f"{name} was changed meanwhile; look again")
             if by.name == name and set(grants) != set(grants_of(account)):
-                raise Refused("You can't change your own roles; ask another admin")
+                raise Refused(OWN_ROLES)
             self._check_identity(name, identity)
             now = self._now()
             changed = account._replace(grants=grants_as_detail(grants), changed_at=now, identity=identity or None)
@@ -320,9 +343,9 @@ class Access:
         with self._changing:  # of two admins who bar each other, the second finds himself the last one
             account = self._managed(by, name)
             if by.name == name:
-                raise Refused("You can't disable yourself; ask another admin")
-            if disabled:
-                self._keep_a_platform_admin(account)
+                raise Refused(OWN_ACCOUNT)
+            if disabled and (why := self.obstacles(by, name).get("disable")):
+                raise Refused(why)
             now = self._now()
             self._manage(
                 by, "disable" if disabled else "enable", account._replace(disabled=disabled, changed_at=now),
@@ -361,6 +384,21 @@ class Access:
             self._user(account, sessions[account.name], links.get(account.name), standing.get(account.name, ()), now)
             for account in sorted(accounts, key=lambda account: account.name) if self._manages(by, account)
         ]  # fmt: skip
+
+    def obstacles(self, by: Actor, name: str) -> dict[str, str]:
+        """Tell which of "disable", "roles" and "link" would be refused of a user as he stands, and why."""
+        account = self._managed(by, name)
+        found: dict[str, str] = {}
+        if by.name == name:
+            found = {"disable": OWN_ACCOUNT, "roles": OWN_ROLES}
+        if account.disabled:
+            found["link"] = f"{name} is disabled, and no link would work; enable the account first"
+        elif "disable" not in found:
+            try:
+                self._keep_a_platform_admin(account)
+            except Refused as why:
+                found["disable"] = str(why)
+        return found
 
     def sessions(self, by: Actor, name: str) -> list[Session]:
         """List what a user has open, what was used last first."""
@@ -572,7 +610,7 @@ def _same_identity(one: str | None, other: str) -> bool:
     """Tell whether two identities are one: of addresses the case does not count, of what a provider made up it does."""
     if one is None or one.startswith("sub:") or other.startswith("sub:"):
         return one == other
-    return one.casefold() == other.casefold()
+    return other.isascii() and one.lower() == other.lower()  # other letters may become plain ones when they are lowered
 
 
 def _as_detail(account: Account) -> Detail:

@@ -2,7 +2,8 @@
 
 The guard stands before everything that the server answers. It refuses websockets from other origins, lets nobody who is
 not signed in further than the sign-in page, and adds the headers that every answer carries. Signing in, setting a
-password by a link and signing out are plain forms of our own, so that a session's cookie is never seen by a script.
+password by a link and signing out are plain forms of our own, so that a session's cookie is never seen by a script. An
+identity provider, where there is one, only tells who it is: what gives rights is that same session, and nothing else.
 
 `/healthz` computes the age of the engine's tick and of the scheduler's beat itself, so that a dead thread can't say it
 is well. `/metrics` needs no session but a token of its own.
@@ -26,6 +27,7 @@ from .access import LINK, LONGEST, LONGEST_PASSWORD, SHORTEST_PASSWORD, Access
 from .clock import SECOND
 from .console import current
 from .errors import DrainboardError, NotFound
+from .oidc import CALLBACK, VALID, NoProvider, Provider
 from .throttle import Throttled
 
 Message = MutableMapping[str, Any]
@@ -35,7 +37,8 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 COOKIE = "drainboard_session"
 METRICS = "/metrics"
-SIGN_IN, SIGN_OUT = "/auth/sign-in", "/auth/sign-out"
+BEGUN_COOKIE = "drainboard_oidc"  #: of a sign-in at the provider that is under way
+SIGN_IN, SIGN_OUT, AT_PROVIDER = "/auth/sign-in", "/auth/sign-out", "/auth/provider"
 LONGEST_FORM = 16_384
 
 HEADERS = (
@@ -51,8 +54,9 @@ OF_FORMS = {
     # A link's secret stands in the address: no other site may learn it. With "no-referrer" forms would have no origin.
     "referrer-policy": "same-origin",
 }
-CLOSED = ("/_stcore/metrics", "/_stcore/agent")  #: the server's pages that tell of it
-OPEN = ("/healthz", "/auth/", "/static/", "/_stcore/health")  #: what anybody may ask for
+#: the server's pages that tell of it, and its own way to sign in, which would leave an identity that can't be revoked
+CLOSED = ("/_stcore/metrics", "/_stcore/agent", "/auth/login", "/auth/logout")
+OPEN = ("/healthz", "/auth/", CALLBACK, "/static/", "/_stcore/health")  #: what anybody may ask for
 
 
 # --- health
@@ -121,6 +125,51 @@ async def sign_in(request: Request) -> Response:
     return _signed_in(request, token, next_path)
 
 
+_provider: Provider | None = None
+
+
+def offer(provider: Provider | None) -> None:
+    """Let people sign in by an identity provider besides, or (None) by none."""
+    global _provider
+    _provider = provider
+
+
+async def go_to_provider(request: Request) -> Response:
+    """Send a browser to the provider, with what it must bring back."""
+    next_path = _own_path(request.query_params.get("next"))
+    if _provider is None:
+        return _sign_in_form(next_path, "No identity provider is set up here.", 404)
+    try:
+        begun = await _provider.begin(next_path)
+    except NoProvider as told:
+        return _sign_in_form(next_path, f"{told}.", 502)
+    answer = RedirectResponse(begun.url, 303, {"cache-control": "no-store"})
+    answer.set_cookie(
+        BEGUN_COOKIE, begun.secret, max_age=VALID, path=CALLBACK, httponly=True, samesite="lax",
+        secure=request.url.scheme == "https",
+    )
+    return answer
+
+
+async def come_from_provider(request: Request) -> Response:
+    """Begin a session for whom the provider vouches for, if there is an account of his; say why not else."""
+    access = _access()
+    if _provider is None:
+        return _sign_in_form("/", "No identity provider is set up here.", 404)
+    try:
+        identity, next_path = await _provider.end(request.query_params, request.cookies.get(BEGUN_COOKIE))
+        if access is None:
+            raise NotFound("The console is not ready yet; try again shortly")
+        token = await run_in_threadpool(access.sign_in_as, identity, _provider.name, _address(request))
+        answer = _signed_in(request, token, next_path)
+    except NoProvider as told:
+        answer = _sign_in_form("/", f"{told}.", 502)
+    except DrainboardError as told:
+        answer = _sign_in_form("/", f"{told}.", 403)
+    answer.delete_cookie(BEGUN_COOKIE, path=CALLBACK, httponly=True, samesite="lax")
+    return answer
+
+
 async def show_link(request: Request) -> Response:
     access = _access()
     try:
@@ -164,6 +213,8 @@ routes = [
     Route(SIGN_IN, show_sign_in, methods=["GET"]),
     Route(SIGN_IN, sign_in, methods=["POST"]),
     Route(SIGN_OUT, sign_out, methods=["POST"]),
+    Route(AT_PROVIDER, go_to_provider, methods=["GET"]),
+    Route(CALLBACK, come_from_provider, methods=["GET"]),
     Route(LINK + "{secret}", show_link, methods=["GET"]),
     Route(LINK + "{secret}", use_link, methods=["POST"]),
 ]
@@ -222,6 +273,9 @@ input:focus,button:focus{outline:2px solid var(--accent);outline-offset:1px}
 button{height:32px;padding:0 14px;font:inherit;font-weight:600;color:var(--bg);background:var(--accent);border:0;
 border-radius:4px;cursor:pointer}
 p{margin:0 0 12px;color:var(--ink2)}.told{color:var(--fail)}
+.or{margin:16px 0 0;padding-top:16px;border-top:1px solid var(--line)}
+a{display:block;padding:5px 14px;text-align:center;font-weight:600;color:var(--accent);border:1px solid var(--accent);
+border-radius:4px;text-decoration:none}a:focus-visible{outline:2px solid var(--accent);outline-offset:1px}
 """
 
 
@@ -241,7 +295,11 @@ def _sign_in_form(next_path: str, told: str = "", status: int = 200) -> HTMLResp
         + f'<form method="post" action="{SIGN_IN}"><input type="hidden" name="next" value="{escape(next_path)}">'
         '<label>Name<input name="name" autocomplete="username" required autofocus></label>'
         '<label>Password<input name="password" type="password" autocomplete="current-password" required></label>'
-        "<button>Sign in</button></form>",
+        "<button>Sign in</button></form>"
+        + (
+            f'<p class="or"><a href="{AT_PROVIDER}?next={quote(next_path, safe="")}">Sign in with '
+            f"{escape(_provider.name)}</a></p>" if _provider is not None else ""
+        ),
         status,
     )
 

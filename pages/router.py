@@ -24,6 +24,7 @@ MENU = {
         Entry("Async tasks", "administer/async_tasks.py", "async-tasks", rights=(Right.HOLD, Right.SEE),
               tells=frame.held, help="holds"),
         Entry("Activity", "administer/activity.py", "activity", rights=(Right.AUDIT,), help="activity"),
+        Entry("Users", "administer/users.py", "users", rights=(Right.USERS,), help="users"),
         Entry("Settings and drills", "administer/settings.py", "settings", rights=(Right.SETTINGS, Right.DRILL),
               help="settings"),
     ],

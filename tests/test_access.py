@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,8 +32,10 @@ from engine.access import (
 from engine.clock import HOUR, MINUTE, SECOND, Reading
 from engine.core import Core
 from engine.errors import CommitFailed, Invalid, NotAllowed, NotFound, Refused
+from engine.oidc import Identity
 from engine.outbox import Outbox
 from engine.roles import EVERYTHING, Grant, Role
+from engine.settings import Settings
 from engine.store import Store
 from engine.throttle import (
     FIRST_DELAY,
@@ -41,6 +44,7 @@ from engine.throttle import (
     GUESSES_FROM_AN_ADDRESS,
     Throttled,
 )  # fmt: skip
+from engine.verbs import Context, manage_users
 
 START = 1_780_000_000 * SECOND
 PASSWORD, OTHER = "correct horse battery", "wrong horse battery"
@@ -686,3 +690,89 @@ def test_an_identity_is_of_one_account_and_another_one_ends_what_is_open(desk: D
     desk.access.invite(PLATFORM, "eva", [SITE_USER], "sub:abc")
     desk.reopen()
     assert seen(desk, "bob").identity == "sub:1234"
+
+
+def test_a_link_is_told_with_the_consoles_address_where_that_is_known_and_is_the_last_word_always(desk: Desk) -> None:
+    def told(**settings: str) -> str:
+        context = Context(desk.folder, Settings(settings), desk.store, "cli:ops", access=desk.access)
+        reply = manage_users(context, "invite", "bob", "platform_admin")
+        assert reply.text.split()[-1] == reply.data["link"]
+        return reply.text
+
+    whole = told(public_url="https://console.example.org/")
+    assert whole.split()[-1].startswith("https://console.example.org/auth/link/")
+    assert "public_url" not in whole
+    bare = told()
+    assert bare.split()[-1].startswith("/auth/link/")
+    assert "Put in front of it where browsers reach the console" in bare
+
+
+def test_the_command_line_lists_users_as_they_stand_and_signs_them_out(desk: Desk) -> None:
+    token = desk.user("bob")
+    desk.access.invite(PLATFORM, "cid", [SITE_USER], "cid@acme.example")
+    context = Context(desk.folder, Settings(), desk.store, "cli:ops", access=desk.access)
+    listed = manage_users(context, "list")
+    assert listed.text.splitlines() == ["bob: site_user / acme / berlin", "cid (invited): site_user / acme / berlin"]
+    assert [(u["name"], u["sessions"], u["identity"]) for u in listed.data["users"]] == [
+        ("bob", 1, None), ("cid", 0, "cid@acme.example"),
+    ]  # fmt: skip
+    assert manage_users(context, "sign-out", "bob").data["sessions"] == 1
+    assert desk.access.who(token) is None
+
+
+def test_what_would_be_refused_of_a_user_is_told_beforehand_and_is_refused(desk: Desk) -> None:
+    desk.user("root", ROOT)
+    desk.user("bob")
+    desk.access.disable(PLATFORM, "bob")
+    cli = Actor("cli:ops", EVERYTHING)
+    assert desk.access.obstacles(Actor("root", EVERYTHING), "root").keys() == {"disable", "roles"}
+    for name, what, act in (("root", "disable", desk.access.disable), ("bob", "link", desk.access.reset)):
+        ((key, why),) = desk.access.obstacles(cli, name).items()
+        assert key == what
+        with pytest.raises(Refused) as refusal:
+            act(cli, name)
+        assert str(refusal.value) == why
+    with pytest.raises(NotFound):
+        desk.access.obstacles(ACME_ADMIN, "root")
+
+
+# --- identity providers
+
+
+def test_who_is_vouched_for_gets_the_session_of_the_account_with_that_identity(desk: Desk) -> None:
+    desk.access.invite(PLATFORM, "bob", [SITE_USER], "bob@acme.example")
+    desk.access.invite(PLATFORM, "cid", [SITE_USER], "sub:1234")
+    token = desk.access.sign_in_as(Identity("77", "BOB@acme.example", None), "Acme ID", HERE)
+    assert desk.access.who(token) == Actor("bob", (SITE_USER,))
+    assert seen(desk, "bob").state == ACTIVE
+    assert desk.access.history(PLATFORM, "bob")[0][1:5] == ("sign_in", None, HERE, "Acme ID")
+    both = desk.access.sign_in_as(Identity("1234", "bob@acme.example", None), "Acme ID", HERE)
+    assert desk.access.who(both) == Actor("cid", (SITE_USER,)), "what the provider made up is surer than an address"
+    desk.reopen()
+    assert desk.access.who(token)
+    desk.access.disable(PLATFORM, "bob")
+    assert desk.access.who(token) is None
+
+
+@pytest.mark.parametrize(
+    ("identity", "why"),
+    [
+        (Identity("77", None, "bob@acme.example"), "Acme ID has not verified that bob@acme.example is yours"),
+        (Identity("77", "eve@acme.example", None), "No account here has the identity eve@acme.example"),
+        (Identity("77", None, None), "No account here has the identity sub:77"),
+        (Identity("bob@acme.example", None, None), "No account here has the identity sub:bob@acme.example"),
+        (Identity("1234 ", None, None), "No account"), (Identity("12345", None, None), "No account"),
+        (Identity("77", "sub:1234", None), "No account"), (Identity("77", "\u212aim@acme.example", None), "No account"),
+        (Identity("9", "dan@acme.example", None), "The account dan is disabled"),
+    ],
+)  # fmt: skip
+def test_nobody_gets_in_by_an_identity_that_is_not_his_accounts(desk: Desk, identity: Identity, why: str) -> None:
+    for name, known in (("bob", "bob@acme.example"), ("cid", "sub:1234"), ("kim", "kim@acme.example"),
+                        ("dan", "dan@acme.example"), ("none", None)):  # fmt: skip
+        desk.access.invite(PLATFORM, name, [SITE_USER], known)
+    desk.access.disable(PLATFORM, "dan")
+    users = desk.access.users(PLATFORM)
+    with pytest.raises(NotAllowed, match=re.escape(why)):
+        desk.access.sign_in_as(identity, "Acme ID", HERE)
+    assert desk.access.users(PLATFORM) == users
+    assert not any(user.sessions for user in users)

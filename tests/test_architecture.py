@@ -17,6 +17,7 @@ ONLY_IN = {
     "duckdb": (("engine/store.py", "engine/adhoc.py"), "one owner of the file: anything else would drop its lock"),
     "apscheduler": (("engine/runtime.py",), "the core decides when a schedule is due, never APScheduler"),
     "cronsim": (("engine/recurrence.py",), "one place says when a schedule occurs"),
+    "authlib": (("engine/oidc.py",), "one place asks an identity provider, and checks what it says"),
     "prometheus_client": (("engine/metrics.py",), "one place says what is told, by a registry of its own"),
     "random": (
         ("engine/fleet.py", "engine/simulated.py", "engine/seeding.py"),
@@ -111,3 +112,9 @@ def test_pages_hold_no_sql_threads_or_raw_html(path: Path) -> None:
 def test_the_top_level_holds_what_the_design_names() -> None:
     listed = {path.name for path in ROOT.iterdir() if not path.name.startswith((".", "__"))}
     assert listed <= {"app.py", "pages", "engine", "data", "tests", "requirements.txt", "README.md"}
+
+
+@pytest.mark.parametrize("path", [p for p in sources() if not p.is_relative_to(ROOT / "engine")], ids=str)
+def test_nobody_goes_by_the_identity_that_streamlit_keeps(path: Path) -> None:
+    """Only our session gives rights: Streamlit's own identity can't be taken back."""
+    assert not re.search(r"\bst\.(user|login|logout)\b", path.read_text("utf-8")), f"{path} goes by st.user"

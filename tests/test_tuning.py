@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from engine.console import Console
-from engine.errors import DrainboardError, NotAllowed
+from engine.errors import DrainboardError, NotAllowed, SettingsError
 from engine.health import Limits
 from engine.roles import EVERYTHING, Grant, Role
 from engine.runtime import Engine
@@ -205,3 +205,22 @@ def test_a_whole_number_is_not_cut_to_fit() -> None:
     with pytest.raises(DrainboardError, match=r"silence_s = 30.5 is not a whole number"):
         Settings({"silence_s": 30.5})
     assert Settings({"silence_s": 30.0}).int("silence_s") == 30
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [("https://console.example.org", "https://console.example.org"), (" http://[::1]:8501/ ", "http://[::1]:8501"),
+     ("http://10.0.0.5:8501", "http://10.0.0.5:8501"), ("", "")],
+)  # fmt: skip
+def test_where_browsers_reach_the_console_is_kept_without_what_may_surround_it(given: str, kept: str) -> None:
+    assert Settings({"public_url": given})["public_url"] == kept
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["console.example.org", "ftp://a.example", "https://", "https://a.example/path", "https://a.example?x=1", 5,
+     "https://user:secret@a.example", "https://a b.example", "https://a.example:port", "javascript:alert(1)"],
+)  # fmt: skip
+def test_what_is_no_address_is_not_taken_for_where_browsers_reach_the_console(given: object) -> None:
+    with pytest.raises(SettingsError, match="public_url"):
+        Settings({"public_url": given})

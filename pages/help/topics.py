@@ -23,7 +23,7 @@ HERE = Path(__file__).resolve().parent
 GROUPS = {
     "Working with tasks": ("active", "cancel", "tasks", "holds", "schedules", "services", "logs", "reports"),
     "When something is wrong": ("troubleshooting", "waits"),
-    "Reference": ("statuses", "roles", "activity", "settings", "drills", "words"),
+    "Reference": ("statuses", "roles", "users", "activity", "settings", "drills", "words"),
 }
 ORDER = tuple(name for names in GROUPS.values() for name in names)
 AROUND = 90  #: so many characters of a found section stand on either side of what was sought

@@ -20,10 +20,11 @@ async function copy(text) {
 export default function ({data, parentElement}) {
   const button = parentElement.querySelector('button')
   button.onclick = async () => {
-    const address = new URL(window.location.href)
-    for (const [name, value] of Object.entries(data.parameters)) address.searchParams.set(name, value)
+    const here = new URL(window.location.href)
+    for (const [name, value] of Object.entries(data.parameters)) here.searchParams.set(name, value)
+    const address = data.address || here.href
     let said = 'Copied'
-    try { await copy(address.href) } catch { window.prompt('Copy this link', address.href); said = 'Copy link' }
+    try { await copy(address) } catch { window.prompt('Copy this link', address); said = 'Copy link' }
     button.textContent = said
     clearTimeout(button._later); button._later = setTimeout(() => { button.textContent = 'Copy link' }, 2000)
   }
@@ -38,3 +39,8 @@ _COPY = st.components.v2.component(
 def copy_link(parameters: dict[str, str], *, key: str) -> None:
     """Draw it; the parameters go into the address that is copied."""
     _COPY(data={"parameters": parameters}, key=key, width="content")
+
+
+def copy_address(address: str, *, key: str) -> None:
+    """Draw one that copies another address."""
+    _COPY(data={"parameters": {}, "address": address}, key=key, width="content")

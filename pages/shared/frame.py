@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from html import escape
 from typing import Any, NoReturn
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import streamlit as st
 from streamlit.errors import StreamlitInvalidLayoutContextError
@@ -13,7 +13,7 @@ from streamlit.runtime.scriptrunner_utils.script_requests import ScriptRequests,
 from streamlit.runtime.scriptrunner_utils.script_run_context import get_script_run_ctx
 from streamlit.runtime.state import get_session_state
 
-from engine.access import Actor
+from engine.access import Access, Actor
 from engine.clock import SECOND, stopwatch
 from engine.console import Stage, current
 from engine.errors import DrainboardError, NotAllowed
@@ -132,6 +132,21 @@ def sight_later() -> Callable[[], Sight]:
     return later
 
 
+def access() -> Access:
+    """Return what knows the accounts; it asks who wants to know or change something of them."""
+    console = current()
+    if console is None or console.access is None:
+        st.rerun()
+    return console.access
+
+
+def origin() -> str:
+    """Tell where browsers reach the console: as the settings say, else as this browser does; "" where nobody knows."""
+    told = str(engine().settings["public_url"])
+    here = urlsplit(st.context.url or "")
+    return told or (f"{here.scheme}://{here.netloc}" if here.scheme and here.netloc else "")
+
+
 def do(action: Action, request: str) -> Outcome:
     """Have the engine do something for whoever is looking, if he may; return once the outcome is durable."""
     who = actor()
@@ -220,8 +235,13 @@ def menu(sections: Mapping[str, Sequence[tuple[Entry, Any]]], current: Any) -> N
 def _links(sections: Mapping[str, Sequence[tuple[Entry, Any]]]) -> None:
     pace = refresh()
 
+    who = _who()
+
     @st.fragment(run_every=None if pace is None else max(pace, COUNTED_EVERY))
     def links() -> None:
+        now = _who()
+        if who is not None and now is not None and set(now.grants) != set(who.grants):
+            st.rerun()  # with other roles there are other pages
         for section, pages in sections.items():
             st.html(f"<div class='d-section'>{escape(section)}</div>")
             for entry, page in pages:

@@ -94,14 +94,15 @@ class Server:
         return time.monotonic() - start
 
 
-def serve(data: Path, log: Path) -> Server:
+def serve(data: Path, log: Path, *options: str, port: int = 0) -> Server:
     """Start the app as the README does, on a port of its own, and wait until it answers."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    if not port:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
     with log.open("wb") as written:
         process = subprocess.Popen(
-            [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)],
+            [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port), *options],
             cwd=ROOT, env=os.environ | {"DRAINBOARD_DATA": str(data)}, stdout=written, stderr=subprocess.STDOUT,
         )  # fmt: skip
     server = Server(f"http://127.0.0.1:{port}", process, log)
