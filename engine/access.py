@@ -13,6 +13,7 @@ password.
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
 import threading
@@ -31,6 +32,8 @@ from .ledger import Account, Detail, OneTimeLink, SignIn
 from .messages import Command, KeepSignIn, KeepUsers, NoteUse, Outcome
 from .roles import EVERYTHING, Grant, Grants, Right, Role, checked, may, require
 from .store import Store
+
+log = logging.getLogger("drainboard")
 
 IDLE = 30 * MINUTE  #: a session that was not used for so long is over
 LONGEST = 12 * HOUR  #: and one that began so long ago
@@ -179,6 +182,9 @@ class Access:
         account = self._accounts.get(name)
         right = self._verify(account.password if account else None, password)
         if account is None or not right or account.disabled:
+            # Under a name that nobody has stands now and then a password.
+            whose = ascii(name) if account is not None else "a user that there is not"
+            log.warning("Somebody at %s did not get in as %s", ascii(address), whose)
             raise WrongCredentials
         self._throttle.forgive(name, address)
         return self._begin(account.name, "sign_in", address)

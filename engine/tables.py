@@ -8,19 +8,20 @@ from collections.abc import Iterable, Sequence
 
 import polars as pl
 
+from .reports import FORMULA
+
 LONGEST_CELL = 40  #: characters of a cell in an aligned table; the rest is cut off
 
 PLAINLY = "plainly"  #: how an encoder deals with signs that it lacks, once this module is imported
 
 _PLAIN = str.maketrans({"“": '"', "”": '"', "‘": "'", "’": "'", "–": "-", "—": "-", "…": ".", "·": "-", "×": "x"})
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def csv(frame: pl.DataFrame, header: bool = True) -> bytes:
     """Write a frame as CSV in UTF-8; what a spreadsheet would take for a formula gets an apostrophe in front."""
     texts = [name for name, kind in frame.schema.items() if kind == pl.String]
     harmless = [
-        pl.when(pl.any_horizontal([pl.col(name).str.starts_with(sign) for sign in _FORMULA]))
+        pl.when(pl.any_horizontal([pl.col(name).str.starts_with(sign) for sign in FORMULA]))
         .then(pl.lit("'") + pl.col(name))
         .otherwise(pl.col(name))
         .alias(name)
