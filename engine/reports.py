@@ -402,7 +402,9 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "\uff1d", "\uff0b", "\uff
 def as_csv(table: Detail) -> str:
     """Write a table of a result as CSV: instants in UTC, shares as fractions, the rest as it is kept."""
     written = io.StringIO()
-    rows = csv.writer(written, lineterminator="\n")
+    # A lone carriage return is left unquoted otherwise, and a spreadsheet begins a row there.
+    broken = any("\r" in value for row in table["rows"] for value in row if isinstance(value, str))
+    rows = csv.writer(written, csv.unix_dialect, quoting=csv.QUOTE_NONNUMERIC if broken else csv.QUOTE_MINIMAL)
     rows.writerow([label for label, _ in table["columns"]])
     for row in table["rows"]:
         rows.writerow([_csv_cell(value, kind) for value, (_, kind) in zip(row, table["columns"], strict=True)])

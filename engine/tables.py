@@ -28,7 +28,12 @@ def csv(frame: pl.DataFrame, header: bool = True) -> bytes:
         for name in texts
     ]
     written = frame.with_columns(harmless)
-    return written.write_csv(datetime_format="%Y-%m-%dT%H:%M:%S%.6fZ", include_header=header).encode()
+    # Polars takes a lone carriage return for no end of a line, and leaves it unquoted; spreadsheets begin a row there.
+    broken = any(frame[name].str.contains("\r", literal=True).any() for name in texts)
+    return written.write_csv(
+        datetime_format="%Y-%m-%dT%H:%M:%S%.6fZ", include_header=header,
+        quote_style="non_numeric" if broken else "necessary",
+    ).encode()  # fmt: skip
 
 
 def clean(text: str, longest: int = LONGEST_CELL) -> str:
