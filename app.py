@@ -73,7 +73,7 @@ app = st.App(
     Path(__file__).parent / "pages" / "router.py",
     lifespan=lifespan,
     routes=web.routes,
-    middleware=[Middleware(web.Guard)],
+    middleware=[Middleware(web.Guard, hosts=st.get_option("server.allowedHosts"))],
 )
 
 if __name__ == "__main__":

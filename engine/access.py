@@ -15,6 +15,7 @@ he has, changes his own roles, or bars the last platform admin who can sign in.
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
 import threading
@@ -35,6 +36,8 @@ from .oidc import Identity
 from .roles import EVERYTHING, Grant, Grants, Right, Role, checked, may, require
 from .store import Store
 from .throttle import Throttle, Waiting
+
+log = logging.getLogger("drainboard")
 
 IDLE = 30 * MINUTE  #: a session that was not used for so long is over
 LONGEST = 12 * HOUR  #: and one that began so long ago
@@ -199,6 +202,9 @@ class Access:
         account = self._accounts.get(name)
         right = self._verify(account.password if account else None, password)
         if account is None or not right or account.disabled:
+            # Under a name that nobody has stands now and then a password.
+            whose = ascii(name) if account is not None else "a user that there is not"
+            log.warning("Somebody at %s did not get in as %s", ascii(address), whose)
             if account is not None:
                 why = IS_DISABLED if right else NO_PASSWORD if account.password is None else WRONG_PASSWORD
                 self._refuse(account, why, address, PASSWORD)

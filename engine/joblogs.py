@@ -31,6 +31,7 @@ from zoneinfo import ZoneInfo
 from .clock import SECOND
 from .errors import InvalidImport
 from .lifecycle import Kind
+from .wellformed import misleads
 
 NOBODY = "unknown"  #: owns the jobs whose log names no user
 
@@ -324,6 +325,10 @@ def _make_job(
     for what, text in (("id", an_id), ("user", user), ("scope", scope), ("target", target)):
         if len(text) > LONGEST_TEXT:
             raise _RowError(f"the {what} is longer than {LONGEST_TEXT} characters")
+    for what, text in (("user", user), ("scope", scope), ("name", name), ("error", error), ("target", target)):
+        odd = None if text.isprintable() else next(filter(misleads, text.replace("\r\n", "\n")), None)
+        if odd is not None:
+            raise _RowError(f"the {what} has a character that steers how text is shown (U+{ord(odd):04X})")
     return Job(
         line,
         an_id,

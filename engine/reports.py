@@ -395,10 +395,16 @@ def _result(report: str, scope: Scope, assets: int, figures: list[Detail], *tabl
 # --- out again
 
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""How a text begins that a spreadsheet takes for a formula and runs, full width signs and all."""
+
+
 def as_csv(table: Detail) -> str:
     """Write a table of a result as CSV: instants in UTC, shares as fractions, the rest as it is kept."""
     written = io.StringIO()
-    rows = csv.writer(written, lineterminator="\n")
+    # A lone carriage return is left unquoted otherwise, and a spreadsheet begins a row there.
+    broken = any("\r" in value for row in table["rows"] for value in row if isinstance(value, str))
+    rows = csv.writer(written, csv.unix_dialect, quoting=csv.QUOTE_NONNUMERIC if broken else csv.QUOTE_MINIMAL)
     rows.writerow([label for label, _ in table["columns"]])
     for row in table["rows"]:
         rows.writerow([_csv_cell(value, kind) for value, (_, kind) in zip(row, table["columns"], strict=True)])
@@ -412,5 +418,4 @@ def _csv_cell(value: Any, kind: str) -> Any:
         return f"{datetime.fromtimestamp(value / SECOND, UTC):%Y-%m-%dT%H:%M:%SZ}"
     if kind == "yes":
         return "yes" if value else "no"
-    # A spreadsheet takes a text that begins like this for a formula, and runs it.
-    return f"'{value}" if kind == "text" and str(value)[:1] in "=+-@\t\r" else value
+    return f"'{value}" if kind == "text" and str(value).startswith(FORMULA) else value

@@ -20,6 +20,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -190,6 +191,7 @@ class Engine:
         elif not isinstance(request_id, str):
             answer.set_exception(Invalid("A request's id is a text; nothing was changed"))
         else:
+            answer.add_done_callback(partial(_note_refusal, command))
             self._inbox.put(_Asked(command, answer))
         return answer
 
@@ -584,6 +586,13 @@ class Engine:
                 self._start_scheduler()
                 if old is not None and old.running:
                     threading.Thread(target=old.shutdown, kwargs={"wait": False}, daemon=True).start()
+
+
+def _note_refusal(command: m.Command, answer: Future[m.Outcome]) -> None:
+    """Leave in the log who was refused what: a refusal of a whole command changes nothing, so no row tells of it."""
+    if answer.exception() is None and (refused := answer.result().refused) is not None:
+        action = type(command.action).__name__
+        log.info("%s was refused to %s: %s", action, ascii(command.actor)[:100], ascii(refused)[1:-1])
 
 
 def _calm_collector() -> None:

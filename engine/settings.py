@@ -186,6 +186,15 @@ def data_folder() -> Path:
     return Path(os.environ.get("DRAINBOARD_DATA") or Path(__file__).resolve().parent.parent / "data")
 
 
+def _refuse_readable_secrets(path: Path, values: Mapping[str, object]) -> None:
+    for setting in SETTINGS:
+        if setting.secret and values.get(setting.name) and path.stat().st_mode & 0o077:
+            raise SettingsError(
+                f"{path} holds {setting.name}, which is secret, and others than its owner can read it: "
+                f"chmod 600 it, or set {setting.variable} instead"
+            )
+
+
 def load(folder: Path, environment: Mapping[str, str] = os.environ) -> Settings:
     """Read the settings of a data folder; raise SettingsError naming file or variable, setting and value."""
     path = folder / FILE
@@ -193,6 +202,7 @@ def load(folder: Path, environment: Mapping[str, str] = os.environ) -> Settings:
     if path.exists():
         try:
             values = tomllib.loads(path.read_text("utf-8"))
+            _refuse_readable_secrets(path, values)
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SettingsError(f"{path}: {error}") from None
     settings = Settings(values, str(path))

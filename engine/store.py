@@ -137,6 +137,7 @@ class Store:
         says to accept it as it is (after a backup was put back).
         """
         folder.mkdir(parents=True, exist_ok=True)
+        _close_to_others(folder)
         lock = _take_lock(folder / LOCK)
         try:
             head = chain.read_head(folder)
@@ -346,6 +347,7 @@ class Store:
         Commits go on meanwhile: the copy is one snapshot of the database.
         """
         folder.mkdir(parents=True, exist_ok=True)
+        _close_to_others(folder)
         cursor = self._con.cursor()
         try:
             cursor.execute(f"attach {quoted(str(folder / DATABASE))} as backup")
@@ -640,6 +642,12 @@ def discard(folder: Path) -> None:
             shutil.rmtree(folder)
         finally:
             os.close(lock)
+
+
+def _close_to_others(folder: Path) -> None:
+    """Let nobody but its owner into a store's folder: hashes of passwords are in the database, beside it is the key."""
+    if folder.stat().st_uid == os.getuid():
+        folder.chmod(0o700)
 
 
 def _take_lock(path: Path) -> int:

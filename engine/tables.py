@@ -8,26 +8,32 @@ from collections.abc import Iterable, Sequence
 
 import polars as pl
 
+from .reports import FORMULA
+
 LONGEST_CELL = 40  #: characters of a cell in an aligned table; the rest is cut off
 
 PLAINLY = "plainly"  #: how an encoder deals with signs that it lacks, once this module is imported
 
 _PLAIN = str.maketrans({"“": '"', "”": '"', "‘": "'", "’": "'", "–": "-", "—": "-", "…": ".", "·": "-", "×": "x"})
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def csv(frame: pl.DataFrame, header: bool = True) -> bytes:
     """Write a frame as CSV in UTF-8; what a spreadsheet would take for a formula gets an apostrophe in front."""
     texts = [name for name, kind in frame.schema.items() if kind == pl.String]
     harmless = [
-        pl.when(pl.any_horizontal([pl.col(name).str.starts_with(sign) for sign in _FORMULA]))
+        pl.when(pl.any_horizontal([pl.col(name).str.starts_with(sign) for sign in FORMULA]))
         .then(pl.lit("'") + pl.col(name))
         .otherwise(pl.col(name))
         .alias(name)
         for name in texts
     ]
     written = frame.with_columns(harmless)
-    return written.write_csv(datetime_format="%Y-%m-%dT%H:%M:%S%.6fZ", include_header=header).encode()
+    # Polars takes a lone carriage return for no end of a line, and leaves it unquoted; spreadsheets begin a row there.
+    broken = any(frame[name].str.contains("\r", literal=True).any() for name in texts)
+    return written.write_csv(
+        datetime_format="%Y-%m-%dT%H:%M:%S%.6fZ", include_header=header,
+        quote_style="non_numeric" if broken else "necessary",
+    ).encode()  # fmt: skip
 
 
 def clean(text: str, longest: int = LONGEST_CELL) -> str:

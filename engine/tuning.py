@@ -118,7 +118,7 @@ class Tuning:
                 file.write(new.encode())
                 file.flush()
                 os.fsync(file.fileno())
-            if place.exists():
+            if place.exists() and not setting.secret:
                 shutil.copymode(place, draft)
             else:
                 draft.chmod(0o600)

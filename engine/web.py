@@ -12,7 +12,7 @@ is well. `/metrics` needs no session but a token of its own.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from html import escape
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
@@ -43,10 +43,16 @@ LONGEST_FORM = 16_384
 
 HEADERS = (
     (b"x-frame-options", b"DENY"),
-    (b"content-security-policy", b"frame-ancestors 'none'"),
+    (
+        b"content-security-policy",  # nothing comes from elsewhere or goes there, whatever gets into a page
+        b"default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
+        b"img-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; object-src 'none'; "
+        b"base-uri 'self'; form-action 'self'; frame-ancestors 'none'",
+    ),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"same-origin"),
 )
+NO_STORE = (b"cache-control", b"no-store")  #: on all but what is the same for everybody
 OF_FORMS = {
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; "
     "frame-ancestors 'none'",
@@ -56,7 +62,8 @@ OF_FORMS = {
 }
 #: the server's pages that tell of it, and its own way to sign in, which would leave an identity that can't be revoked
 CLOSED = ("/_stcore/metrics", "/_stcore/agent", "/auth/login", "/auth/logout")
-OPEN = ("/healthz", "/auth/", CALLBACK, "/static/", "/_stcore/health")  #: what anybody may ask for
+STATIC = "/static/"
+OPEN = ("/healthz", "/auth/", CALLBACK, STATIC, "/_stcore/health")  #: what anybody may ask for
 
 
 # --- health
@@ -122,6 +129,7 @@ async def sign_in(request: Request) -> Response:
         return _sign_in_form(next_path, f"{told}.", 429)
     except DrainboardError as told:
         return _sign_in_form(next_path, f"{told}", 401)
+    await run_in_threadpool(access.sign_out, request.cookies.get(COOKIE))  # this one takes the place of what was open
     return _signed_in(request, token, next_path)
 
 
@@ -322,30 +330,51 @@ def _password_form(name: str, told: str = "", status: int = 200) -> HTMLResponse
 
 
 class Guard:
-    """Pure ASGI middleware around everything the server answers."""
+    """Pure ASGI middleware around everything the server answers, under one of the host names in `hosts` (none: any)."""
 
-    def __init__(self, app: App) -> None:
-        self.app = app
+    def __init__(self, app: App, hosts: Collection[str] = ()) -> None:
+        self.app, self.hosts = app, tuple(host.strip().lower().rstrip(".") for host in hosts)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                present = {name.lower() for name, _ in message.get("headers", ())}
-                added = [header for header in HEADERS if header[0] not in present]
-                message["headers"] = [*message.get("headers", ()), *added]
+                headers = message.get("headers", ())
+                if not scope["path"].startswith(STATIC):
+                    headers = [*(header for header in headers if header[0].lower() != NO_STORE[0]), NO_STORE]
+                present = {name.lower() for name, _ in headers}
+                message["headers"] = [*headers, *(header for header in HEADERS if header[0] not in present)]
             await send(message)
 
         if scope["type"] == "websocket":
-            if not _same_origin(scope) or not _may_enter(scope):
+            if not self._known(scope) or not _same_origin(scope) or not _may_enter(scope):
                 await receive()
                 await send({"type": "websocket.close", "code": 1008})
                 return
         elif scope["type"] == "http":
-            refusal = _refusal(scope)
+            refusal = _refusal(scope) if self._known(scope) else _UNKNOWN_HOST
             if refusal is not None:
                 await refusal(scope, receive, send_with_headers)
                 return
         await self.app(scope, receive, send_with_headers)
+
+    def _known(self, scope: Message) -> bool:
+        """Tell whether a request is for a host name of ours: another's may lead here to borrow a visitor's browser.
+
+        Those who look after the console may come by any name: they bring no session.
+        """
+        if not self.hosts or scope["path"] in ("/healthz", METRICS):
+            return True
+        try:
+            host = urlsplit("//" + _header(scope, b"host").decode("latin-1")).hostname or ""
+        except ValueError:
+            return False
+        host = host.rstrip(".")
+        return any(known in ("*", host) or (known[:2] == "*." and host.endswith(known[1:])) for known in self.hosts)
+
+
+_UNKNOWN_HOST = JSONResponse(
+    {"error": "This console goes by another host name; allowedHosts in .streamlit/config.toml lists its names"}, 421
+)
 
 
 def _refusal(scope: Message) -> Response | None:

@@ -63,14 +63,37 @@ def _text(longest: int) -> Check:
             raise _wrong(what, value, "a text")
         if len(value) > longest:
             raise Invalid(f"The {what} has at most {longest:,} characters; this one has {len(value):,}")
-        if not value.isprintable() and not _storable(value):
-            raise Invalid(f"The {what} has a character that can't be stored; take it out")
+        _check_signs(f"The {what}", value)
 
     return check_text
 
 
+def _check_signs(what: str, text: str) -> None:
+    if text.isprintable():
+        return
+    if not _storable(text):
+        raise Invalid(f"{what} has a character that can't be stored; take it out")
+    odd = next(filter(misleads, text), None)
+    if odd is not None:
+        raise Invalid(
+            f"{what} has a character that steers how text is shown and is not seen itself (U+{ord(odd):04X}); "
+            "take it out"
+        )
+
+
 def _storable(text: str) -> bool:
     return "\0" not in text and not any("\ud800" <= sign <= "\udfff" for sign in text)
+
+
+def misleads(sign: str) -> bool:
+    """Tell whether a sign could make a text read as another: it breaks a line, turns its direction, or is a control.
+
+    Marks that scripts need, such as joiners, are none of these; nor are a tab and the end of a line of a longer text.
+    """
+    return sign in _MISLEADING or (unicodedata.category(sign) == "Cc" and sign not in "\t\n")
+
+
+_MISLEADING = frozenset("\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 _name, _reason, _any_text = _text(LONGEST_NAME), _text(LONGEST_REASON), _text(LONGEST)
@@ -79,8 +102,7 @@ _name, _reason, _any_text = _text(LONGEST_NAME), _text(LONGEST_REASON), _text(LO
 def _of_view(what: str, value: Any) -> None:
     if not isinstance(value, str):
         raise _wrong(what, value, "a text")
-    if not value.isprintable() and not _storable(value):
-        raise Invalid(f"The {what} of a view has a character that can't be stored; take it out")
+    _check_signs(f"The {what} of a view", value)
 
 
 def _number(what: str, value: Any) -> None:
@@ -130,6 +152,8 @@ def _detail(what: str, value: Any) -> None:
         raise Invalid(f"The {what} can't be stored: it has more than {LONGEST_DETAIL:,} characters")
     if "\\u0000" in written or not _storable(written):
         raise Invalid(f"The {what} has a character that can't be stored; take it out")
+    if any(map(_MISLEADING.__contains__, written)):
+        _check_signs(f"The {what}", written)
 
 
 def _changes(what: str, value: Any) -> None:

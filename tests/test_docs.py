@@ -40,3 +40,11 @@ def test_every_verb_is_documented_and_every_documented_verb_exists() -> None:
 def test_every_table_column_says_what_it_holds() -> None:
     """People script against these: a column without a comment is not documented."""
     assert "| None |" not in docs.tables()
+
+
+def test_every_test_that_the_security_section_names_exists() -> None:
+    named = re.findall(r"`([\w/]+\.py)::(\w+|\*)`", docs.section(TEXT, "security"))
+    assert len(named) > 30
+    for file, test in named:
+        text = (docs.README.parent / "tests" / file).read_text("utf-8")
+        assert f"def {test}(" in text or (test == "*" and "def test_" in text), f"{file}::{test}"

@@ -62,6 +62,7 @@ Numbers = dict[tuple[str, tuple[str, ...]], float]  #: by sample name and the va
 
 def folder(path: Path, settings: str = "") -> Path:
     (path / "settings.toml").write_text(f'seed_days = 0\nfleet_speed = 0.01\nmetrics_token = "{TOKEN}"\n{settings}')
+    (path / "settings.toml").chmod(0o600)
     (path / "fleet.toml").write_text(FLEET)
     return path
 

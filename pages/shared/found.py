@@ -12,7 +12,7 @@ from engine.clock import SECOND
 from engine.ledger import Detail, ReportResult
 from engine.reports import as_csv
 
-from . import kpi, times
+from . import export, kpi, times
 from .copylink import copy_link
 from .kpi import Kpi
 
@@ -61,7 +61,7 @@ def _table(result: ReportResult, table: Detail, n: int, now: int) -> None:
         if rows:
             day = f"{datetime.fromtimestamp(result.made_at / SECOND, UTC):%Y-%m-%d}"
             st.download_button(
-                "CSV", as_csv(table), f"{_slug(result.name)}-{_slug(table['title'])}-{day}.csv", "text/csv",
+                "CSV", as_csv(table), f"{_slug(result.name)}-{_slug(table['title'])}-{day}.csv", export.unique_csv(),
                 key=f"report-csv-{n}", on_click="ignore", width="content", help=f"Take “{table['title']}” along",
             )  # fmt: skip
     if not rows:

@@ -94,7 +94,7 @@ class Server:
         return time.monotonic() - start
 
 
-def serve(data: Path, log: Path, *options: str, port: int = 0) -> Server:
+def serve(data: Path, log: Path, *options: str, port: int = 0, checkout: Path = ROOT) -> Server:
     """Start the app as the README does, on a port of its own, and wait until it answers."""
     if not port:
         with socket.socket() as probe:
@@ -103,7 +103,7 @@ def serve(data: Path, log: Path, *options: str, port: int = 0) -> Server:
     with log.open("wb") as written:
         process = subprocess.Popen(
             [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port), *options],
-            cwd=ROOT, env=os.environ | {"DRAINBOARD_DATA": str(data)}, stdout=written, stderr=subprocess.STDOUT,
+            cwd=checkout, env=os.environ | {"DRAINBOARD_DATA": str(data)}, stdout=written, stderr=subprocess.STDOUT,
         )  # fmt: skip
     server = Server(f"http://127.0.0.1:{port}", process, log)
     deadline = time.monotonic() + 60
