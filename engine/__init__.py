@@ -44,7 +44,7 @@ Then the world:
     legality      do the steps of tasks, the life of holds and the work of services keep to the rules?
     waits         does every wait add up, each cause with its very microseconds?
     turns         did everybody start in his turn?
-    occurrences   is every nominal time of a schedule settled once, and at most one run waiting?
+    occurrences   is every nominal time of a schedule or blackout window settled once, at most one run waiting?
     derived       do task rows, live rows and rollups say what the ledger says?
     verify        is the ledger legal, and does all the rest follow from it?
     throttle      wrong guesses at passwords, and how long the next one has to wait

@@ -156,14 +156,15 @@ class Named(NamedTuple):
     site: str | None
 
 
-_NUMBERED = "object_kind in ('task', 'schedule', 'hold')"
+_NUMBERED = "object_kind in ('task', 'schedule', 'hold', 'blackout')"
 _NUMBER = f"if({_NUMBERED}, try_cast(object_id as bigint) & {(1 << NUMBER_BITS) - 1}, null)"
 _SOURCE = f"""(
     select rowid as row_no, audit_id, batch, occurred_at, business, site, actor, action, object_kind, object_id,
            outcome, reason, if(outcome = '{CHANGED}', '{CHANGED}', '{SKIPPED}') as result, {_NUMBER} as object_number,
            business as home,
            if(contains(request_id, '/'), regexp_replace(request_id, '/[0-9]+$', ''), request_id) as request,
-           case when action in ('hold', 'lift') then 'holds' when object_kind = 'task' then 'tasks'
+           case when action in ('hold', 'lift') or object_kind = 'blackout' then 'holds'
+                when object_kind = 'task' then 'tasks'
                 when object_kind = 'schedule' then 'schedules' when object_kind = 'user' then 'users'
                 when object_kind in ('service', 'site', 'business') then 'services' else 'rest' end as about
     from audit)"""
@@ -266,14 +267,20 @@ class Trail:
 
     def schedules(self, schedule_ids: Collection[int]) -> dict[int, Named]:
         """Name schedules, also those that were removed, by their ids."""
-        if not schedule_ids:
+        return self._named("schedule", schedule_ids)
+
+    def blackouts(self, blackout_ids: Collection[int]) -> dict[int, Named]:
+        """Name blackout windows, also those that were removed, by their ids."""
+        return self._named("blackout", blackout_ids)
+
+    def _named(self, view: str, ids: Collection[int]) -> dict[int, Named]:
+        if not ids:
             return {}
         found = self._store.read(
-            """select schedule_id, name, business, site from schedule
-               where schedule_id in (select unnest($ids::bigint[]))""",
-            {"ids": list(schedule_ids)},
+            f"select {view}_id, name, business, site from {view} where {view}_id in (select unnest($ids::bigint[]))",
+            {"ids": list(ids)},
         )
-        return {schedule_id: Named(*facts) for schedule_id, *facts in found.rows()}
+        return {an_id: Named(*facts) for an_id, *facts in found.rows()}
 
     # --- inside
 

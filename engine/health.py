@@ -70,7 +70,7 @@ class Look:
     now: int
     sites: pl.DataFrame  #: business, site, zone, archive, added_at
     services: pl.DataFrame  #: business, site, name, role, state, suspect, slots, used, since_at
-    holds: pl.DataFrame  #: hold_id, business, site, target_kind, target, reason, actor, from_at, until_at, in_force
+    holds: pl.DataFrame  #: hold_id, business, site, target_kind, target, reason, actor, from_at, until_at, in_force, …
     #: business, site, stage, kind, requested_service, cause, held, n, oldest_at
     waiting: pl.DataFrame
     #: business, site, minute_at, by (schedule or user), name, schedule_ids, n, of (all): the minute that most came in
@@ -583,7 +583,8 @@ def _old_holds(look: Look, limits: Limits, tell: Words) -> list[Signal]:
     """Warn of holds that have been in force for long, one signal for each business or site that they are over."""
     old: dict[tuple[str | None, str | None], list[Row]] = {}
     for hold in _rows(look.holds):
-        if hold["in_force"] and look.now - hold["from_at"] > limits.old_hold_s * SECOND:
+        forgotten = hold["in_force"] and hold["blackout"] is None  # a window ends by itself
+        if forgotten and look.now - hold["from_at"] > limits.old_hold_s * SECOND:
             old.setdefault((hold["business"], hold["site"]), []).append(hold)
     found = []
     for (business, site), over in old.items():
@@ -697,6 +698,8 @@ class Words:
     def hold(self, hold: Row) -> str:
         until = "with no end" if hold["until_at"] is None else f"until {self.instant(hold['until_at'])}"
         reason = f": “{hold['reason']}”" if hold["reason"] else ""
+        if hold["blackout"] is not None:
+            return f"Paused by blackout window “{hold['blackout']}” {until}{reason}."
         since = self.instant(hold["from_at"])
         what = f"{_HELD[hold['target_kind']]} {hold['target']}"
         return f"{hold['actor']} holds {what} since {since}, {until}{reason}."

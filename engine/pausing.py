@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from .clock import DAY
+from .clock import DAY, SECOND
 from .conditions import WILD
 from .dispatch import EXPLORER, SERVES, lane_of
 from .filters import Either, Filter, Term
 from .lifecycle import COLLECTING, KIND_LABEL, RUNNING, SYSTEM_KINDS, Kind, Status
-from .messages import HoldTarget
-from .snapshot import HoldLook, Snapshot
+from .messages import BlackoutSpec, HoldTarget
+from .snapshot import BlackoutLook, HoldLook, Snapshot
 from .standing import OWN, Schedule, schedules
 from .store import Store
 from .task import COLLECT, PROCESS, SYSTEM_OWNER
@@ -29,6 +29,8 @@ AHEAD = DAY  #: so far ahead fires are looked for under a hold without an end
 FARTHEST = 7 * DAY  #: and no farther under any
 PACE_DAYS = 7  #: what tasks take is taken from so many days back
 NEXT = 3  #: fires that are named
+NEXT_WINDOWS = 5  #: times of a blackout window that are told ahead
+FARTHEST_WINDOW = 20 * 366 * DAY
 
 _APART = ("business", "site", "kind", "owner", "schedule_id")
 _COUNTS = ("waiting", "to_process", "running", "collecting", "later")
@@ -77,6 +79,23 @@ class Kept:
     hold: HoldLook
     waiting: int
     alone: int
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A blackout window, and how many tasks wait under what it holds now; None: it holds nothing now."""
+
+    look: BlackoutLook
+    keeps: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Closure:
+    """What a blackout window to be would touch: its next times, what waits at its site now, and what fires in them."""
+
+    times: Sequence[tuple[int, int]]  #: [begin, end)
+    now: Touched
+    fires: Sequence[tuple[int, str]]  #: the first of each schedule in each of these times, and which schedule's it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +148,21 @@ def covers(target: HoldTarget, business: str | None, site: str | None = None) ->
     return test if site is None else test.and_(pl.col("site").eq(site))
 
 
+def window_at(
+    at: int, kind: Kind, holds: Iterable[HoldLook], windows: Iterable[BlackoutLook]
+) -> tuple[str, int] | None:
+    """Name the blackout window of a site that keeps what falls due there at an instant, and tell until when.
+
+    Of several the one that is over last; None where no window does: system tasks are kept by none.
+    """
+    if kind in SYSTEM_KINDS:
+        return None
+    found = [(h.until_at, h.blackout) for h in holds if h.blackout and h.until_at and h.from_at <= at < h.until_at]
+    found += [(over, one.spec.name) for one in windows if (over := one.over(at)) is not None]
+    over, name = max(found, default=(0, ""))
+    return (name, over) if name else None
+
+
 @dataclass(frozen=True, slots=True)
 class Pauses:
     """The holds over a business (None: over the whole platform) as of a snapshot, and what any more would do."""
@@ -159,6 +193,27 @@ class Pauses:
             told.append(Kept(hold, _sum(under, "waiting"), _sum(under.filter(pl.col("n") == 1), "waiting")))
         return told
 
+    def windows(self) -> list[Window]:
+        """List the blackout windows of the business, the next to begin first; with what each keeps now."""
+        mine = [w for w in self.snapshot.blackouts if self.business in (None, w.spec.business)]
+        found = []
+        for look in sorted(mine, key=lambda one: (one.next_at, one.blackout_id)):
+            held = [self._over(h) for h in self.holds if h.in_force and h.blackout_id == look.blackout_id]
+            keeps = _sum(self.counts.filter(pl.any_horizontal(held)), "waiting") if held else None
+            found.append(Window(look, keeps))
+        return found
+
+    def closure(self, spec: BlackoutSpec) -> Closure:
+        """Tell what a window would touch: the next few times, what waits at its site, and the fires that fall in."""
+        target, lasts = HoldTarget("site", spec.site), spec.duration_s * SECOND
+        times = [(at, at + lasts) for at in spec.rule.occurrences(self.now, self.now + FARTHEST_WINDOW, NEXT_WINDOWS)]
+        plans = [one for one in schedules(self.store, spec.business, spec.site) if _yields_for(one, target)]
+        fired = [
+            (first[0], one.spec.name) for one in plans for begin, end in times
+            if (first := one.spec.rule.occurrences(begin - 1, end - 1, 1))
+        ]  # fmt: skip
+        return Closure(times, self._touched(target, spec.business, spec.site), sorted(fired))
+
     def users(self, known: Collection[str] = ()) -> list[Candidate]:
         """List who could be paused: whoever has unfinished tasks, and who else is known; most waiting first."""
         by_name = self._by("owner")
@@ -175,20 +230,15 @@ class Pauses:
     def reach(self, targets: Sequence[HoldTarget], until_at: int | None = None) -> Reach:
         """Tell what holds on users or on task types from now on would touch; fires within a week at most."""
         far = min(until_at if until_at is not None else self.now + AHEAD, self.now + FARTHEST)
-        held = pl.any_horizontal([self._over(h) for h in self.holds if h.in_force] or [pl.lit(False)])
         each, fired = [], []
         plans = self._schedules() if targets else []
         together: pl.Expr = pl.lit(False)
         for target in targets:
-            under = self.counts.filter(test := covers(target, self.business))
-            together |= test
+            together |= covers(target, self.business)
             due = [(at, one.spec.name, n) for one in plans if _yields_for(one, target)
                    for at, n in fires([one.spec.rule], self.now, far).select("minute_at", "n").rows()]  # fmt: skip
             fired += due
-            each.append(Touched(
-                target, _sum(under, "waiting"), _sum(under.filter(held), "waiting"), _sum(under, "running"),
-                _sum(under, "collecting"), _sum(under, "later"), sum(n for _, _, n in due),
-            ))  # fmt: skip
+            each.append(self._touched(target, self.business, None, sum(n for _, _, n in due)))
         of = self.counts.filter(together).group_by("owner").agg(n=(pl.col("waiting") + pl.col("running")).sum())
         users = of.filter(pl.col("n") > 0).sort("n", "owner", descending=[True, False]).rows()
         return Reach(each, users, [(at, name) for at, name, _ in sorted(fired)[:NEXT]], far)
@@ -211,6 +261,14 @@ class Pauses:
         )  # fmt: skip
 
     # --- parts
+
+    def _touched(self, target: HoldTarget, business: str | None, site: str | None, fires: int = 0) -> Touched:
+        held = pl.any_horizontal([self._over(h) for h in self.holds if h.in_force] or [pl.lit(False)])
+        under = self.counts.filter(covers(target, business, site))
+        return Touched(
+            target, _sum(under, "waiting"), _sum(under.filter(held), "waiting"), _sum(under, "running"),
+            _sum(under, "collecting"), _sum(under, "later"), fires,
+        )
 
     def _over(self, hold: HoldLook) -> pl.Expr:
         return covers(HoldTarget(hold.target_kind, hold.target), hold.business, hold.site)

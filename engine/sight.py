@@ -66,7 +66,7 @@ from .pausing import Pauses
 from .proof import Check, Proof
 from .roles import Grants, Right, may, may_somewhere, require
 from .runtime import Engine
-from .snapshot import HoldLook, Numbers, ServiceLook, Snapshot, Waits
+from .snapshot import BlackoutLook, HoldLook, Numbers, ServiceLook, Snapshot, Waits
 from .standing import Schedule, View
 from .task import COLLECT, PROCESS
 from .timetable import Past, Planned, Timetable
@@ -694,6 +694,14 @@ class Sight:
         ]
         return over if self._reasons(business, site) else [replace(h, reason=None, actor=SOMEBODY) for h in over]
 
+    def blackouts(self, business: str, site: str) -> list[BlackoutLook]:
+        """List the blackout windows of a site by name; why there is one is for those who keep the place going."""
+        self._see(business, site)
+        here = [w for w in self.snapshot.blackouts if (w.spec.business, w.spec.site) == (business, site)]
+        if not self._reasons(business, site):
+            here = [replace(w, spec=replace(w.spec, reason="")) for w in here]
+        return sorted(here, key=lambda one: one.spec.name)
+
     def pauses(self, business: str | None) -> Pauses:
         """Tell what holds keep, and what others would, in a business or (None) on the platform: to who pauses there."""
         require(self._grants, Right.HOLD, business, None)
@@ -892,8 +900,8 @@ class Sight:
         return rows.with_columns(sides)
 
     def audited(self, rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-        """Tell what tasks and schedules that rows of the audit trail name are called, as far as one may see them."""
-        ids: dict[str, set[int]] = {"task": set(), "schedule": set()}
+        """Tell what is called what rows of the audit trail name by a number, as far as one may see it."""
+        ids: dict[str, set[int]] = {"task": set(), "schedule": set(), "blackout": set()}
         for row in rows:
             if row["object_kind"] in ids and row["object_number"] is not None:
                 ids[row["object_kind"]].add(int(row["object_id"]))
@@ -901,7 +909,7 @@ class Sight:
         named = {task.task_id: activity.Named(task_label(task.kind, task.number), task.business, task.site)
                  for task in living}  # fmt: skip
         named |= self._watch.trail.tasks(ids["task"].difference(named))
-        named |= self._watch.trail.schedules(ids["schedule"])
+        named |= self._watch.trail.schedules(ids["schedule"]) | self._watch.trail.blackouts(ids["blackout"])
         return {
             str(an_id): found.name for an_id, found in named.items()
             if may(self._grants, Right.SEE, found.business, found.site)

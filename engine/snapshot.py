@@ -15,10 +15,12 @@ from weakref import ref
 
 import polars as pl
 
+from .clock import SECOND
 from .core import Core
 from .dispatch import CAUSES, HELD, Joined, Marks, waited
 from .ledger import TaskRow
 from .lifecycle import SYSTEM_KINDS, Cause
+from .messages import BlackoutSpec
 from .task import COLLECT
 
 _ALWAYS = ("task_id", "status", "queue")
@@ -60,6 +62,24 @@ class HoldLook:
     from_at: int
     until_at: int | None
     in_force: bool
+    blackout: str | None = None  #: the blackout window that placed it, by its name
+    blackout_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BlackoutLook:
+    """A blackout window as pages show it."""
+
+    blackout_id: int
+    version: int
+    spec: BlackoutSpec
+    next_at: int
+
+    def over(self, at: int) -> int | None:
+        """Tell when the window is over that an instant to come lies in; None where it lies in none."""
+        lasts = self.spec.duration_s * SECOND
+        times = self.spec.rule.occurrences(max(at - lasts, self.next_at - 1), at)
+        return times[-1] + lasts if times else None
 
 
 @dataclass(slots=True)
@@ -108,6 +128,7 @@ class Capture:
     numbers: Mapping[tuple[str, str | None], Numbers]
     waiting: tuple[QueueLook, ...]
     zones: Mapping[tuple[str, str], str]
+    blackouts: tuple[BlackoutLook, ...] = ()
 
 
 class Base:
@@ -155,6 +176,7 @@ class Snapshot:
     numbers: Mapping[tuple[str, str | None], Numbers]
     waiting: tuple[QueueLook, ...]
     zones: Mapping[tuple[str, str], str]
+    blackouts: tuple[BlackoutLook, ...] = ()
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _cache: dict[tuple[str, ...], pl.DataFrame] = field(default_factory=dict, repr=False)
 
@@ -272,6 +294,7 @@ class Publisher:
         self.current = Snapshot(
             0, core.state.last, base, {}, everything.queues, everything.marks, everything.services,
             everything.holds, everything.numbers, everything.waiting, everything.zones,
+            everything.blackouts,
         )
 
     def capture(self, touched: Iterable[int]) -> Capture:
@@ -286,7 +309,7 @@ class Publisher:
             base, overlay = Base(_merge(base.rows, overlay), base, overlay), {}
         self.current = Snapshot(
             batch, now, base, overlay, capture.queues, capture.marks, capture.services, capture.holds,
-            capture.numbers, capture.waiting, capture.zones,
+            capture.numbers, capture.waiting, capture.zones, capture.blackouts,
         )  # fmt: skip
         return self.current
 
@@ -304,7 +327,7 @@ class Publisher:
         marks = {queue.serial: queue.marks for queue in queues.queues.values() if queue.members}
         return Capture(
             rows, self._causes(), marks, self._services(), self._holds(), self._numbers(), self._waiting(),
-            self._zones(),
+            self._zones(), self._blackouts(),
         )  # fmt: skip
 
     def _causes(self) -> Mapping[int, tuple[str, int | None]]:
@@ -327,12 +350,20 @@ class Publisher:
         )
 
     def _holds(self) -> tuple[HoldLook, ...]:
+        windows = self._core.state.blackouts
         return tuple(
             HoldLook(
                 hold.id, hold.business, hold.site, hold.target_kind, hold.target, hold.reason, hold.actor,
                 hold.from_at, hold.until_at, hold.begun,
+                windows[hold.blackout].spec.name if hold.blackout in windows else None, hold.blackout,
             )
             for hold in sorted(self._core.state.holds.values(), key=lambda hold: hold.id)
+        )
+
+    def _blackouts(self) -> tuple[BlackoutLook, ...]:
+        return tuple(
+            BlackoutLook(window.id, window.version, window.spec, window.next_at)
+            for window in self._core.state.blackouts.values()
         )
 
     def _numbers(self) -> Mapping[tuple[str, str | None], Numbers]:

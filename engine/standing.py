@@ -20,14 +20,13 @@ from .ledger import SavedView
 from .lifecycle import RUNNING, TERMINAL, Status
 from .messages import ScheduleSpec
 from .roles import Grants
-from .snapshot import HoldLook, ServiceLook, Snapshot
+from .snapshot import ServiceLook, Snapshot
 from .state import spec_from_detail
 from .store import Store
 from .task import COLLECT, PROCESS
 from .views import may_change, seen
 
 _SERVICE_FIELDS = attrgetter(*(field.name for field in fields(ServiceLook)))
-_HOLD_FIELDS = attrgetter(*(field.name for field in fields(HoldLook)))
 SCOPE = """($business::varchar is null or business = $business::varchar)
     and ($site::varchar is null or site = $site::varchar)"""
 OWN = "source in ('live', 'demo')"  #: work of this fleet, not of an imported log
@@ -250,8 +249,9 @@ def services(
 _HOLD_SCHEMA = pl.Schema({
     "hold_id": pl.Int64(), "business": pl.String(), "site": pl.String(), "target_kind": pl.String(),
     "target": pl.String(), "reason": pl.String(), "actor": pl.String(), "from_at": pl.Datetime("us"),
-    "until_at": pl.Datetime("us"), "in_force": pl.Boolean(),
+    "until_at": pl.Datetime("us"), "in_force": pl.Boolean(), "blackout": pl.String(),
 })  # fmt: skip
+_HOLD_FIELDS = attrgetter(*_HOLD_SCHEMA.names())
 
 
 def holds(
@@ -260,7 +260,7 @@ def holds(
     """List the holds in force and to come that reach a business or site, as of the snapshot, else of the ledger.
 
     Columns: hold_id, business (empty: system-wide), site, target_kind, target, reason, actor, from_at, until_at,
-    in_force.
+    in_force, blackout (the name of the blackout window that placed it, if one did).
     """
     if snapshot is not None:
         found = pl.DataFrame([_HOLD_FIELDS(look) for look in snapshot.holds], schema=_HOLD_SCHEMA, orient="row")
@@ -271,9 +271,11 @@ def holds(
                    any_value(target_kind) as target_kind, any_value(target) as target,
                    any_value(reason) filter (event = 'placed') as reason,
                    any_value(actor) filter (event = 'placed') as actor, any_value(from_at) as from_at,
-                   any_value(until_at) as until_at, bool_or(event = 'begun') as in_force
-            from hold_event group by hold_id
-            having not bool_or(event not in ('placed', 'begun')) order by hold_id
+                   any_value(until_at) as until_at, bool_or(event = 'begun') as in_force,
+                   any_value(name) as blackout
+            from hold_event left join (select hold_id, name from blackout_fire join blackout using (blackout_id))
+                 using (hold_id)
+            group by hold_id having not bool_or(event not in ('placed', 'begun')) order by hold_id
             """
         )
     return found.filter(_reaches("business", business), _reaches("site", site))

@@ -693,6 +693,16 @@ def test_refreshes_under_a_hold_are_not_slow(life: Life) -> None:
 # --- old holds
 
 
+def test_what_a_blackout_window_holds_for_long_is_forgotten_by_nobody(life: Life) -> None:
+    rule = Rule.interval(20 * 86_400, life.now + 5 * SECOND)
+    life.do(m.CreateBlackout(m.BlackoutSpec("Freeze", "Acme", "Berlin", rule, 7 * 86_400)))
+    life.live(10)
+    life.live(26 * 3600)
+    (hold,) = life.snapshot().holds
+    assert hold.in_force
+    assert "old_hold" not in held(life)
+
+
 def test_a_hold_that_was_forgotten_is_warned_of_after_a_day(life: Life) -> None:
     life.do(m.PlaceHolds("Acme", [m.HoldTarget("user", "bob")], "Too many audits"))
     hours = DAY // HOUR

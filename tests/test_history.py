@@ -18,6 +18,7 @@ from engine import messages as m
 from engine.clock import DAY, HOUR, MINUTE, SECOND
 from engine.ledger import Rows
 from engine.lifecycle import Kind
+from engine.recurrence import Rule
 from engine.store import Store
 
 from .health_fixtures import NOON, Life
@@ -85,6 +86,21 @@ def test_services_holds_and_tasks_read_the_same_from_a_snapshot_and_from_the_led
     assert states["audit-3"] == "draining"
     assert standing.holds(store).select("target", "in_force").rows() == [("import", False), ("bob", True)]
     assert set(live["waits_for"]) == {"collect", "process", None}
+
+
+def test_a_hold_of_a_blackout_window_goes_by_its_name_from_a_snapshot_and_from_the_ledger(life: Life) -> None:
+    rule = Rule.interval(600, life.now + 5 * SECOND)
+    life.do(m.CreateBlackout(m.BlackoutSpec("Month end", "Acme", "Berlin", rule, 120, "closed")))
+    life.do(m.PlaceHolds("Acme", [m.HoldTarget("user", "ann")], "quiet"))
+    life.live(10)
+    snapshot = life.snapshot()
+    store = life.rest()
+    assert_frame_equal(standing.holds(store, snapshot), standing.holds(store), check_row_order=False)
+    told = dict(standing.holds(store).select("target", "blackout").rows())
+    assert told == {"Berlin": "Month end", "ann": None}
+    assert store.read("select name, duration_s::double, reason, suspend from blackout").rows() == [
+        ("Month end", 120.0, "closed", False)
+    ]
 
 
 def test_a_look_at_a_store_at_rest_is_the_look_at_the_console_that_left_it(life: Life) -> None:

@@ -15,13 +15,13 @@ from engine.ledger import TaskRow
 from engine.lifecycle import Kind, own_name
 from engine.living import Place
 from engine.messages import HoldTarget
-from engine.pausing import Pauses, counted, covers, searched
+from engine.pausing import Pauses, counted, covers, searched, window_at
 from engine.recurrence import Rule
 
 from .health_fixtures import Life
 
 TARGETS = [HoldTarget(kind, name) for kind, name in (
-    ("user", "ann"), ("user", "bob"), ("kind", "audit"), ("kind", "scan"))]  # fmt: skip
+    ("user", "ann"), ("user", "bob"), ("kind", "audit"), ("kind", "scan"), ("site", "Berlin"))]  # fmt: skip
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_what_is_told_of_holds_is_what_the_core_holds_and_releases(life: Life, s
     placed: list[int] = []
     for _ in range(14):
         owner = chance.choice(("ann", "bob", "cid"))
-        life.submit(chance.randrange(1, 9), chance.choice((Kind.AUDIT, Kind.SCAN)), owner=owner)
+        life.submit(chance.randrange(1, 9), chance.choice((Kind.AUDIT, Kind.SCAN, Kind.OUTLIER)), owner=owner)
         target = chance.choice([*TARGETS, HoldTarget("schedule", str(every))])
         everywhere = target.kind == "kind" and chance.random() < 0.3
         site = "Berlin" if target.kind != "schedule" and not everywhere and chance.random() < 0.3 else None
@@ -82,6 +82,61 @@ def test_what_is_told_of_holds_is_what_the_core_holds_and_releases(life: Life, s
     still = {task for tasks in after.values() for task in tasks}
     assert told.tasks == len(before - still)
     assert {one.hold_id: n for one, n in told.staying} == {one: len(tasks) for one, tasks in after.items()}
+
+
+def test_windows_are_told_with_what_they_keep_now(life: Life) -> None:
+    often = m.BlackoutSpec("Often", "Acme", "Berlin", Rule.interval(600, life.now + MINUTE), 120, "closed")
+    rarely = m.BlackoutSpec("Rarely", "Acme", "Berlin", Rule.interval(86_400, life.now + HOUR), 7200)
+    life.do(m.CreateBlackout(rarely))
+    life.do(m.CreateBlackout(often))
+    assert [(one.look.spec.name, one.keeps) for one in pauses(life).windows()] == [("Often", None), ("Rarely", None)]
+    life.live(61)
+    life.submit(3)
+    life.submit(2, Kind.OUTLIER)
+    life.live(2)
+    now = pauses(life)
+    assert [(one.look.spec.name, one.keeps) for one in now.windows()] == [("Often", 3), ("Rarely", None)]
+    (kept,) = now.kept()
+    assert (kept.hold.blackout, kept.hold.site, kept.waiting) == ("Often", "Berlin", 3)
+    assert pauses(life, "Globex").windows() == []
+    life.live(120)
+    assert [one.keeps for one in pauses(life).windows()] == [None, None]
+
+
+def test_a_window_to_be_tells_its_next_times_what_waits_and_which_fires_fall_in(life: Life) -> None:
+    schedule(life, "Hourly", "ann", 3600)
+    schedule(life, "Reckoning", "ann", 3600, Kind.OUTLIER)
+    schedule(life, "Daily", "bob", 86_400, Kind.SCAN)
+    life.submit(15)  # 12 slots
+    life.live(1)
+    begins = life.now + 30 * MINUTE
+    spec = m.BlackoutSpec("New", "Acme", "Berlin", Rule.interval(4 * 3600, begins), 3600)
+    found = pauses(life).closure(spec)
+    assert found.times == [(begins + n * 4 * HOUR, begins + n * 4 * HOUR + HOUR) for n in range(5)]
+    assert (found.now.waiting, found.now.running) == (3, 12)
+    assert [name for _, name in found.fires] == ["Hourly"] * 5
+    assert all(begin <= at < end for (at, _), (begin, end) in zip(found.fires, found.times, strict=True))
+
+
+def test_a_fire_to_come_is_told_to_fall_into_a_window_as_the_core_will_hold_it(life: Life) -> None:
+    rule = Rule.interval(3600, life.now + 30 * MINUTE)
+    life.do(m.CreateBlackout(m.BlackoutSpec("Half hours", "Acme", "Berlin", rule, 600)))
+    life.do(m.CreateBlackout(m.BlackoutSpec("Longer", "Acme", "Berlin", rule, 1200)))
+    begins = pauses(life).windows()[0].look.next_at
+
+    def at(minutes: float, kind: Kind = Kind.AUDIT) -> tuple[str, int] | None:
+        snapshot = life.snapshot()
+        return window_at(round(begins + minutes * MINUTE), kind, snapshot.holds, snapshot.blackouts)
+
+    for minutes, name in ((-0.1, None), (0, "Longer"), (9.9, "Longer"), (15, "Longer"), (20, None), (60, "Longer")):
+        told = at(minutes)
+        assert (told and told[0]) == name, minutes
+    assert at(5, Kind.REPORT) is None
+    life.live(31 * 60)
+    assert at(15) == ("Longer", begins + 20 * MINUTE), "also while it holds"
+    held = next(h for h in life.snapshot().holds if h.blackout == "Longer")
+    life.do(m.LiftHolds([held.hold_id]))
+    assert at(9) == ("Half hours", begins + 10 * MINUTE), "what was lifted keeps nothing"
 
 
 def test_a_preview_tells_what_waits_and_runs_and_comes_of_each_and_what_is_held_already(life: Life) -> None:

@@ -132,6 +132,7 @@ def test_somebody_sees_the_sites_that_his_grants_cover(see: Callable[[Grants], S
         lambda sight, *place: sight.services(*place),
         lambda sight, *place: sight.schedules(*place),
         lambda sight, *place: sight.holds(*place),
+        lambda sight, *place: sight.blackouts(*place),
         lambda sight, *place: sight.hosts(*place),
         lambda sight, *place: sight.at_work(*place),
         lambda sight, *place: sight.changes(*place, "audit-1"),

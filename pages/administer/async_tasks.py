@@ -1,4 +1,4 @@
-"""Async tasks: whose tasks a business has under way; users and task types paused and resumed; the holds in force.
+"""Async tasks: whose tasks a business has under way; users and task types paused and resumed; holds, blackout windows.
 
 Its other part, Fairness, is open to everybody: of the places that he may see.
 """
@@ -21,6 +21,7 @@ from engine.sight import Sight
 from pages.shared import (
     acting,
     asking,
+    blackoutlist,
     chips,
     edittask,
     fair,
@@ -103,6 +104,7 @@ def live() -> None:
     counts, tabs = sight.counts(place, asked).tabs, TABS if query.finished else LIVE_TABS
     frame.turn_to(tools(sight, business, own, query, sum(counts[at] for at in LIVE_TABS), well))
     holdlist.section(business, kept, now, well)
+    blackoutlist.section(business, sight.pauses(business).windows(), live_sites(sight, business), now, well)
     page = sight.together(place, asked, tabs, sort=query.sort, descending=query.down, after=query.after,
                           before=query.before, size=tasklist.ROWS)  # fmt: skip
     if not page.rows.height:
@@ -110,6 +112,12 @@ def live() -> None:
         st.html(f"<div class='d-nothing'>{said}</div>")
     table(sight, business, query, page, now, well)
     tasklist.pager(page, sum(counts[at] for at in tabs), "What runs can't be deleted: stop it first.")
+
+
+def live_sites(sight: Sight, business: str) -> list[str]:
+    """Name the sites of a business where something can run, and so be held."""
+    able = {service.site for service in sight.snapshot.services if service.business == business}
+    return [site for of, site in sight.places() if of == business and site in able]
 
 
 def fairness(sight: Sight, seen: Sequence[str], more: bool) -> None:

@@ -139,7 +139,7 @@ def table(sight: Sight, query: Query, wanted: Filter, page: Page, now: int, well
         st.html(f"<div class='d-evidence'>{other if wanted.text else tasklist.NOTHING[query.tab]}</div>")
     today = times.day(now, there)
     sites = {row["site"] for row in rows}
-    held_by = {h.hold_id: f"hold on {holds.said(h)}" for name in sites for h in sight.holds(business, name)}
+    held_by = {h.hold_id: holds.under(h) for name in sites for h in sight.holds(business, name)}
     told = [tasklist.row(task, now, held_by, today, there) for task in rows]
     sort = {"id": tasklist.sorted_column(query), "desc": query.down}
     answer = grid.grid(

@@ -58,7 +58,7 @@ def find(sight: Sight, business: str, site: str, task_id: str | None, now: int) 
     task, waits, why, has_result = sight.task(business, site, wanted), None, "", False
     live = task is not None
     if task is not None:
-        held_by = {hold.hold_id: f"hold on {holds.said(hold)}" for hold in sight.holds(business, site)}
+        held_by = {hold.hold_id: holds.waits_for(hold) for hold in sight.holds(business, site)}
         waits, why = sight.waits(business, site, wanted), queue.why(task, now, held_by)
     else:
         task = sight.ended(business, site, wanted)

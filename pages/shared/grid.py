@@ -183,7 +183,7 @@ function parts(cell, v, tag) {
   const one = v !== null && typeof v === 'object' ? v : {t: v}
   const main = make(tag, '', one.t === null || one.t === undefined || one.t === '' ? '–' : one.t)
   cell.replaceChildren(...(one.g ? [glyph(one.g)] : []), main, ...(one.s ? [make('span', 's', one.s)] : []))
-  cell.title = one.t || ''
+  cell.title = [one.t, one.s].filter(Boolean).join(', ')
 }
 
 class Grid {

@@ -13,8 +13,8 @@ from engine.snapshot import HoldLook
 from . import asking, frame, grid, helps, holds, presses, resumedialog, times
 
 COLUMNS: list[grid.Row] = [
-    {"id": "hold", "label": "Hold", "type": "status", "width": "1.3fr", "card": "lead"},
-    {"id": "reason", "label": "Reason", "type": "text", "width": "2fr", "card": "line"},
+    {"id": "hold", "label": "Hold", "type": "status", "width": "2fr", "card": "lead"},
+    {"id": "reason", "label": "Reason", "type": "text", "width": "1.7fr", "card": "line"},
     {"id": "by", "label": "By", "type": "text", "width": ".8fr", "pale": True},
     {"id": "since", "label": "Since", "type": "two", "width": "1.3fr"},
     {"id": "ends", "label": "Ends", "type": "two", "width": "1.3fr"},
@@ -44,7 +44,10 @@ def section(business: str, kept: Sequence[Kept], now: int, well: bool) -> None:
 def warn(kept: Sequence[Kept], now: int) -> None:
     """Say which holds are older than the setting allows for."""
     limit = frame.engine().settings.int("old_hold_s") * SECOND
-    old = [one for one in kept if one.hold.in_force and now - one.hold.from_at > limit]
+    old = [
+        one for one in kept
+        if one.hold.in_force and one.hold.blackout is None and now - one.hold.from_at > limit
+    ]  # fmt: skip
     if old:
         named = "; ".join(
             f"{holds.on(one.hold)} for {times.age(now - one.hold.from_at)}" for one in old[: holds.MOST]
@@ -65,7 +68,7 @@ def row(one: Kept, now: int, well: bool) -> grid.Row:
         "hold": {"t": name[0].upper() + name[1:], "g": "bars" if hold.in_force else "ring",
                  "k": "hold" if hold.in_force else "queued"},
         "reason": hold.reason or "",
-        "by": hold.actor,
+        "by": hold.actor if hold.blackout is None else "its rule",
         "since": {"t": times.brief(hold.from_at, today, there),
                   "s": times.age(now - hold.from_at) if hold.in_force else "to come"},
         "ends": "no expiry" if hold.until_at is None else

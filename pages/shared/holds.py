@@ -14,7 +14,7 @@ from engine.snapshot import HoldLook
 from . import frame, times
 
 MOST = 3  #: that are named
-_TARGETS = {"user": "user", "kind": "type", "schedule": "schedule"}
+_TARGETS = {"user": "user", "kind": "type", "schedule": "schedule", "site": "site"}
 
 
 def strip(over: Sequence[HoldLook], paused: int, *, offer: bool = True) -> bool:
@@ -40,16 +40,33 @@ def said(hold: HoldLook) -> str:
     return f"{on(hold)} {until}"
 
 
+def under(hold: HoldLook) -> str:
+    """Word it beside "Paused": hold on user m.ortiz until 18:00:00; by blackout window “Month end” until 18:00:00."""
+    return f"{'hold on' if hold.blackout is None else 'by'} {said(hold)}"
+
+
+def waits_for(hold: HoldLook) -> str:
+    """Word it beside "Waits for": the end of blackout window “Month end” at 18:00:00."""
+    if hold.blackout is None or hold.until_at is None:
+        return under(hold)
+    return f"the end of {on(hold)} at {times.moment(hold.until_at, hold.from_at)}"
+
+
 def told(hold: HoldLook, now: int) -> str:
     """Word a hold for a task under it, with whose it is and why: user m.ortiz until 18:00:00, by a.kovac: “backlog”."""
     there = times.zone()
     until = f"until {times.brief(hold.until_at, times.day(now, there), there)}" if hold.until_at else "without expiry"
     everywhere = " in every business" if hold.business is None else ""
-    return f"{on(hold)}{everywhere} {until}, by {hold.actor}" + (f": “{hold.reason}”" if hold.reason else "")
+    reason = f": “{hold.reason}”" if hold.reason else ""
+    if hold.blackout is not None:
+        return f"by {on(hold)} {until}{reason}"
+    return f"{on(hold)}{everywhere} {until}, by {hold.actor}{reason}"
 
 
 def on(hold: HoldLook) -> str:
-    """Name what a hold is on: user m.ortiz."""
+    """Name what a hold is on, user m.ortiz; one of a blackout window goes by that one's name."""
+    if hold.blackout is not None:
+        return f"blackout window “{hold.blackout}”"
     name = hold.target
     if hold.target_kind == "kind":
         name = KIND_LABEL[Kind(name)]

@@ -194,7 +194,7 @@ tr:first-child>.d-dot::before{top:12px} tr:first-child>.d-dot::after{top:16px}
 [data-testid=stBaseButton-primary]:disabled p{color:var(--d-ink3)}
 [class*=st-key-charts]>*{flex:1 1 380px;min-width:0} [class*=st-key-charts] [data-testid=stVerticalBlock]{gap:2px} .st-key-charts-stale{filter:grayscale(1)}
 .d-h3{font-size:12px;line-height:17px;color:var(--d-ink2);padding-top:4px}
-.d-fires{border-collapse:collapse;font-size:12px;line-height:17px;width:100%} .d-fires :is(th,td){border:0;padding:1px 8px 1px 0;text-align:left;font-weight:400;vertical-align:top} .d-fires th{color:var(--d-ink2)}
+.d-fires{border-collapse:collapse;font-size:12px;line-height:17px;width:100%} .d-fires :is(th,td){border:0;padding:1px 8px 1px 0;text-align:left;font-weight:400;vertical-align:top} .d-fires th{color:var(--d-ink2)} .d-fires .kept{color:var(--d-hold);padding-bottom:4px}
 .d-way td.d-when{width:108px;padding-right:6px;white-space:nowrap} .d-way td.d-said{text-align:left;white-space:normal;color:var(--d-ink)} .d-way .d-dot.missed::before{background:var(--d-bg);border:1.5px solid var(--d-hold);box-sizing:border-box}
 .st-key-plan-means{background:var(--d-panel);border-radius:4px;padding:6px 10px 8px} .st-key-plan-actions{gap:6px} .st-key-card .st-key-plan-actions{flex-wrap:wrap}
 /* what is said once, over the head row: it hides no button */

@@ -1,8 +1,9 @@
 """The card of one schedule beside the grid: what it does and when, its next fires, its last runs and misses."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import streamlit as st
 
@@ -23,8 +24,8 @@ EDIT, PAUSE, RESUME, RUN, REMOVE = "Edit", "Pause", "Resume", "Run now", "Remove
 
 
 def card(
-    planned: Planned | None, hold: HoldLook | None, past: Past | None, now: int, zone: str, *, key: str, may: bool,
-    stale: bool,
+    planned: Planned | None, hold: HoldLook | None, kept: plans.Kept, past: Past | None, now: int, zone: str, *,
+    key: str, may: bool, stale: bool,
 ) -> str | None:
     """Draw a schedule, or say that there is none; return the action that was just pressed."""
     with st.container(key="card", width=320):
@@ -42,7 +43,8 @@ def card(
                 _versions(past.versions, now)
             return None
         _facts(planned, hold, now, zone)
-        next_fires(planned.schedule.spec.rule, now, WHILE_PAUSED[planned.schedule.spec.on_hold] if hold else "")
+        spec = planned.schedule.spec
+        next_fires(spec.rule, now, WHILE_PAUSED[spec.on_hold] if hold else "", lambda at: kept(spec, at))
         pressed = _actions(planned, hold, key, stale) if may else None
         _steps(past.steps, now)
         _versions(past.versions, now)
@@ -94,18 +96,30 @@ def _placed(hold: HoldLook | None) -> str:
     return f"by {hold.actor}{f': {hold.reason}' if hold.reason else ''}"
 
 
-def next_fires(rule: Rule, now: int, paused: str = "") -> None:
-    """List when a rule fires next, by its own zone and by the viewer's where that shows another time."""
+def next_fires(
+    rule: Rule, now: int, paused: str = "", kept: Callable[[int], tuple[str, int] | None] = lambda _: None
+) -> None:
+    """List when a rule fires next, by its own zone and by the viewer's where that shows another time.
+
+    `kept` names the blackout window that a fire falls into, and tells until when that lasts.
+    """
     own, here = times.zone_of(rule.zone), times.zone()
     fires = rule.occurrences(now, now + LONGEST, NEXT)
     differ = not all(times.alike(at, own, here) for at in fires)
     heads = f"<th>{escape(rule.zone)}</th>" + (f"<th>{escape(here.key)}, yours</th>" if differ else "")
     rows = "".join(
         f"<tr><td>{escape(times.to_come(at, own))}</td>"
-        f"{f'<td>{escape(times.to_come(at, here))}</td>' if differ else ''}</tr>"
+        f"{f'<td>{escape(times.to_come(at, here))}</td>' if differ else ''}</tr>{_kept(kept(at), differ, here)}"
         for at in fires
     )
     st.html(f"<div class='d-h3'>Next fires{paused}</div><table class='d-fires'><tr>{heads}</tr>{rows}</table>")
+
+
+def _kept(window: tuple[str, int] | None, differ: bool, here: ZoneInfo) -> str:
+    if window is None:
+        return ""
+    said = escape(f"held by “{window[0]}” until {times.to_come(window[1], here)}")
+    return f"<tr><td class='kept' colspan='{1 + differ}'>{said}</td></tr>"
 
 
 def _steps(steps: Sequence[Mapping[str, Any]], now: int) -> None:

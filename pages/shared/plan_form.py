@@ -117,7 +117,11 @@ def _ask(spec: ScheduleSpec, key: str) -> ScheduleSpec | None:
                                    key=f"{key}.target_kind", width=150)  # fmt: skip
         target = st.text_input("Target", spec.target or "", max_chars=200, key=f"{key}.target").strip()
         scope = st.text_input("Scope", spec.scope or "", max_chars=200, key=f"{key}.scope").strip()
-    rule = _ask_rule(spec.rule, key)
+    rule = ask_rule(spec.rule, key, "Fires by")
+    if rule is not None:
+        with st.container(key="plan-means"):
+            st.html(f"<div class='d-what'><b>{escape(rule.prose())}</b></div>")
+            plan_card.next_fires(rule, frame.engine().now)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         owner = st.text_input("Owner", spec.owner, max_chars=100, key=f"{key}.owner").strip()
         services = _services(spec, kind)
@@ -146,11 +150,11 @@ def _services(spec: ScheduleSpec, kind: Kind) -> list[str]:
     return list(dict.fromkeys([ANY, *able, *asked]))
 
 
-def _ask_rule(rule: Rule, key: str) -> Rule | None:
-    """Ask when it fires, and say what that means; None where it means nothing."""
+def ask_rule(rule: Rule, key: str, label: str) -> Rule | None:
+    """Ask for a rule; say why and return None where it means nothing."""
     now = frame.engine().now
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        way = st.segmented_control("Fires by", [CRON, INTERVAL], default=CRON if rule.cron is not None else INTERVAL,
+        way = st.segmented_control(label, [CRON, INTERVAL], default=CRON if rule.cron is not None else INTERVAL,
                                    required=True, key=f"{key}.way")  # fmt: skip
         if way == CRON:
             cron = st.text_input("Minute, hour, day of month, month, weekday", rule.cron or NIGHTLY, max_chars=200,
@@ -178,9 +182,6 @@ def _ask_rule(rule: Rule, key: str) -> Rule | None:
     except InvalidSchedule as error:
         _refused(str(error))
         return None
-    with st.container(key="plan-means"):
-        st.html(f"<div class='d-what'><b>{escape(made.prose())}</b></div>")
-        plan_card.next_fires(made, now)
     return made
 
 

@@ -13,7 +13,9 @@ import streamlit as st
 from engine.clock import MINUTE, SECOND
 from engine.ledger import number_of
 from engine.lifecycle import KIND_LABEL, PAUSED, STATUS, TERMINAL, Outcome, Status, queue_word
-from engine.snapshot import HoldLook
+from engine.messages import ScheduleSpec
+from engine.pausing import window_at
+from engine.snapshot import BlackoutLook, HoldLook
 from engine.timetable import MISS_DAYS, MISSED, Planned, Timetable
 
 from . import chips, frame, grid, helps, times
@@ -43,6 +45,7 @@ NARROW = ("name", "rule", "next", "last", "state")
 _SORTED = tuple(column["id"] for column in COLUMNS if "sort" in column)
 
 Over = Callable[[Planned], HoldLook | None]
+Kept = Callable[[ScheduleSpec, int], tuple[str, int] | None]  #: by which window a fire is kept, and until when
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,11 @@ def pauses(over: Sequence[HoldLook]) -> Over:
     """Return a look-up of the hold on a schedule itself."""
     by_id = {int(hold.target): hold for hold in over if hold.target_kind == "schedule"}
     return lambda planned: by_id.get(planned.schedule.schedule_id)
+
+
+def windows(over: Sequence[HoldLook], blackouts: Sequence[BlackoutLook]) -> Kept:
+    """Return a look-up of the blackout window that a fire of a schedule falls into."""
+    return lambda spec, at: window_at(at, spec.kind, over, blackouts)
 
 
 def search(made: Timetable, paused: Over) -> tuple[Query, list[Planned]]:
@@ -124,13 +132,14 @@ def _order(column: str, paused: Over) -> Callable[[Planned], Any]:
 
 
 def table(
-    query: Query, found: Sequence[Planned], paused: Over, now: int, zone: str, *, key: str, narrow: bool, stale: bool
+    query: Query, found: Sequence[Planned], paused: Over, kept: Kept, now: int, zone: str, *, key: str, narrow: bool,
+    stale: bool,
 ) -> grid.Answer:
     """Draw the page of them that was asked for."""
     page = min(query.page, max(len(found) - 1, 0) // ROWS)
     shown = found[page * ROWS : (page + 1) * ROWS]
     there, here = times.zone_of(zone), times.zone()
-    rows = [_row(one, paused(one), now, there, here) for one in shown]
+    rows = [_row(one, paused(one), kept, now, there, here) for one in shown]
     if not rows:
         st.html("<div class='d-evidence'>No schedule matches. Clear the search, or choose All.</div>")
     columns = [column for column in COLUMNS if not narrow or column["id"] in NARROW]
@@ -159,13 +168,16 @@ def pager(query: Query, total: int, zone: str) -> None:
                           on_click=lambda to=to: frame.address({"page": str(to) if to > 1 else None}))  # fmt: skip
 
 
-def _row(one: Planned, hold: HoldLook | None, now: int, there: ZoneInfo, here: ZoneInfo) -> grid.Row:
+def _row(one: Planned, hold: HoldLook | None, kept: Kept, now: int, there: ZoneInfo, here: ZoneInfo) -> grid.Row:
     spec, schedule_id = one.schedule.spec, one.schedule.schedule_id
     next_fire: Any = "–"
     if one.next_at is not None:
         told = short(one.next_at, times.day(now, there), there)
         yours = _near(one.next_at, times.day(one.next_at, there), here)
         next_fire = {"t": told, "s": "" if times.alike(one.next_at, there, here) else yours}
+        if window := kept(spec, one.next_at):
+            until = _near(window[1], times.day(now, here), here)
+            next_fire |= {"g": "bars", "s": f"held by “{window[0]}” until {until}"}
     return {
         "id": str(schedule_id),
         "label": label(schedule_id),

@@ -128,7 +128,7 @@ def table(
     others = sight.tasks(business, site, [i for i in map(int, grid.shown(key)) if i not in known])
     over = {task["held_by"] for task in page + others}
     in_force = (hold for hold in sight.holds(business, site) if hold.hold_id in over)
-    held_by = {hold.hold_id: f"hold on {holds.said(hold)}" for hold in in_force}
+    held_by = {hold.hold_id: holds.under(hold) for hold in in_force}
     there = times.zone()
     today = times.day(now, there)
 

@@ -35,7 +35,8 @@ class Recurring:
 
     def _list(self, sight: Sight, made: Timetable, now: int, zone: str, stale: bool) -> None:
         """Let people narrow the schedules down, list a page of them, and the open one beside."""
-        paused = plans.pauses(sight.holds(self.business, self.site))
+        over = sight.holds(self.business, self.site)
+        paused, kept = plans.pauses(over), plans.windows(over, sight.blackouts(self.business, self.site))
         with st.container(horizontal=True, vertical_alignment="center", key="filter"):
             query, found = plans.search(made, paused)
             if self.may and st.button("New schedule", key="new", type="secondary", width="content", disabled=stale):
@@ -46,7 +47,7 @@ class Recurring:
             left, right = st.container(), st.container(width=320) if opened else None
         plans.pager(query, len(found), zone)
         with left:
-            answer = plans.table(query, found, paused, now, zone, key=self.key, narrow=bool(opened), stale=stale)
+            answer = plans.table(query, found, paused, kept, now, zone, key=self.key, narrow=bool(opened), stale=stale)
         if answer.sort:
             frame.turn_to({"sort": "-" * answer.sort["desc"] + answer.sort["id"], "page": None})
         if right and opened:
@@ -61,7 +62,8 @@ class Recurring:
         planned = next((one for one in made.planned if one.schedule.schedule_id == wanted), None)
         hold = paused(planned) if planned is not None else None
         past = sight.past(self.business, self.site, wanted)
-        pressed = plan_card.card(planned, hold, past, now, zone, key=self.key, may=self.may, stale=stale)
+        kept = plans.windows(sight.holds(self.business, self.site), sight.blackouts(self.business, self.site))
+        pressed = plan_card.card(planned, hold, kept, past, now, zone, key=self.key, may=self.may, stale=stale)
         if pressed is not None and planned is not None:
             plan_actions.carry_out(pressed, planned.schedule, hold)
 

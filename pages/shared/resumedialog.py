@@ -28,9 +28,11 @@ COLUMNS: list[grid.Row] = [
 
 
 def ask(business: str) -> None:
-    """Open the dialog that lifts all holds of a business; those on schedules are listed unticked."""
+    """Open the dialog that lifts all holds of a business; those on schedules and of windows are listed unticked."""
     every = [one for one in frame.sight().pauses(business).kept() if one.hold.business is not None]
-    ticked = [str(one.hold.hold_id) for one in every if one.hold.target_kind != "schedule"]
+    ticked = [
+        str(one.hold.hold_id) for one in every if one.hold.target_kind != "schedule" and one.hold.blackout is None
+    ]  # fmt: skip
     _open("Resume all", business, every, ticked)
 
 
@@ -50,7 +52,7 @@ def _dialog(business: str, listed: Sequence[Kept], request: str) -> None:
         st.html(f"<div class='d-evidence'>No hold of {escape(business)} is in force or to come.</div>")
     else:
         st.html("<div class='d-evidence'>Only those ticked here are lifted; what is placed meanwhile stays. "
-                "Holds on schedules are left unless you tick them.</div>")  # fmt: skip
+                "Holds on schedules and of blackout windows are left unless you tick them.</div>")  # fmt: skip
     chosen = _choose(listed, request) if listed else []
     found = frame.sight().pauses(business).release(chosen)
     st.html(_does(found, len(chosen)))
@@ -72,7 +74,8 @@ def _choose(listed: Sequence[Kept], request: str) -> list[int]:
     rows = [
         {
             "id": str(one.hold.hold_id), "label": holds.on(one.hold), "hold": holds.on(one.hold),
-            "reason": one.hold.reason or "", "by": one.hold.actor, "since": times.moment(one.hold.from_at, now),
+            "reason": one.hold.reason or "", "by": one.hold.actor if one.hold.blackout is None else "its rule",
+            "since": times.moment(one.hold.from_at, now),
             "ends": "no expiry" if one.hold.until_at is None else times.moment(one.hold.until_at, now),
             "keeps": one.waiting,
         }
@@ -92,7 +95,8 @@ def _does(found: Release, n: int) -> str:
     }  # fmt: skip
     facts |= {
         f"Stays: {holds.on(hold)}, in every business" if hold.business is None else f"Stays: {holds.on(hold)}":
-            f"keeps {kept:,} waiting {'task' if kept == 1 else 'tasks'}, by {hold.actor}"
+            f"keeps {kept:,} waiting {'task' if kept == 1 else 'tasks'}"
+            + (f", by {hold.actor}" if hold.blackout is None else "")
         for hold, kept in found.staying
     }  # fmt: skip
     rows = "".join(f"<tr><th>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in facts.items() if v)

@@ -88,6 +88,16 @@ def age(microseconds: int) -> str:
     return f"{seconds // 86_400} days"
 
 
+def lasts(microseconds: int) -> str:
+    """Word a length that somebody chose, in full: 90 min, 4 h, 1 h 30, 2 days."""
+    minutes = microseconds // MINUTE
+    if minutes < 60 or (minutes < 120 and minutes % 60):
+        return f"{minutes} min"
+    if minutes % 1440 == 0:
+        return "1 day" if minutes == 1440 else f"{minutes // 1440} days"
+    return f"{minutes // 60} h" + (f" {minutes % 60:02}" if minutes % 60 else "")
+
+
 def zone_of(name: str) -> ZoneInfo:
     """Return a zone that the engine knows by its name."""
     return ZoneInfo(name)
@@ -97,6 +107,11 @@ def to_come(instant: int, there: ZoneInfo) -> str:
     """Word an instant to come, with its day and the zone's short name then: Sun 2026-11-01 01:15 EDT."""
     at = datetime.fromtimestamp(instant / SECOND, there)
     return f"{at:%a %Y-%m-%d %H:%M}{f':{at:%S}' if at.second else ''} {at.tzname()}"
+
+
+def short_name(instant: int, there: ZoneInfo) -> str:
+    """Name a zone in short as it is called at an instant: EDT."""
+    return datetime.fromtimestamp(instant / SECOND, there).tzname() or there.key
 
 
 def alike(instant: int, there: ZoneInfo, here: ZoneInfo) -> bool:

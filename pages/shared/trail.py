@@ -23,7 +23,8 @@ WIDTH = 380
 LONGEST = 400  #: characters of a value that are shown
 _KINDS: Mapping[str, str] = {kind.value: KIND_LABEL[kind] for kind in Kind}
 _OUTCOMES = {True: ("tick", "done"), False: ("block", "queued")}
-_NUMBERED = ("task", "schedule", "hold")  #: objects that a number stands for
+_NUMBERED = ("task", "schedule", "hold", "blackout")  #: objects that a number stands for
+_NAMED = {"schedule": "Schedule", "blackout": "Blackout window"}
 COLUMNS: list[grid.Row] = [
     {"id": "when", "label": "When", "type": "link", "width": "100px", "card": "end"},
     {"id": "who", "label": "Who", "type": "text", "width": "1fr"},
@@ -46,7 +47,7 @@ def label(row: Mapping[str, Any], names: Mapping[str, str]) -> str:
     """Name the object of a row."""
     kind, name = row["object_kind"], row["object_id"]
     if name in names and kind in _NUMBERED:
-        return names[name] if kind == "task" else f"Schedule “{names[name]}”"
+        return names[name] if kind == "task" else f"{_NAMED[kind]} “{names[name]}”"
     if kind in _NUMBERED and row["object_number"] is not None:
         return f"{kind.capitalize()} #{row['object_number']:,}"
     if kind == "kind":
