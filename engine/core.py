@@ -169,6 +169,9 @@ _COMMANDS: dict[type, str] = {
     m.Rerun: "_rerun_all",
     m.KeepView: "_keep_view",
     m.DropView: "_drop_view",
+    m.EndRamps: "_end_ramps",
+    m.SetCap: "_set_cap",
+    m.RemoveCap: "_remove_cap",
 }
 
 
@@ -196,7 +199,7 @@ def answers_from(audits: Iterable[Audit]) -> dict[str, tuple[int, m.Outcome]]:
         if row.request_id is None:
             continue
         _, known = answers.get(row.request_id, (0, m.Outcome()))
-        changed_id: int | str = int(row.object_id) if row.object_kind in ("task", "schedule") else row.object_id
+        changed_id: int | str = int(row.object_id) if row.object_kind in ("task", "schedule", "ramp") else row.object_id
         if row.action == "hold":
             changed_id = (row.after or {})["hold_id"]
         elif row.action == "lift":

@@ -98,6 +98,25 @@ class HoldEvent(NamedTuple):
     request_id: str | None
 
 
+class ThrottleEvent(NamedTuple):
+    """One change of a ramp or cap: begun, changed (a cap), shut, open, ended. Where it began stands what it covers."""
+
+    event_id: int
+    occurred_at: int
+    throttle_id: int
+    throttle: str
+    event: str
+    business: str | None
+    site: str | None
+    owner: str | None
+    rate: int | None
+    at_most: int | None
+    reason: str | None
+    actor: str
+    request_id: str | None
+    detail: Detail | None
+
+
 class ScheduleEvent(NamedTuple):
     """One version of a schedule: created, edited, removed."""
 
@@ -315,7 +334,7 @@ class SavedView(NamedTuple):
 
 @dataclass(slots=True)
 class Rows:
-    """All that one batch writes, table by table. The first seven are the ledger; the rest is derived or beside it."""
+    """All that one batch writes, table by table. The first eight are the ledger; the rest is derived or beside it."""
 
     task_event: list[TaskEvent] = field(default_factory=list)
     service_event: list[ServiceEvent] = field(default_factory=list)
@@ -324,6 +343,7 @@ class Rows:
     schedule_fire: list[ScheduleFire] = field(default_factory=list)
     queue_shift: list[QueueShift] = field(default_factory=list)
     audit: list[Audit] = field(default_factory=list)
+    throttle_event: list[ThrottleEvent] = field(default_factory=list)
     task_done: list[TaskRow] = field(default_factory=list)
     widget_refresh: list[WidgetRefresh] = field(default_factory=list)
     asset: list[AssetSeen] = field(default_factory=list)
@@ -352,6 +372,7 @@ ROW_TYPES: dict[str, type[Any]] = {
     "schedule_fire": ScheduleFire,
     "queue_shift": QueueShift,
     "audit": Audit,
+    "throttle_event": ThrottleEvent,
     "task_done": TaskRow,
     "widget_refresh": WidgetRefresh,
     "asset": AssetSeen,
@@ -370,6 +391,14 @@ KEYS: dict[str, tuple[str, ...]] = {
 }
 """The tables beside the ledger whose rows are upserted, and by what."""
 
-LEDGER_TABLES = ("task_event", "service_event", "hold_event", "schedule_event", "schedule_fire", "queue_shift", "audit")
-NUMBERED_TABLES = ("task_event", "service_event", "hold_event", "schedule_event", "schedule_fire")
+LEDGER_TABLES = (
+    "task_event", "service_event", "hold_event", "schedule_event", "schedule_fire", "queue_shift", "audit",
+    "throttle_event",
+)  # fmt: skip
+LATER_TABLES = frozenset({"throttle_event"})
+"""Those that older stores did not have: batches without rows of them are chained as if they were not there."""
+
+NUMBERED_TABLES = (
+    "task_event", "service_event", "hold_event", "schedule_event", "schedule_fire", "throttle_event"
+)  # fmt: skip
 """The tables that share one gap-free `event_id` sequence per business."""

@@ -16,7 +16,7 @@ from weakref import ref
 import polars as pl
 
 from .core import Core
-from .dispatch import CAUSES, HELD, Joined, Marks, waited
+from .dispatch import CAUSES, THROTTLED, Joined, Marks, Reach, waited
 from .ledger import TaskRow
 from .lifecycle import SYSTEM_KINDS, Cause
 from .task import COLLECT
@@ -60,6 +60,24 @@ class HoldLook:
     from_at: int
     until_at: int | None
     in_force: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ThrottleLook:
+    """A ramp (`rate`) or a cap (`at_most`) in force, as pages show it."""
+
+    throttle_id: int
+    business: str | None
+    site: str | None
+    owner: str | None  #: whom a cap is on
+    rate: int | None
+    at_most: int | None
+    reason: str | None
+    actor: str
+    begun_at: int
+    over: tuple[Reach, ...]
+    left: int  #: who waited when a ramp began, and still does
+    running: int  #: a cap's
 
 
 @dataclass(slots=True)
@@ -108,6 +126,8 @@ class Capture:
     numbers: Mapping[tuple[str, str | None], Numbers]
     waiting: tuple[QueueLook, ...]
     zones: Mapping[tuple[str, str], str]
+    throttles: tuple[ThrottleLook, ...]
+    throttled: Mapping[int, int]
 
 
 class Base:
@@ -155,6 +175,8 @@ class Snapshot:
     numbers: Mapping[tuple[str, str | None], Numbers]
     waiting: tuple[QueueLook, ...]
     zones: Mapping[tuple[str, str], str]
+    throttles: tuple[ThrottleLook, ...] = ()
+    throttled: Mapping[int, int] = field(default_factory=dict)  #: sub-queues that a throttle keeps → which
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _cache: dict[tuple[str, ...], pl.DataFrame] = field(default_factory=dict, repr=False)
 
@@ -271,7 +293,8 @@ class Publisher:
         base = Base({task_id: row for task_id, row in everything.rows.items() if row is not None})
         self.current = Snapshot(
             0, core.state.last, base, {}, everything.queues, everything.marks, everything.services,
-            everything.holds, everything.numbers, everything.waiting, everything.zones,
+            everything.holds, everything.numbers, everything.waiting, everything.zones, everything.throttles,
+            everything.throttled,
         )
 
     def capture(self, touched: Iterable[int]) -> Capture:
@@ -286,7 +309,7 @@ class Publisher:
             base, overlay = Base(_merge(base.rows, overlay), base, overlay), {}
         self.current = Snapshot(
             batch, now, base, overlay, capture.queues, capture.marks, capture.services, capture.holds,
-            capture.numbers, capture.waiting, capture.zones,
+            capture.numbers, capture.waiting, capture.zones, capture.throttles, capture.throttled,
         )  # fmt: skip
         return self.current
 
@@ -304,7 +327,7 @@ class Publisher:
         marks = {queue.serial: queue.marks for queue in queues.queues.values() if queue.members}
         return Capture(
             rows, self._causes(), marks, self._services(), self._holds(), self._numbers(), self._waiting(),
-            self._zones(),
+            self._zones(), self._throttles(), self._throttled(),
         )  # fmt: skip
 
     def _causes(self) -> Mapping[int, tuple[str, int | None]]:
@@ -334,6 +357,22 @@ class Publisher:
             )
             for hold in sorted(self._core.state.holds.values(), key=lambda hold: hold.id)
         )
+
+    def _throttles(self) -> tuple[ThrottleLook, ...]:
+        return tuple(
+            ThrottleLook(
+                one.id, one.business, one.site, one.owner, one.rate, one.at_most, one.reason, one.actor, one.begun_at,
+                one.over, one.left, one.running,
+            )
+            for _, one in sorted(self._core.queues.throttles.items())
+        )
+
+    def _throttled(self) -> Mapping[int, int]:
+        return {
+            queue.serial: throttle.id
+            for throttle in self._core.queues.throttles.values() if throttle.shut
+            for queue in throttle.queues if queue.members and queue.cause_index == THROTTLED
+        }  # fmt: skip
 
     def _numbers(self) -> Mapping[tuple[str, str | None], Numbers]:
         numbers: dict[tuple[str, str | None], Numbers] = {}
@@ -365,7 +404,7 @@ class Publisher:
             if oldest is None:
                 continue
             place = queue.place
-            cause = HELD if queue.holds else place.cause
+            cause = queue.cause_index
             so_far = found.setdefault(
                 (place.business, queue.site, queue.stage, cause, place.lane, place.requested or ""), [0, oldest]
             )

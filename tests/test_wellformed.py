@@ -39,12 +39,13 @@ def commands(task: int, schedule: int) -> dict[type, m.Action]:
     every: list[m.Action] = [
         m.Submit([NEW]), m.RefreshWidget(*SITE, "w"), m.StartReport(*SITE, EXTERNAL), m.Stop([task], "r"),
         m.Delete([task], "r"), m.Restore([task]), m.Edit(task, 1, {"priority": 1}),
-        m.PlaceHolds("acme", [m.HoldTarget("user", "bob")], "r", "berlin"), m.LiftHolds([1], "r"),
+        m.PlaceHolds("acme", [m.HoldTarget("user", "bob")], "r", "berlin"), m.LiftHolds([1], "r", 5),
         m.CreateSchedule(SPEC), m.EditSchedule(schedule, 1, SPEC), m.RemoveSchedule(schedule, "r"), m.RunNow(schedule),
         m.AddBusiness("more"), m.AddSite("acme", "more"), m.AddService(*SITE, "more", "explorer", 2),
         m.SetService("acme", "explorer", "online", 2, "r"), m.NoteDrill("start", "surge", *SITE, {}),
         m.NoteSetting("silence_s", {}, {}), m.EditMany([m.Edit(task, 1, {"priority": 1})], "r"), m.Rerun([task], "r"),
         m.KeepView("v", "failed", "type:scan", "name", "acme"), m.DropView("v", "r"),
+        m.EndRamps([1], "r"), m.SetCap("acme", "bob", 2, "r"), m.RemoveCap("acme", "bob", "r"),
         m.KeepUsers("invite", "bob", "acme", [account]), m.KeepSignIn("sign_in"), m.NoteUse([]),
     ]  # fmt: skip
     return {type(action): action for action in every}

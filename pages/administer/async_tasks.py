@@ -1,4 +1,4 @@
-"""Async tasks: whose tasks a business has under way; users and task types paused and resumed; the holds in force."""
+"""Async tasks: whose tasks a business has under way; users and types paused, resumed, capped; what is in force."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from engine.sight import Sight
 from pages.shared import (
     acting,
     asking,
+    capdialog,
     chips,
     edittask,
     finding,
@@ -30,6 +31,7 @@ from pages.shared import (
     presses,
     resumedialog,
     tasklist,
+    throttlelist,
     times,
 )
 
@@ -90,12 +92,14 @@ def live() -> None:
     now, well = frame.known_at(engine), sight.pulse.well
     query = Query.of(st.query_params)
     frame.head("Async tasks", f"background work that users of {business} started", engine)
-    kept = sight.pauses(business).kept()
+    pauses = sight.pauses(business)
     asked = Asked(pausing.searched(query.text, times.zone().key), system=True)
     place = sight.place(business)
     counts, tabs = sight.counts(place, asked).tabs, TABS if query.finished else LIVE_TABS
     frame.turn_to(tools(sight, business, own, query, sum(counts[at] for at in LIVE_TABS), well))
-    holdlist.section(business, kept, now, well)
+    holdlist.section(business, pauses.kept(), now, well)
+    throttlelist.ramps(business, pauses.ramps, now, well)
+    throttlelist.caps(business, pauses.caps(), well)
     page = sight.together(place, asked, tabs, sort=query.sort, descending=query.down, after=query.after,
                           before=query.before, size=tasklist.ROWS)  # fmt: skip
     if not page.rows.height:
@@ -133,6 +137,8 @@ def tools(
             asking.later(partial(pausedialog.ask, business, "user"))
         if st.button("Pause Task Type", key="async.kind", disabled=off, width="content"):
             asking.later(partial(pausedialog.ask, business, "kind"))
+        if st.button("Cap User", key="async.cap", disabled=off, width="content"):
+            asking.later(partial(capdialog.ask, business))
         if st.button("Resume All", key="async.resume", type="primary", disabled=off, width="content"):
             asking.later(partial(resumedialog.ask, business))
     return changes

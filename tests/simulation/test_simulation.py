@@ -28,6 +28,9 @@ HAZARDS = (
     "hold placed", "hold to come", "hold begun", "hold expired", "hold lifted", "hold of one site",
     "hold of all businesses", "hold that suspends", "suspended", "suspension not_answered", "suspension withdrawn",
     "checkpoint after the request had lapsed", "resume while another pauses",
+    # throttles
+    "ramp begun", "ramp shut", "ramp open", "ramp ended released", "ramp ended held", "ramp ended lifted",
+    "cap begun", "cap changed", "cap shut", "cap open", "cap ended", "cap below what runs",
     # people
     "double click", "double click across a restart", "deleted", "restore", "hide", "unhide", "delete of a running task",
     "stale edit", "edit moves a waiting task", "expire", "one of many edits refused", "rerun", "keep", "drop",
