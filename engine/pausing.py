@@ -99,12 +99,12 @@ class Release:
     def paced(self, rate: int) -> Drain:
         """Tell how long it takes where so many tasks a minute are let go: the first at once, the last that much later.
 
-        With all else that waits it takes no less than without.
+        It takes no less than without, and where that is not known, no less than this.
         """
-        seconds = (self.tasks - 1) * MINUTE / rate / SECOND
-        if self.drain.seconds is None or seconds <= self.drain.seconds:
+        seconds = max(0, self.tasks - 1) * MINUTE / rate / SECOND
+        if self.drain.word == "does not" or (self.drain.seconds is not None and seconds <= self.drain.seconds):
             return self.drain
-        return Drain(self.drain.word, seconds, f"{rate:,} a minute")
+        return Drain("about" if self.drain.seconds is not None else "at least", seconds, f"{rate:,} a minute")
 
 
 def searched(text: str, zone: str = "UTC") -> Filter:

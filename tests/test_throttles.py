@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from engine import live
 from engine import messages as m
 from engine.clock import SECOND
 from engine.lifecycle import Kind
+from engine.pausing import Release
+from engine.snapshot import Publisher
+from engine.usual import Drain
 from tests.desk import PROCESSOR, SITE, Desk
 
 AUDIT = Kind.AUDIT
@@ -262,3 +266,35 @@ def test_no_task_row_is_written_when_many_are_held_lifted_and_released_gradually
     (ramp,) = desk.core.queues.throttles
     assert desk.core.queues.throttles[ramp].left == 2_000
     assert written(m.EndRamps([ramp]))[:2] == (0, 0)
+
+
+# --- what is estimated
+
+
+@pytest.mark.parametrize(
+    ("drain", "rate", "told"),
+    [
+        (Drain("about", 60.0, "9 slots"), 10, Drain("about", 180.0, "10 a minute")),
+        (Drain("about", 600.0, "9 slots"), 10, Drain("about", 600.0, "9 slots")),
+        (Drain("unknown", None, "No such task has ended"), 10, Drain("at least", 180.0, "10 a minute")),
+        (Drain("does not", None, "No slot is online"), 10, Drain("does not", None, "No slot is online")),
+    ],
+)
+def test_a_gradual_release_is_told_to_take_its_time_and_no_less_than_one_without(
+    drain: Drain, rate: int, told: Drain
+) -> None:
+    assert Release(31, 2, [], drain).paced(rate) == told
+
+
+def test_a_snapshot_tells_of_ramps_and_caps_and_of_whom_they_keep() -> None:
+    desk, tasks = resumed(30)
+    cap(desk, 2, "ann")
+    desk.submit_all([(AUDIT, "ann", {})] * 3)
+    found = Publisher(desk.core).current
+    ramp, capped = found.throttles
+    assert (ramp.rate, ramp.actor, ramp.over, ramp.left) == (30, "ann", (("acme", None, "user", "bob"),), 3)
+    assert (capped.owner, capped.at_most, capped.running, capped.reason) == ("ann", 2, 2, "his share")
+    kept = {queue: found.throttled[queue] for queue, (cause, _) in found.queues.items() if cause == "throttled"}
+    assert sorted(kept.values()) == [ramp.throttle_id, capped.throttle_id]
+    why = live.rows(found, "acme", tasks[-1:])["why"].item()
+    assert why == "Released gradually after a resume by ann: 30 a minute, no. 3 of 4"

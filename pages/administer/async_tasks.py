@@ -118,13 +118,13 @@ def tools(
     with st.container(horizontal=True, vertical_alignment="center", key="async"):
         st.session_state[BUSINESS] = business
         st.selectbox(
-            "Business", own, key=BUSINESS, label_visibility="collapsed", width=170,
+            "Business", own, key=BUSINESS, label_visibility="collapsed", width=130,
             on_change=lambda: frame.address({"business": st.session_state[BUSINESS], **RESET}),
         )  # fmt: skip
         st.session_state.setdefault(SEARCH, query.text)
         st.text_input(
             "Search", key=SEARCH, placeholder="User or task type", label_visibility="collapsed", max_chars=100,
-            type="search", live=True, width=200,
+            type="search", live=True, width=140,
             on_change=lambda: frame.address({"q": st.session_state[SEARCH] or None, **RESET}),
         )  # fmt: skip
         switch = ("finished", "Finished tasks too", query.finished)

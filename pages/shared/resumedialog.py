@@ -116,7 +116,10 @@ def _drains(found: Release, rate: int | None) -> str:
     drain = found.drain if rate is None else found.paced(rate)
     if drain.seconds is None:
         return f"{drain.word}: {drain.reason}"
-    return f"about {times.age(int(drain.seconds * SECOND))} with all else that waits, on {drain.reason}"
+    lasts = f"{drain.word} {times.age(int(drain.seconds * SECOND))}"
+    if drain != found.drain:
+        return f"{lasts}, at {drain.reason}"
+    return f"{lasts} with all else that waits, on {drain.reason}"
 
 
 def _lift(chosen: Sequence[int], reason: str, rate: int | None, request: str) -> None:

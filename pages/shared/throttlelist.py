@@ -18,23 +18,23 @@ from engine.snapshot import ThrottleLook
 from . import asking, capdialog, frame, grid, helps, holds, notice, presses, times
 
 RAMPS: list[grid.Row] = [
-    {"id": "over", "label": "Released gradually", "type": "status", "width": "1.6fr", "card": "lead"},
-    {"id": "reason", "label": "Reason", "type": "text", "width": "1.4fr", "card": "line"},
+    {"id": "over", "label": "Released gradually", "type": "status", "width": "1.4fr", "card": "lead"},
+    {"id": "reason", "label": "Reason", "type": "text", "width": "1.2fr"},
     {"id": "by", "label": "By", "type": "text", "width": ".8fr", "pale": True},
     {"id": "since", "label": "Since", "type": "two", "width": "1fr"},
     {"id": "rate", "label": "A minute", "type": "number", "width": "76px"},
     {"id": "left", "label": "Still wait", "type": "number", "width": "80px", "card": "end"},
-    {"id": "ends", "label": "Ends", "type": "two", "width": "1fr"},
-    {"id": "do", "label": "", "type": "act", "width": "116px"},
+    {"id": "ends", "label": "Ends about", "type": "two", "width": "1.2fr"},
+    {"id": "do", "label": "", "type": "act", "width": "116px", "card": "line"},
 ]
 CAPS: list[grid.Row] = [
     {"id": "user", "label": "Cap on", "type": "status", "width": "1.2fr", "card": "lead"},
-    {"id": "reason", "label": "Reason", "type": "text", "width": "2fr", "card": "line"},
+    {"id": "reason", "label": "Reason", "type": "text", "width": "2fr"},
     {"id": "by", "label": "By", "type": "text", "width": ".8fr", "pale": True},
     {"id": "at_most", "label": "At most", "type": "number", "width": "72px"},
     {"id": "running", "label": "Running", "type": "number", "width": "72px", "card": "end"},
     {"id": "waiting", "label": "Waiting", "type": "number", "width": "72px"},
-    {"id": "do", "label": "", "type": "act", "width": "140px"},
+    {"id": "do", "label": "", "type": "act", "width": "140px", "card": "line"},
 ]
 
 
@@ -86,7 +86,7 @@ def _ramp(one: ThrottleLook, now: int, well: bool) -> grid.Row:
         "since": {"t": times.brief(one.begun_at, today, there), "s": times.age(now - one.begun_at)},
         "rate": one.rate,
         "left": one.left,
-        "ends": {"t": f"about {times.brief(end, today, there)}", "s": f"in {times.age(end - now)}"}
+        "ends": {"t": times.brief(end, today, there), "s": f"in {times.age(end - now)}"}
         if one.left else "now",
         "do": [{"act": "go", "t": "Let all go now", "off": why_not if well else "The engine does not answer"}],
     }  # fmt: skip
