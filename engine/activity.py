@@ -156,14 +156,14 @@ class Named(NamedTuple):
     site: str | None
 
 
-_NUMBERED = "object_kind in ('task', 'schedule', 'hold', 'blackout')"
+_NUMBERED = "object_kind in ('task', 'schedule', 'hold', 'blackout', 'ramp')"
 _NUMBER = f"if({_NUMBERED}, try_cast(object_id as bigint) & {(1 << NUMBER_BITS) - 1}, null)"
 _SOURCE = f"""(
     select rowid as row_no, audit_id, batch, occurred_at, business, site, actor, action, object_kind, object_id,
            outcome, reason, if(outcome = '{CHANGED}', '{CHANGED}', '{SKIPPED}') as result, {_NUMBER} as object_number,
            business as home,
            if(contains(request_id, '/'), regexp_replace(request_id, '/[0-9]+$', ''), request_id) as request,
-           case when action in ('hold', 'lift') or object_kind = 'blackout' then 'holds'
+           case when action in ('hold', 'lift', 'release', 'cap', 'uncap') or object_kind = 'blackout' then 'holds'
                 when object_kind = 'task' then 'tasks'
                 when object_kind = 'schedule' then 'schedules' when object_kind = 'user' then 'users'
                 when object_kind in ('service', 'site', 'business') then 'services' else 'rest' end as about

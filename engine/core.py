@@ -174,6 +174,9 @@ _COMMANDS: dict[type, str] = {
     m.CreateBlackout: "_create_blackout",
     m.EditBlackout: "_edit_blackout",
     m.RemoveBlackout: "_remove_blackout",
+    m.EndRamps: "_end_ramps",
+    m.SetCap: "_set_cap",
+    m.RemoveCap: "_remove_cap",
 }
 
 
@@ -201,7 +204,7 @@ def answers_from(audits: Iterable[Audit]) -> dict[str, tuple[int, m.Outcome]]:
         if row.request_id is None:
             continue
         _, known = answers.get(row.request_id, (0, m.Outcome()))
-        numbered = row.object_kind in ("task", "schedule", "blackout")
+        numbered = row.object_kind in ("task", "schedule", "blackout", "ramp")
         changed_id: int | str = int(row.object_id) if numbered else row.object_id
         if row.action == "hold":
             changed_id = (row.after or {})["hold_id"]

@@ -53,9 +53,10 @@ _ROLE_TO_ADD = {
     "audit": AUDIT_SERVICE,
     "process": PROCESSOR,
 }
+GRADUALLY = "Released gradually after a resume"
 WAITS_FOR = {
     Cause.CONSOLE: "the console to come up",
-    Cause.THROTTLED: "their turn in a throttled resumption",
+    Cause.THROTTLED: "their turn in a gradual release, or under a user's cap",
     Cause.OFFLINE: "a service that is online",
     Cause.EXCLUSIVE: "an explorer that is not scanning",
     Cause.CAPACITY: "a free slot",
@@ -703,6 +704,13 @@ class Words:
         since = self.instant(hold["from_at"])
         what = f"{_HELD[hold['target_kind']]} {hold['target']}"
         return f"{hold['actor']} holds {what} since {since}, {until}{reason}."
+
+    def throttle(self, throttle: Row) -> str:
+        """Say what keeps tasks back under a ramp or at a cap."""
+        if throttle["rate"] is not None:
+            return f"{GRADUALLY} by {throttle['actor']}: {throttle['rate']:,} a minute"
+        at_most = throttle["at_most"]
+        return f"At the cap of {at_most:,} running {'task' if at_most == 1 else 'tasks'} of {throttle['owner']}"
 
 
 def _called(processors: list[Facts]) -> str:

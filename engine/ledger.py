@@ -98,6 +98,25 @@ class HoldEvent(NamedTuple):
     request_id: str | None
 
 
+class ThrottleEvent(NamedTuple):
+    """One change of a ramp or cap: begun, changed (a cap), shut, open, ended. Where it began stands what it covers."""
+
+    event_id: int
+    occurred_at: int
+    throttle_id: int
+    throttle: str
+    event: str
+    business: str | None
+    site: str | None
+    owner: str | None
+    rate: int | None
+    at_most: int | None
+    reason: str | None
+    actor: str
+    request_id: str | None
+    detail: Detail | None
+
+
 class ScheduleEvent(NamedTuple):
     """One version of a schedule: created, edited, removed."""
 
@@ -362,6 +381,7 @@ class Rows:
     audit: list[Audit] = field(default_factory=list)
     blackout_event: list[BlackoutEvent] = field(default_factory=list)
     blackout_fire: list[BlackoutFire] = field(default_factory=list)
+    throttle_event: list[ThrottleEvent] = field(default_factory=list)
     task_done: list[TaskRow] = field(default_factory=list)
     widget_refresh: list[WidgetRefresh] = field(default_factory=list)
     asset: list[AssetSeen] = field(default_factory=list)
@@ -392,6 +412,7 @@ ROW_TYPES: dict[str, type[Any]] = {
     "audit": Audit,
     "blackout_event": BlackoutEvent,
     "blackout_fire": BlackoutFire,
+    "throttle_event": ThrottleEvent,
     "task_done": TaskRow,
     "widget_refresh": WidgetRefresh,
     "asset": AssetSeen,
@@ -410,7 +431,7 @@ KEYS: dict[str, tuple[str, ...]] = {
 }
 """The tables beside the ledger whose rows are upserted, and by what."""
 
-ADDED_TABLES = ("blackout_event", "blackout_fire")
+ADDED_TABLES = ("blackout_event", "blackout_fire", "throttle_event")
 """Tables of the ledger that came when there were stores already: a batch without such rows is what it was before."""
 LEDGER_TABLES = ("task_event", "service_event", "hold_event", "schedule_event", "schedule_fire", "queue_shift", "audit",
                  *ADDED_TABLES)  # fmt: skip

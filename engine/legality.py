@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from .findings import IMPORT, NUMBER_OF, Ledger, Wrong, listed, quoted
 from .ledger import NUMBER_BITS
 from .lifecycle import NEXT, RUNNING
-from .spells import DOWN, HELD, KNOWN, LANES, SCHEDULED, lane, under_holds
+from .spells import DOWN, HELD, KNOWN, LANES, SCHEDULED, SHUT, THROTTLES, lane, under_holds
 
 
 def steps(ledger: Ledger, span: str) -> Iterator[Wrong]:
@@ -26,6 +26,14 @@ def steps(ledger: Ledger, span: str) -> Iterator[Wrong]:
 def holds(ledger: Ledger) -> Iterator[Wrong]:
     """See that holds are placed, begun and ended in this order, and that no schedule fires under one."""
     return ledger.wrongs(_HOLDS)
+
+
+def throttles(ledger: Ledger) -> Iterator[Wrong]:
+    """See that ramps and caps shut and open as they must, and that nobody starts under one that does not let him."""
+    if ledger.read("select 1 from throttle_event where batch <= $upto limit 1").height:
+        yield from ledger.wrongs(_THROTTLES)
+        yield from ledger.wrongs(_RAMPED, span="true")
+        yield from ledger.wrongs(_CAPPED)
 
 
 def services(ledger: Ledger, business: str) -> Iterator[Wrong]:
@@ -250,6 +258,82 @@ _HOLDS = """
     from schedule_fire f join spans s on s.target = f.schedule_id::varchar and s.begun < f.event_id
          and (s.ended is null or f.event_id < s.ended)
     where f.outcome = 'fired' and f.batch <= $upto
+"""
+
+_THROTTLES = """
+    with walked as (
+        select *, lag(event) over w as last_event, lag(occurred_at) over w as at_before,
+               last_value(if(event <> 'changed', event, null) ignore nulls) over (
+                   partition by throttle_id order by event_id rows between unbounded preceding and 1 preceding
+               ) as before
+        from throttle_event where batch <= $upto window w as (partition by throttle_id order by event_id)
+    )
+    select 'throttles' as "check", batch, business, site, format('{} {}', throttle, coalesce(owner, '')) as thing,
+           format('{} follows {}', event, coalesce(before, 'nothing')) as what
+    from walked
+    where (event = 'begun') <> (before is null) or before = 'ended' or (event = 'shut' and before = 'shut')
+       or (event = 'open' and before <> 'shut') or (event = 'changed' and throttle <> 'cap')
+       or event not in ('begun', 'changed', 'shut', 'open', 'ended')
+    union all
+    select 'throttles', batch, business, site, throttle,
+           format('open at {}, before its time: shut at {}, at {} a minute', occurred_at, at_before, rate)
+    from walked
+    where throttle = 'ramp' and event = 'open' and last_event = 'shut'
+      and (epoch_us(occurred_at) - epoch_us(at_before)) * rate < 60000000
+"""
+
+_RAMPED = f"""
+    with throttle as materialized (select * from ({THROTTLES}) where throttle = 'ramp'),
+    scheduled as materialized ({SCHEDULED}),
+    started as (
+        select event_id, batch, occurred_at, task_id, event, business, site, kind, owner from task_event
+        where batch <= $upto and event in ('claim', 'process') and actor <> '{IMPORT}'
+          and occurred_at >= (select min(begun_at) from throttle)
+    ), covered as (
+        {
+    under_holds(
+        "started", "r.*, h.throttle_id, h.rate, h.but", "h.begun_at <= r.occurred_at and r.occurred_at < h.ended_at",
+        "throttle",
+    )
+}
+    ), ramped as materialized (
+        select * exclude (but),
+               lag(occurred_at) over (partition by throttle_id order by occurred_at, event_id) as before
+        from (select * exclude (but), bool_or(but) as but from covered group by all having not bool_or(but))
+    )
+    select 'throttles' as "check", batch, business, site, kind, task_id,
+           format('{{}} at {{}}, the last one under the ramp of {{}} a minute was at {{}}', event, occurred_at, rate,
+                  before) as what
+    from ramped where (epoch_us(occurred_at) - epoch_us(before)) * rate < 60000000
+    union all
+    select 'throttles', batch, business, site, kind, task_id,
+           format('{{}} at {{}}, while its ramp was shut', r.event, occurred_at)
+    from ramped r join ({SHUT}) s on s.throttle_id = r.throttle_id
+         and s.begun_at < r.occurred_at and r.occurred_at < s.ended_at
+"""
+
+_CAPPED = f"""
+    with cap as (
+        select event_id, batch, business, owner, event, if(event = 'ended', null, at_most) as at_most
+        from throttle_event where throttle = 'cap' and batch <= $upto
+    ), acts as materialized (
+        select event_id, batch, business, site, kind, task_id, event, owner, sum(dr) over w as running
+        from task_event
+        where batch <= $upto and dr <> 0 and actor <> '{IMPORT}' and (business, owner) in
+              (select (business, owner) from cap)
+        window w as (partition by business, owner order by event_id rows unbounded preceding)
+    )
+    select 'throttles' as "check", a.batch, a.business, a.site, a.kind, a.task_id,
+           format('{{}}, and {{}} then ran {{}} tasks, at most {{}} may', a.event, a.owner, a.running, c.at_most)
+               as what
+    from acts a asof join cap c on a.business = c.business and a.owner = c.owner and a.event_id > c.event_id
+    where a.event in ('claim', 'process') and a.running > c.at_most
+    union all
+    select 'throttles', c.batch, c.business, null, null, null,
+           format('the cap on {{}} is {{}}, while {{}} of {{}} ran', c.owner, c.event, coalesce(a.running, 0),
+                  c.at_most)
+    from cap c asof left join acts a on a.business = c.business and a.owner = c.owner and c.event_id > a.event_id
+    where c.event in ('shut', 'open') and (c.event = 'shut') <> (coalesce(a.running, 0) >= c.at_most)
 """
 
 _SERVICES = f"""

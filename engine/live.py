@@ -265,6 +265,7 @@ class _Book:
         self._found: dict[_Asking, pl.Series] = {}
         self._found_before = {} if other is None or fresh_start else other._carry(changes)
         self._holds = {hold.hold_id: hold for hold in snapshot.holds}
+        self._throttles = {throttle.throttle_id: throttle for throttle in snapshot.throttles}
         self._views: _Kept[_View] = _Kept(1, 64)
         self._lanes: _Kept[pl.Series] = _Kept(1, 64)
         self._pages: _Kept[pl.DataFrame] = _Kept(1, 64)
@@ -383,7 +384,9 @@ class _Book:
                 hold["target"] = f"“{task['name']}”"  # its runs bear its name
             return PAUSED, cause, held_by, None, None, tell.hold(hold)
         assert place is not None
-        why = f"Waits for {WAITS_FOR[Cause(cause)]}, no. {place[0]:,} of {place[1]:,}"
+        throttle = self._throttles.get(self._snapshot.throttled.get(task["queue"], 0))
+        why = tell.throttle(asdict(throttle)) if throttle is not None else f"Waits for {WAITS_FOR[Cause(cause)]}"
+        why += f", no. {place[0]:,} of {place[1]:,}"
         return WORDS[task["plain"]], cause, None, *place, why
 
     def _places(self, page: pl.DataFrame) -> dict[int, tuple[int, int]]:

@@ -5,14 +5,14 @@ The lower half of the core. Every change is a row first, then applied (`state.ap
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any
 
 from . import messages as m
 from .clock import MINUTE, SECOND, Reading
-from .dispatch import Hold, Service, Shifts
+from .dispatch import Hold, Reach, Service, Shifts, Throttle
 from .ledger import (
     BlackoutEvent,
     BlackoutFire,
@@ -25,6 +25,7 @@ from .ledger import (
     ScheduleFire,
     ServiceEvent,
     TaskEvent,
+    ThrottleEvent,
     WidgetRefresh,
     business_of,
     digest,
@@ -125,6 +126,8 @@ class Machine:
             rows.service_event.append(row)
         elif isinstance(row, HoldEvent):
             rows.hold_event.append(row)
+        elif isinstance(row, ThrottleEvent):
+            rows.throttle_event.append(row)
         elif isinstance(row, ScheduleEvent):
             rows.schedule_event.append(row)
         elif isinstance(row, ScheduleFire):
@@ -211,6 +214,20 @@ class Machine:
                 business.next_event(), at, hold.id, event, hold.business, hold.site, hold.target_kind, hold.target,
                 reason, actor, hold.from_at, hold.until_at, hold.suspend, self._request.request_id if self._request else
                 None,
+            )
+        )
+
+    def _throttle_event(
+        self, throttle: Throttle, event: str, actor: str = ENGINE, reason: str | None = None, at: int | None = None,
+        at_most: int | None = None, detail: Detail | None = None,
+    ) -> None:
+        business = self.state.business(throttle.business)
+        self._record(
+            ThrottleEvent(
+                business.next_event(), self._step.now if at is None else at, throttle.id,
+                "cap" if throttle.rate is None else "ramp", event, throttle.business, throttle.site, throttle.owner,
+                throttle.rate, throttle.at_most if at_most is None else at_most, reason, actor,
+                self._request.request_id if self._request else None, detail,
             )
         )
 
@@ -305,6 +322,10 @@ class Machine:
                 self._end_hold(hold, "expired", ENGINE, at)
         elif what == "black_out":
             self._black_out(subject, at)
+        elif what == "token":
+            throttle = self.queues.throttles.get(subject)
+            if throttle is not None and throttle.shut and throttle.opens_at <= at:
+                self._throttle_event(throttle, "open", at=at)
         elif what == "forget":
             task = self.state.deleted.get(subject)
             if task is not None and (task.finished_at or 0) + self.policy.undo <= at:  # else deleted again meanwhile
@@ -326,6 +347,9 @@ class Machine:
             self._set_timer((task.finished_at or 0) + self.policy.undo, "forget", task.id)
         for hold in self.state.holds.values():
             self._arm_hold(hold)
+        for throttle in self.queues.throttles.values():
+            if throttle.rate is not None and throttle.shut:
+                self._set_timer(throttle.opens_at, "token", throttle.id)
         for schedule in self.state.schedules.values():
             self._arm_schedule(schedule)
         for blackout in self.state.blackouts.values():
@@ -388,6 +412,9 @@ class Machine:
 
     def _begin_hold(self, hold: Hold, at: int) -> None:
         self._hold_event(hold, "begun", hold.actor, at)
+        for ramp in [one for one in self.queues.throttles.values() if one.rate is not None]:
+            if not any(ramp.was_first(queue) for queue in ramp.queues if not queue.holds):
+                self._end_throttle(ramp, ENGINE, "held" if ramp.left else "released", at)
         if not hold.suspend:
             return
         for task in collecting_under(self.state, hold):
@@ -455,6 +482,43 @@ class Machine:
                 times[1] + blackout.lasts, hold_id, outcome,
             )
         )
+
+    # --- throttles: a ramp after a resume, a cap of a user's running tasks
+
+    def _begin_ramp(self, lifted: list[Hold], rate: int, actor: str, reason: str | None) -> None:
+        """Let what the lifted holds kept, and no other keeps, start at a rate only; where there is something."""
+        over = [_reach(hold) for hold in lifted]
+        but = [_reach(hold) for hold in sorted(self.queues.holds.values(), key=lambda hold: hold.id)]
+        places = {(hold.business, hold.site) for hold in lifted}
+        business = lifted[0].business if len({b for b, _ in places}) == 1 else None
+        site = lifted[0].site if len(places) == 1 else None
+        ramp = Throttle(
+            self.state.business(business).next_event(), business, site, None, rate, None, over, but, reason, actor,
+            self._step.now,
+        )
+        if any(map(ramp.was_first, self.queues.reached(ramp))):
+            self._throttle_event(ramp, "begun", actor, reason, detail={"over": over, "but": but})
+
+    def _end_throttle(self, throttle: Throttle, actor: str, reason: str | None, at: int | None = None) -> None:
+        self._throttle_event(throttle, "ended", actor, reason, at)
+
+    def _settle_throttles(self) -> None:
+        """Before anybody starts: end ramps that are through, and open or shut caps by what runs now."""
+        for throttle in list(self.queues.throttles.values()):
+            if throttle.rate is not None:
+                if not throttle.left:
+                    self._end_throttle(throttle, ENGINE, "released")
+            elif throttle.shut == throttle.has_room:
+                self._throttle_event(throttle, "open" if throttle.shut else "shut")
+
+    def _pay(self, throttles: Iterable[Throttle]) -> None:
+        """Shut the throttles whose token or last room a start has just taken."""
+        for throttle in throttles:
+            if throttle.rate is not None:
+                self._throttle_event(throttle, "shut")
+                self._set_timer(throttle.opens_at, "token", throttle.id)
+            elif not throttle.has_room:
+                self._throttle_event(throttle, "shut")
 
     # --- schedules
 
@@ -749,16 +813,21 @@ class Machine:
 
     def _dispatch(self) -> None:
         """Start whatever may start now. Holds, services and exclusivity are asked here and nowhere before."""
+        if self.queues.throttles:
+            self._settle_throttles()
         if self.queues.dirty:
             for task, service in self.queues.claims():
                 self._claim(task, service)
 
     def _claim(self, task: Task, service: Service) -> None:
         self._expect_report(service)
+        throttles = tuple(self.queues.waiting[task.id].queue.throttles) if self.queues.throttles else ()
         if task.status is Status.PROCESSING_QUEUED:
             self._emit(task, "process", ENGINE, dp=-1, dr=1, service=service.name)
         else:
             self._emit(task, "claim", ENGINE, dq=-1, dr=1, service=service.name)
+        if throttles:
+            self._pay(throttles)
         self._order_start(task, service)
 
     def _order_start(self, task: Task, service: Service) -> None:
@@ -774,6 +843,10 @@ class Machine:
         """Count the silence of a service that never reported from its first claim."""
         if service.heard is None:
             service.heard = self._executor_clock(service)
+
+
+def _reach(hold: Hold) -> Reach:
+    return hold.business, hold.site, hold.target_kind, hold.target
 
 
 def _moves(task: Task, detail: Detail | None) -> bool:

@@ -117,9 +117,39 @@ class PlaceHolds:
 
 @dataclass(frozen=True, slots=True)
 class LiftHolds:
-    """Lift exactly these holds, those that a dialog listed."""
+    """Lift exactly these holds, those that a dialog listed.
+
+    With a rate, what they kept and no other hold keeps starts gradually: so many tasks a minute, until all that waits
+    now has gone.
+    """
 
     holds: Sequence[int]
+    reason: str | None = None
+    rate: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EndRamps:
+    """Let all go now that these ramps still keep back."""
+
+    ramps: Sequence[int]
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SetCap:
+    """Let at most so many tasks of a user of a business run at once, collecting or processing; what runs goes on."""
+
+    business: str
+    user: str
+    at_most: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveCap:
+    business: str
+    user: str
     reason: str | None = None
 
 
@@ -366,6 +396,7 @@ Action = (
     | RemoveSchedule | RunNow | StartReport | AddBusiness | AddSite | AddService | SetService
     | NoteDrill | NoteSetting | KeepUsers | KeepSignIn | NoteUse | NoteRefused
     | EditMany | Rerun | KeepView | DropView | CreateBlackout | EditBlackout | RemoveBlackout
+    | EndRamps | SetCap | RemoveCap
 )  # fmt: skip
 
 
@@ -379,7 +410,7 @@ class Command(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a command changed (ids of tasks, holds, schedules …; names of services), what it skipped, and why."""
+    """What a command changed (ids of tasks, holds, schedules, views …; names of others), what it skipped, and why."""
 
     changed: Sequence[int | str] = ()
     skipped: Sequence[tuple[int | str, str]] = ()

@@ -1,17 +1,20 @@
-"""What people do with holds and schedules: pause and resume; create, edit, remove, and run now. Pure."""
+"""What people do with holds, throttles and schedules: pause, resume, cap; create, edit, remove, run now. Pure."""
 
 from __future__ import annotations
 
 from . import messages as m
 from .commanding import check_instant
-from .dispatch import Hold
+from .dispatch import Hold, Throttle
 from .errors import Invalid, NotFound, Refused
 from .ledger import Detail, ScheduleEvent
 from .lifecycle import REPORTS, Kind, named_report, own_name
 from .ontasks import OnTasks
 from .roles import Right
-from .state import Schedule, spec_to_detail
+from .state import Business, Schedule, spec_to_detail
 from .task import SYSTEM_OWNER
+
+FASTEST = 600  #: tasks a minute of a ramp: faster is no ramp, and each start costs what all that it keeps back costs
+MOST_AT_ONCE = 10_000  #: of a cap
 
 
 class OnPlans(OnTasks):
@@ -74,20 +77,86 @@ class OnPlans(OnTasks):
 
     def _lift_holds(self, action: m.LiftHolds) -> m.Outcome:
         """Lift the holds that were listed; whatever was placed meanwhile stays."""
+        if action.rate is not None and not 1 <= action.rate <= FASTEST:
+            raise Invalid(f"Tasks are released gradually at 1 to {FASTEST} a minute")
         changed: list[int | str] = []
         skipped: list[tuple[int | str, str]] = []
+        lifted: list[Hold] = []
         for hold_id in dict.fromkeys(action.holds):
             hold = self.state.holds.get(hold_id)
             if hold is None or not self._may(_right_over(hold), hold.business, hold.site):
                 skipped.append((hold_id, "already ended"))
                 self._audit("lift", "hold", hold_id, None, outcome="already ended", before={"hold_id": hold_id})
                 continue
+            if hold.begun:
+                lifted.append(hold)
             self._end_hold(hold, "lifted", self._actor, self._step.now, action.reason)
             changed.append(hold_id)
             self._audit("lift", hold.target_kind, hold.target, hold.business, hold.site, reason=action.reason,
-                        before={"hold_id": hold_id})
+                        before={"hold_id": hold_id}, after=None if action.rate is None else {"rate": action.rate})
+        if action.rate is not None and lifted:
+            self._begin_ramp(lifted, action.rate, self._actor, action.reason)
         self._release_owed()
         return m.Outcome(changed=changed, skipped=skipped)
+
+    def _end_ramps(self, action: m.EndRamps) -> m.Outcome:
+        """Let go what the ramps that were listed still keep back."""
+        changed: list[int | str] = []
+        skipped: list[tuple[int | str, str]] = []
+        for ramp_id in dict.fromkeys(action.ramps):
+            ramp = self.queues.throttles.get(ramp_id)
+            if ramp is None or ramp.rate is None or not self._may_end(ramp):
+                skipped.append((ramp_id, "already ended"))
+                self._audit("release", "ramp", ramp_id, None, outcome="already ended")
+                continue
+            before = {"rate": ramp.rate, "left": ramp.left}
+            self._end_throttle(ramp, self._actor, action.reason or "lifted")
+            changed.append(ramp_id)
+            self._audit("release", "ramp", ramp_id, ramp.business, ramp.site, reason=action.reason, before=before)
+        return m.Outcome(changed=changed, skipped=skipped)
+
+    def _may_end(self, ramp: Throttle) -> bool:
+        """Tell whether the actor might have lifted all the holds that the ramp came after."""
+        return all(
+            self._may(Right.SCHEDULE if kind == "schedule" else Right.HOLD, business, site)
+            for business, site, kind, _ in ramp.over
+        )
+
+    def _set_cap(self, action: m.SetCap) -> m.Outcome:
+        business, user = self._business_to_cap(action.business, action.user)
+        if not 1 <= action.at_most <= MOST_AT_ONCE:
+            raise Invalid(f"A cap is 1 to {MOST_AT_ONCE:,} running tasks; to stop all, pause the user")
+        cap = self.queues.caps.get((action.business, user))
+        before = None if cap is None else {"at_most": cap.at_most}
+        if cap is None:
+            cap = Throttle(
+                business.next_event(), action.business, None, user, None, action.at_most,
+                [(action.business, None, "user", user)], (), action.reason, self._actor, self._step.now,
+            )
+            self._throttle_event(cap, "begun", self._actor, action.reason, detail={"over": cap.over})
+        else:
+            self._throttle_event(cap, "changed", self._actor, action.reason, at_most=action.at_most)
+        self._audit("cap", "user", user, action.business, reason=action.reason, before=before,
+                    after={"at_most": action.at_most})
+        return m.Outcome(changed=[user])
+
+    def _remove_cap(self, action: m.RemoveCap) -> m.Outcome:
+        _, user = self._business_to_cap(action.business, action.user)
+        cap = self.queues.caps.get((action.business, user))
+        if cap is None:
+            raise NotFound(f"There is no cap on {user}, or it was removed")
+        self._end_throttle(cap, self._actor, action.reason)
+        self._audit("uncap", "user", user, action.business, reason=action.reason, before={"at_most": cap.at_most})
+        return m.Outcome(changed=[user])
+
+    def _business_to_cap(self, name: str, user: str) -> tuple[Business, str]:
+        self._require(Right.HOLD, name, None)
+        business = self._business(name)
+        if not user:
+            raise Invalid("A cap needs a user that it is on")
+        if user == SYSTEM_OWNER:
+            raise Invalid("System tasks can't be capped; they are held by their type")
+        return business, user
 
     def _create_schedule(self, action: m.CreateSchedule) -> m.Outcome:
         self._check_schedule(action.spec)

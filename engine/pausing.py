@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from .clock import DAY, SECOND
+from .clock import DAY, MINUTE, SECOND
 from .conditions import WILD
 from .dispatch import EXPLORER, SERVES, lane_of
 from .filters import Either, Filter, Term
 from .lifecycle import COLLECTING, KIND_LABEL, RUNNING, SYSTEM_KINDS, Kind, Status
 from .messages import BlackoutSpec, HoldTarget
-from .snapshot import BlackoutLook, HoldLook, Snapshot
+from .snapshot import BlackoutLook, HoldLook, Snapshot, ThrottleLook
 from .standing import OWN, Schedule, schedules
 from .store import Store
 from .task import COLLECT, PROCESS, SYSTEM_OWNER
@@ -99,6 +99,14 @@ class Closure:
 
 
 @dataclass(frozen=True, slots=True)
+class Capped:
+    """A cap, and how many tasks of its user wait."""
+
+    cap: ThrottleLook
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
 class Release:
     """What lifting some holds would let go, and which holds then keep how many of the others."""
 
@@ -106,6 +114,16 @@ class Release:
     users: int
     staying: Sequence[tuple[HoldLook, int]]
     drain: Drain
+
+    def paced(self, rate: int) -> Drain:
+        """Tell how long it takes where so many tasks a minute are let go: the first at once, the last that much later.
+
+        It takes no less than without, and where that is not known, no less than this.
+        """
+        seconds = max(0, self.tasks - 1) * MINUTE / rate / SECOND
+        if self.drain.word == "does not" or (self.drain.seconds is not None and seconds <= self.drain.seconds):
+            return self.drain
+        return Drain("about" if self.drain.seconds is not None else "at least", seconds, f"{rate:,} a minute")
 
 
 def searched(text: str, zone: str = "UTC") -> Filter:
@@ -177,6 +195,24 @@ class Pauses:
     def holds(self) -> list[HoldLook]:
         """List the holds in force and to come that reach the business, oldest first."""
         return [h for h in self.snapshot.holds if self.business is None or h.business in (None, self.business)]
+
+    @property
+    def ramps(self) -> list[ThrottleLook]:
+        """List the ramps in force that reach the business, oldest first."""
+        return [
+            one for one in self.snapshot.throttles
+            if one.rate is not None
+            and (self.business is None or any(reach[0] in (None, self.business) for reach in one.over))
+        ]  # fmt: skip
+
+    def caps(self) -> list[Capped]:
+        """List the caps in the business by user, with what of his waits."""
+        counts = self.counts.group_by("business", "owner").agg(pl.col("waiting").sum())
+        waiting = {(business, owner): n for business, owner, n in counts.rows()}
+        caps = [one for one in self.snapshot.throttles if one.at_most is not None]
+        found = [Capped(one, waiting.get((one.business, one.owner), 0)) for one in caps
+                 if self.business in (None, one.business)]  # fmt: skip
+        return sorted(found, key=lambda one: (str(one.cap.owner).lower(), str(one.cap.business)))
 
     def kept(self) -> list[Kept]:
         """Tell of each hold what it keeps waiting."""

@@ -621,8 +621,8 @@ def policy_of(settings: Settings) -> Policy:
 def rebuild(found: Recovered, policy: Policy) -> Core:
     """Make the core again from what recovery read."""
     rows: list[Row] = [
-        *found.service_events, *found.hold_events, *found.schedule_events, *found.schedule_fires,
-        *found.blackout_events, *found.blackout_fires, *found.task_events,
+        *found.service_events, *found.hold_events, *found.throttle_events, *found.schedule_events,
+        *found.schedule_fires, *found.blackout_events, *found.blackout_fires, *found.task_events,
     ]  # fmt: skip
     state = replay(sorted(rows, key=lambda row: (row.occurred_at, row.event_id)))
     state.advance_sequences(found.last_event_id, found.last_task_id, found.last_audit_id)

@@ -139,6 +139,7 @@ MIGRATIONS: tuple[tuple[int, str], ...] = (
     (4, _create("report_result")),
     (5, "; ".join(_create(table) for table in ("blackout_event", "blackout_fire"))),
     (6, "alter table account add column if not exists identity varchar"),
+    (7, _create("throttle_event")),
 )
 """What leads older stores to the newest version. A new store starts there."""
 
@@ -177,6 +178,12 @@ _VIEWS = {
                from_at, until_at, suspend, batch
         from hold_event
         qualify row_number() over (partition by hold_id order by event_id desc) = 1
+    """,
+    "throttle": """
+        select throttle_id, throttle, business, site, owner, rate, at_most, event, reason, actor,
+               first_value(occurred_at) over (partition by throttle_id order by event_id) as begun_at, batch
+        from throttle_event
+        qualify row_number() over (partition by throttle_id order by event_id desc) = 1
     """,
     "service": """
         with newest as (
@@ -219,6 +226,7 @@ _TABLES = {
     "task_event": "One step in the life of one task. Append-only: the truth that all else follows from",
     "service_event": "One change of the fleet: added, state, refused report, console down. Append-only",
     "hold_event": "One change of a hold: placed, begun, ended. Append-only",
+    "throttle_event": "One change of a ramp or cap: begun, changed, shut, open, ended. Append-only",
     "schedule_event": "One version of a schedule: created, edited, removed. Append-only",
     "schedule_fire": "What became of one nominal time of a schedule, or of a run of skipped ones. Append-only",
     "blackout_event": "One version of a blackout window: created, edited, removed. Append-only",
@@ -241,6 +249,7 @@ _TABLES = {
     "task_unfinished": "Live tasks as of the last published batch, without those that have finished since",
     "task": "All tasks: finished ones and, as of the last published batch, live ones",
     "hold": "Holds as they stand: the latest event of each",
+    "throttle": "Ramps and caps as they stand: the latest event of each",
     "service": "Services as they stand: what the latest events made of each",
     "schedule": "Schedules as they stand: the latest version of each",
     "blackout": "Blackout windows as they stand: the latest version of each",
@@ -272,9 +281,11 @@ _COLUMNS = {
     "assets_new": "Assets that processing found for the first time",
     "assets_offline": "Assets seen offline",
     "assets_online": "Assets seen online",
+    "at_most": "How many tasks of the user may run at once; empty for a ramp",
     "attempt": "Worker losses so far, per stage",
     "audit_id": "Business number and its own running number of audit rows, in one 64-bit number",
     "batch": "The commit that wrote this row",
+    "begun_at": "When it began (UTC)",
     "before": "The object before the change, as JSON",
     "business": "The tenant",
     "cause": "Why a waiting task waits: hold, console, throttled, offline, exclusive, capacity, unknown",
@@ -331,6 +342,7 @@ _COLUMNS = {
     "processor": "Which processor processed it",
     "queue": "collect or process",
     "queued_at": "When the task entered the queue (UTC)",
+    "rate": "How many tasks a ramp lets start in a minute; empty for a cap",
     "reason": "Why, as a word",
     "request_id": "The command that asked for it",
     "requested_service": "The one service it asked for",
@@ -365,6 +377,8 @@ _COLUMNS = {
     "removed": "Whether its owner or an admin dropped it",
     "sort": "By what it is sorted",
     "tab": "The tab that it opens",
+    "throttle": "ramp: so many starts a minute after a resume; cap: so many running tasks of a user",
+    "throttle_id": "The ramp or cap",
     "view_id": "What its link carries",
     "wait_capacity_s": "Of wait_s, seconds while every slot was taken",
     "wait_console_s": "Of wait_s, seconds while the console was down",
@@ -381,6 +395,12 @@ _COLUMNS = {
     "hold.target": "The user, task type, schedule or site that the hold covers",
     "hold.target_kind": "user, kind, schedule or site",
     "hold.event": "The latest event: placed, begun or ended",
+    "throttle_event.owner": "The user whom a cap is on; empty for a ramp",
+    "throttle_event.business": "The business; empty for a ramp over holds of several",
+    "throttle_event.site": "The site, where a ramp is of one only",
+    "throttle_event.event": "begun, changed (a cap), shut (nobody may start), open (somebody may), ended",
+    "throttle.owner": "The user whom a cap is on; empty for a ramp",
+    "throttle.event": "The latest event: begun, changed, shut, open or ended",
     "schedule_fire.outcome": "What became of it: submitted, skipped …",
     "blackout_fire.nominal_at": "The time at which the window was to begin, the first that this row stands for (UTC)",
     "blackout_fire.until_at": "When it was to be over (UTC)",

@@ -43,7 +43,7 @@ from .dispatch import SERVES, lane_of
 from .errors import GivenUp, NotAllowed, NotFound
 from .fairness import Given, Lens, Replay
 from .filters import Filter
-from .health import Limits, Look, Signal
+from .health import GRADUALLY, Limits, Look, Signal
 from .history import Recent
 from .hosts import Day, Host
 from .inventory import Found
@@ -946,7 +946,12 @@ class Sight:
     def _told(self, rows: pl.DataFrame, business: str, reasons: bool) -> pl.DataFrame:
         if not reasons:
             held = pl.col("held_by").is_not_null()
-            rows = rows.with_columns(why=pl.when(held).then(pl.lit("Held")).otherwise("why"))
+            gradually = pl.col("why").str.starts_with(GRADUALLY)
+            rows = rows.with_columns(
+                why=pl.when(held).then(pl.lit("Held"))
+                .when(gradually).then(pl.format(f"{GRADUALLY}, no. {{}} of {{}}", "place", "of"))
+                .otherwise("why")
+            )  # fmt: skip
         if not self._names_processors(business):
             at_work = pl.col("processing_started_at").is_not_null()
             rows = rows.with_columns(

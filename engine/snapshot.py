@@ -17,7 +17,7 @@ import polars as pl
 
 from .clock import SECOND
 from .core import Core
-from .dispatch import CAUSES, HELD, Joined, Marks, waited
+from .dispatch import CAUSES, THROTTLED, Joined, Marks, Reach, waited
 from .ledger import TaskRow
 from .lifecycle import SYSTEM_KINDS, Cause
 from .messages import BlackoutSpec
@@ -82,6 +82,24 @@ class BlackoutLook:
         return times[-1] + lasts if times else None
 
 
+@dataclass(frozen=True, slots=True)
+class ThrottleLook:
+    """A ramp (`rate`) or a cap (`at_most`) in force, as pages show it."""
+
+    throttle_id: int
+    business: str | None
+    site: str | None
+    owner: str | None  #: whom a cap is on
+    rate: int | None
+    at_most: int | None
+    reason: str | None
+    actor: str
+    begun_at: int
+    over: tuple[Reach, ...]
+    left: int  #: who waited when a ramp began, and still does
+    running: int  #: a cap's
+
+
 @dataclass(slots=True)
 class Numbers:
     """How many tasks stand where, at one site (`site` None: the business's total)."""
@@ -128,6 +146,8 @@ class Capture:
     numbers: Mapping[tuple[str, str | None], Numbers]
     waiting: tuple[QueueLook, ...]
     zones: Mapping[tuple[str, str], str]
+    throttles: tuple[ThrottleLook, ...]
+    throttled: Mapping[int, int]
     blackouts: tuple[BlackoutLook, ...] = ()
 
 
@@ -176,6 +196,8 @@ class Snapshot:
     numbers: Mapping[tuple[str, str | None], Numbers]
     waiting: tuple[QueueLook, ...]
     zones: Mapping[tuple[str, str], str]
+    throttles: tuple[ThrottleLook, ...] = ()
+    throttled: Mapping[int, int] = field(default_factory=dict)  #: sub-queues that a throttle keeps → which
     blackouts: tuple[BlackoutLook, ...] = ()
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _cache: dict[tuple[str, ...], pl.DataFrame] = field(default_factory=dict, repr=False)
@@ -293,8 +315,8 @@ class Publisher:
         base = Base({task_id: row for task_id, row in everything.rows.items() if row is not None})
         self.current = Snapshot(
             0, core.state.last, base, {}, everything.queues, everything.marks, everything.services,
-            everything.holds, everything.numbers, everything.waiting, everything.zones,
-            everything.blackouts,
+            everything.holds, everything.numbers, everything.waiting, everything.zones, everything.throttles,
+            everything.throttled, everything.blackouts,
         )
 
     def capture(self, touched: Iterable[int]) -> Capture:
@@ -309,7 +331,7 @@ class Publisher:
             base, overlay = Base(_merge(base.rows, overlay), base, overlay), {}
         self.current = Snapshot(
             batch, now, base, overlay, capture.queues, capture.marks, capture.services, capture.holds,
-            capture.numbers, capture.waiting, capture.zones, capture.blackouts,
+            capture.numbers, capture.waiting, capture.zones, capture.throttles, capture.throttled, capture.blackouts,
         )  # fmt: skip
         return self.current
 
@@ -327,7 +349,7 @@ class Publisher:
         marks = {queue.serial: queue.marks for queue in queues.queues.values() if queue.members}
         return Capture(
             rows, self._causes(), marks, self._services(), self._holds(), self._numbers(), self._waiting(),
-            self._zones(), self._blackouts(),
+            self._zones(), self._throttles(), self._throttled(), self._blackouts(),
         )  # fmt: skip
 
     def _causes(self) -> Mapping[int, tuple[str, int | None]]:
@@ -366,6 +388,22 @@ class Publisher:
             for window in self._core.state.blackouts.values()
         )
 
+    def _throttles(self) -> tuple[ThrottleLook, ...]:
+        return tuple(
+            ThrottleLook(
+                one.id, one.business, one.site, one.owner, one.rate, one.at_most, one.reason, one.actor, one.begun_at,
+                one.over, one.left, one.running,
+            )
+            for _, one in sorted(self._core.queues.throttles.items())
+        )
+
+    def _throttled(self) -> Mapping[int, int]:
+        return {
+            queue.serial: throttle.id
+            for throttle in self._core.queues.throttles.values() if throttle.shut
+            for queue in throttle.queues if queue.members and queue.cause_index == THROTTLED
+        }  # fmt: skip
+
     def _numbers(self) -> Mapping[tuple[str, str | None], Numbers]:
         numbers: dict[tuple[str, str | None], Numbers] = {}
         for business in self._core.state.businesses.values():
@@ -396,7 +434,7 @@ class Publisher:
             if oldest is None:
                 continue
             place = queue.place
-            cause = HELD if queue.holds else place.cause
+            cause = queue.cause_index
             so_far = found.setdefault(
                 (place.business, queue.site, queue.stage, cause, place.lane, place.requested or ""), [0, oldest]
             )

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from .clock import SECOND
-from .dispatch import Hold, Queues, Service, Shifts, targets_of
+from .dispatch import Hold, Queues, Service, Shifts, Throttle, targets_of
 from .ledger import (
     SYSTEM,
     BlackoutEvent,
@@ -23,6 +23,7 @@ from .ledger import (
     ScheduleFire,
     ServiceEvent,
     TaskEvent,
+    ThrottleEvent,
     business_of,
     make_id,
 )
@@ -31,7 +32,9 @@ from .messages import BlackoutSpec, ScheduleSpec
 from .recurrence import Rule
 from .task import COLLECT, PROCESS, Task
 
-Row = TaskEvent | ServiceEvent | HoldEvent | ScheduleEvent | ScheduleFire | BlackoutEvent | BlackoutFire
+Row = (
+    TaskEvent | ServiceEvent | HoldEvent | ThrottleEvent | ScheduleEvent | ScheduleFire | BlackoutEvent | BlackoutFire
+)
 
 
 class Site:
@@ -137,6 +140,8 @@ def apply(state: State, row: Row) -> Shifts:
     state.business(row.business).last_event = row.event_id
     if isinstance(row, HoldEvent):
         return _apply_hold(state, row)
+    if isinstance(row, ThrottleEvent):
+        return _apply_throttle(state, row)
     if isinstance(row, ScheduleEvent):
         _apply_schedule(state, row)
     elif isinstance(row, ScheduleFire):
@@ -453,6 +458,25 @@ def _apply_hold(state: State, e: HoldEvent) -> Shifts:
         return state.queues.begin_hold(hold, e.occurred_at)
     del state.holds[e.hold_id]
     return state.queues.end_hold(hold, e.occurred_at) if hold.begun else Counter()
+
+
+def _apply_throttle(state: State, e: ThrottleEvent) -> Shifts:
+    queues = state.queues
+    if e.event == "begun":
+        over, but = ([tuple(reach) for reach in (e.detail or {}).get(part, ())] for part in ("over", "but"))
+        begun = Throttle(
+            e.throttle_id, e.business, e.site, e.owner, e.rate, e.at_most, over, but, e.reason, e.actor, e.occurred_at
+        )
+        return queues.begin_throttle(begun, e.occurred_at)
+    throttle = queues.throttles[e.throttle_id]
+    if e.event == "changed":
+        throttle.at_most, throttle.reason, throttle.actor = e.at_most, e.reason, e.actor
+        return Counter()
+    if e.event == "shut":
+        return queues.shut_throttle(throttle, e.occurred_at)
+    if e.event == "open":
+        return queues.open_throttle(throttle, e.occurred_at)
+    return queues.end_throttle(throttle, e.occurred_at)
 
 
 def _apply_schedule(state: State, e: ScheduleEvent) -> None:

@@ -53,6 +53,7 @@ from .ledger import (
     ServiceEvent,
     TaskEvent,
     TaskRow,
+    ThrottleEvent,
     json_text,
 )
 from .lifecycle import TERMINAL, Reason, Status
@@ -80,6 +81,7 @@ class Recovered:
     last_task_id: dict[int, int]
     service_events: list[ServiceEvent]
     hold_events: list[HoldEvent]
+    throttle_events: list[ThrottleEvent]
     schedule_events: list[ScheduleEvent]
     schedule_fires: list[ScheduleFire]  #: the last of each schedule, and the last about a run that was owed
     blackout_events: list[BlackoutEvent]
@@ -490,6 +492,12 @@ class Store:
             last_task_id=highest["task_id"],
             service_events=self.rows("service_event", "event <> 'stale_report'"),
             hold_events=self.rows("hold_event"),
+            throttle_events=self.rows(
+                "throttle_event",
+                # who waits may have waited for one that has ended since
+                "throttle_id not in (select throttle_id from throttle_event where event = 'ended' "
+                f"and occurred_at < make_timestamp({self._clock if joined is None else joined}))",
+            ),
             schedule_events=self.rows("schedule_event"),
             schedule_fires=self.rows(
                 "schedule_fire",

@@ -1,10 +1,10 @@
 """Did everybody start in his turn? Nobody is passed over by one whom the same service could have taken after him.
 
-Whoever starts on a service goes before all who wait just then, are not held, and could have started there instead: none
-of them has a higher priority or, at the same one, has queued earlier (`queued_at`, for processing the first time that
-the task queued for it; both are kept over rescue, suspension and undoing). This reaches over all queues that share the
-service: those of any service and of just this one, and connectors and imports at a hosted zone. It needs no word on
-drained or suspect services or on free slots: what one task got, the other one could have had.
+Whoever starts on a service goes before all who wait just then, are not held or throttled, and could have started there
+instead: none of them has a higher priority or, at the same one, has queued earlier (`queued_at`, for processing the
+first time that the task queued for it; both are kept over rescue, suspension and undoing). This reaches over all queues
+that share the service: those of any service and of just this one, and connectors and imports at a hosted zone. It needs
+no word on drained or suspect services or on free slots: what one task got, the other one could have had.
 
 The order of a business's own event ids is the order of its decisions, starts come last in each step, and no two steps
 have one instant. So who waited is known exactly, edits of priority and of the requested service included, and a hold
@@ -29,7 +29,7 @@ from typing import NamedTuple
 
 from .findings import IMPORT, Ledger, Wrong, listed, quoted, stretches, task_name, when
 from .lifecycle import SYSTEM_KINDS, TERMINAL
-from .spells import HELD
+from .spells import HELD, SHUT, THROTTLES
 
 EVENTS_AT_ONCE = 500_000
 
@@ -66,6 +66,14 @@ class _Hold(NamedTuple):
     target: str
 
 
+class _Throttle(NamedTuple):
+    over: tuple[_Hold, ...]
+    but: tuple[_Hold, ...]
+
+
+_Bar = _Hold | _Throttle  #: what keeps a line from starting while it lasts
+
+
 class _Facts:
     """What a task asks for, and since when it stands in the order of each stage."""
 
@@ -86,7 +94,10 @@ class _Facts:
 
 
 class _Line:
-    """Those who wait in one place and are held together or not at all: of one site, kind, owner and schedule."""
+    """Those who wait in one place and are held together or not at all: of one site, kind, owner and schedule.
+
+    `holds` counts what keeps it, holds and throttles alike.
+    """
 
     __slots__ = ("aside", "heap", "holds", "kind", "lane", "owner", "schedule", "site")
 
@@ -98,7 +109,12 @@ class _Line:
         self.holds = 0
         self.aside: list[Entry] = []  #: who came up in the place's order while the line was held
 
-    def is_covered(self, hold: _Hold) -> bool:
+    def is_covered(self, bar: _Bar) -> bool:
+        if isinstance(bar, _Throttle):
+            return any(map(self._is_covered, bar.over)) and not any(map(self._is_covered, bar.but))
+        return self._is_covered(bar)
+
+    def _is_covered(self, hold: _Hold) -> bool:
         whose = {"user": self.owner, "kind": self.kind, "schedule": str(self.schedule),
                  "site": None if self.kind in SYSTEM_KINDS else self.site}  # fmt: skip
         return hold.site in (None, self.site) and whose.get(hold.target_kind) == hold.target
@@ -107,10 +123,11 @@ class _Line:
 class _Replay:
     """One business: who waits in which line, which holds are in force, and who is first in each place."""
 
-    def __init__(self, roles: dict[str, str], holds: list[tuple[int, bool, _Hold]], fair_share: bool) -> None:
+    def __init__(self, roles: dict[str, str], holds: list[tuple[int, bool, _Bar]], fair_share: bool) -> None:
         self._roles, self._fair_share = roles, fair_share
         self._to_come = holds[::-1]  #: begins and ends, the next one last
-        self._in_force: list[_Hold] = []
+        self._in_force: list[_Bar] = []
+        self._covered: dict[_Bar, list[_Line]] = {}  #: by what was ever in force
         self._facts: dict[int, _Facts] = {}
         self._waiting: dict[int, tuple[Entry, _Line]] = {}
         self._lines: dict[tuple[str, str | None, str | None, str, str, int | None], _Line] = {}
@@ -155,7 +172,10 @@ class _Replay:
         if line is None:
             heap = self._heaps[_place(lane, site, requested)]
             line = self._lines[key] = _Line(heap, lane, site, kind, owner, facts.schedule)
-            line.holds = sum(map(line.is_covered, self._in_force))
+            for bar, lines in self._covered.items():
+                if line.is_covered(bar):
+                    lines.append(line)
+                    line.holds += self._in_force.count(bar)
         entry = (-facts.priority, since, task_id)
         self._waiting[task_id] = (entry, line)
         heappush(line.heap, entry)
@@ -196,26 +216,27 @@ class _Replay:
             heappop(heap)
         return None
 
-    def _switch(self, begins: bool, hold: _Hold) -> None:
+    def _switch(self, begins: bool, bar: _Bar) -> None:
         if begins:
-            self._in_force.append(hold)
+            self._in_force.append(bar)
         else:
-            self._in_force.remove(hold)
-        for line in self._lines.values():
-            if line.is_covered(hold):
-                line.holds += 1 if begins else -1
-                if not line.holds:
-                    for entry in line.aside:
-                        heappush(line.heap, entry)
-                    line.aside.clear()
+            self._in_force.remove(bar)
+        if bar not in self._covered:
+            self._covered[bar] = [line for line in self._lines.values() if line.is_covered(bar)]
+        for line in self._covered[bar]:
+            line.holds += 1 if begins else -1
+            if not line.holds:
+                for entry in line.aside:
+                    heappush(line.heap, entry)
+                line.aside.clear()
 
 
 def _place(lane: str, site: str | None, requested: str | None) -> tuple[str, str | None, str | None]:
     return lane, None if lane == "process" else site, requested
 
 
-def _fleet(ledger: Ledger, business: str) -> tuple[dict[str, str], list[tuple[int, bool, _Hold]]]:
-    """Read the roles of a business's services, and when the holds that reach it began and ended."""
+def _fleet(ledger: Ledger, business: str) -> tuple[dict[str, str], list[tuple[int, bool, _Bar]]]:
+    """Read the roles of a business's services, and when holds and throttles that reach it kept somebody."""
     roles = ledger.read(
         "select service, detail ->> '$.role' from service_event "
         "where event = 'service_added' and business = $name and batch <= $upto",
@@ -226,8 +247,21 @@ def _fleet(ledger: Ledger, business: str) -> tuple[dict[str, str], list[tuple[in
         "where business is null or business = $name",
         name=quoted(business),
     )
-    spells: list[tuple[int, bool, _Hold]] = []
+    spells: list[tuple[int, bool, _Bar]] = []
     for begun, ended, *whom in holds.iter_rows():
         if begun < ended:
             spells += [(begun, True, _Hold(*whom)), (ended, False, _Hold(*whom))]
+    reaches: dict[int, tuple[list[_Hold], list[_Hold]]] = defaultdict(lambda: ([], []))
+    for throttle_id, but, *whom in ledger.read(
+        f"select throttle_id, but, site, target_kind, target from ({THROTTLES}) "
+        "where business is null or business = $name",
+        name=quoted(business),
+    ).iter_rows():
+        reaches[throttle_id][but].append(_Hold(*whom))
+    shut = ledger.read(f"select throttle_id, epoch_us(begun_at), epoch_us(ended_at) from ({SHUT})")
+    for throttle_id, begun, ended in shut.iter_rows():
+        over, left_out = reaches.get(throttle_id, ((), ()))
+        if over and begun < ended:
+            bar = _Throttle(tuple(over), tuple(left_out))
+            spells += [(begun, True, bar), (ended, False, bar)]
     return dict(roles.iter_rows()), sorted(spells, key=lambda spell: spell[0])

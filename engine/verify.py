@@ -14,6 +14,7 @@ as of one batch, the last durable one when the check began; a console may go on 
     one service        a task waits in one queue or runs on one service, never in two places
     wait split         the parts of each wait add up to it, and each is as long as its cause was in force
     holds              holds are placed, begun and ended in this order; nothing starts or fires under one
+    throttles          nobody starts under a ramp sooner than its rate allows, nor beyond his cap
     task rows          the row of each finished task says what its events say
     live rows          the rows published for unfinished tasks say what their events said by then
     widget refreshes   each finished refresh of a widget has one row, with its times
@@ -102,6 +103,7 @@ def _steps(ledger: Ledger, fair_share: bool) -> Iterator[tuple[str, Callable[[],
         yield f"waits of {words}", partial(waits.of_tasks, ledger, span)
         yield f"rows of {words}", partial(derived.finished_rows, ledger, span)
     yield "holds", partial(legality.holds, ledger)
+    yield "ramps and caps", partial(legality.throttles, ledger)
     yield "published rows", partial(derived.live_rows, ledger)
     for no, name in ledger.businesses():
         yield f"services of {name}", partial(legality.services, ledger, name)

@@ -1,12 +1,10 @@
 """Does every wait add up, each cause with its very microseconds? Do the depths of the queues?
 
 A wait lasts from the event that let a task join a queue to the one that let it leave, and at each instant of it counts
-for the first cause that applies: a hold, the console down, no service online for it; then, for a scan, that every
-explorer scans, for anything else that every slot is taken. Which it was follows from the recorded holds and service
-events alone; what the leaving event tells of it equals that. Imports tell waits of unknown cause, and no others do.
-
-What a throttle held back can't be told yet from the ledger (nothing throttles so far), so it may stand for the last of
-these causes.
+for the first cause that applies: a hold, the console down, a ramp or cap that is shut, no service online for it; then,
+for a scan, that every explorer scans, for anything else that every slot is taken. Which it was follows from the
+recorded events of holds, throttles and services alone; what the leaving event tells of it equals that. Imports tell
+waits of unknown cause, and no others do.
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ from collections.abc import Iterator
 
 from .findings import IMPORT, Ledger, Wrong
 from .lifecycle import Cause
-from .spells import HELD, KEEPING, SCHEDULED, lane, under_holds
+from .spells import HELD, KEEPING, SCHEDULED, THROTTLES, lane, under_holds
 
 CAUSES = tuple(cause.value for cause in Cause)
 
@@ -47,9 +45,10 @@ def _told(cause: str) -> str:
 _IN_FORCE = (
     ("hold", "hold_us", "under a hold; holds were in force"),
     ("console", "console_us", "for the console; it was down, and no hold on,"),
-    ("offline", "offline_us", "offline; with console up and no hold on, no service for it was there"),
-    ("exclusive", f"if(lane = 'scan', taken_us - {_told('throttled')}, 0)", "for an explorer that scans; so it was"),
-    ("capacity", f"if(lane = 'scan', 0, taken_us - {_told('throttled')})", "for a free slot; so it was"),
+    ("throttled", "throttled_us", "throttled; with console up and no hold on, a ramp or cap was shut"),
+    ("offline", "offline_us", "offline; with console up, no hold on and no throttle shut, no service for it was there"),
+    ("exclusive", "if(lane = 'scan', taken_us, 0)", "for an explorer that scans; so it was"),
+    ("capacity", "if(lane = 'scan', 0, taken_us)", "for a free slot; so it was"),
 )
 
 _DISAGREEING = " union all ".join(
@@ -82,15 +81,28 @@ _WAITS = f"""
     ), waited as materialized (
         select *, {waited_us("told")} as told_us, {lane("dp < 0")} as lane
         from walked where (dq < 0 or dp < 0 or event = 'edit') and joined_at is not null
-    ), live as materialized (
+    ), begun as materialized (
         select w.*, if(lane = 'process', '', coalesce(site, '')) as at_site,
                if(dp < 0, '', coalesce(requested, '')) as asked_for,
                make_timestamp(joined_at) as joined, make_timestamp(us) as gone
         from waited w asof left join asked a on w.task_id = a.task_id and w.event_id > a.event_id
         where actor <> '{IMPORT}' and lasted > 0
+    ), throttle as materialized ({THROTTLES}
+    ), throttled as (
+        {
+    under_holds(
+        "begun", "r.event_id, h.throttle_id, h.but", "h.begun_at < r.gone and h.ended_at > r.joined", "throttle"
+    )
+}
+    ), live as materialized (
+        select b.*, coalesce(t.throttles, '') as throttles
+        from begun b left join (
+            select event_id, string_agg(throttle_id::varchar, ',' order by throttle_id) as throttles
+            from (select event_id, throttle_id from throttled group by all having not bool_or(but)) group by event_id
+        ) t using (event_id)
     ), place as materialized (
         select row_number() over () as number, * from (
-            select distinct business, at_site as site, lane, asked_for as requested from live)
+            select distinct business, at_site as site, lane, asked_for as requested, throttles from live)
     ), {KEEPING},
     covered as materialized (
         {
@@ -116,11 +128,14 @@ _WAITS = f"""
     ), placed as (
         select event_id, number, since, until
         from free join live using (event_id) join place p
-          on (p.business, p.site, p.lane, p.requested) = (live.business, at_site, live.lane, asked_for)
+          on (p.business, p.site, p.lane, p.requested, p.throttles)
+             = (live.business, at_site, live.lane, asked_for, live.throttles)
     ), lengths as (
         select event_id, sum(until - since)::bigint as free_us,
                sum(e.console_before + if(e.cause = 'console', until - e.us, 0)
                    - s.console_before - if(s.cause = 'console', since - s.us, 0))::bigint as console_us,
+               sum(e.throttled_before + if(e.cause = 'throttled', until - e.us, 0)
+                   - s.throttled_before - if(s.cause = 'throttled', since - s.us, 0))::bigint as throttled_us,
                sum(e.offline_before + if(e.cause = 'offline', until - e.us, 0)
                    - s.offline_before - if(s.cause = 'offline', since - s.us, 0))::bigint as offline_us
         from placed f
@@ -129,7 +144,8 @@ _WAITS = f"""
         group by event_id
     ), compared as materialized (
         select w.*, lasted - coalesce(free_us, 0) as hold_us, coalesce(console_us, 0) as console_us,
-               coalesce(offline_us, 0) as offline_us, coalesce(free_us - console_us - offline_us, 0) as taken_us
+               coalesce(throttled_us, 0) as throttled_us, coalesce(offline_us, 0) as offline_us,
+               coalesce(free_us - console_us - throttled_us - offline_us, 0) as taken_us
         from live w left join lengths using (event_id)
     )
     select 'wait split' as "check", batch, business, site, kind, task_id,

@@ -2,7 +2,7 @@
 
 `lived` fills a folder with a history in which everything happens that may happen to tasks: holds with and without
 expiry, suspensions, stops that are confirmed, ignored or overtaken, lost and drained services, deletions and their
-undoing, schedules, restarts of the console. The same seed makes the same rows.
+undoing, ramps and caps, schedules, restarts of the console. The same seed makes the same rows.
 """
 
 from __future__ import annotations
@@ -97,9 +97,10 @@ class Hands:
 class Drive:
     """A store, the core that writes it, and the clock that a test moves."""
 
-    def __init__(self, folder: Path, seed: int = 1, policy: Policy = POLICY) -> None:
+    def __init__(self, folder: Path, seed: int = 1, policy: Policy = POLICY, throttles: int | None = None) -> None:
         self.folder, self.policy, self.now = folder, policy, START
         self.chance = Random(seed)
+        self.throttles = None if throttles is None else Random(throttles)  #: what ramps and caps are drawn from
         self.hands = Hands(self.chance)
         self.store = Store.open(folder)
         rollups.prepare(self.store)
@@ -208,9 +209,12 @@ class Drive:
         return new._replace(**(facts | changes))  # type: ignore[arg-type]
 
 
-def lived(folder: Path, tasks: int = 2_000, seed: int = 1) -> Drive:
-    """Fill a folder with a history of about so many tasks; the last batch is durable, the store is left open."""
-    drive = Drive(folder, seed)
+def lived(folder: Path, tasks: int = 2_000, seed: int = 1, throttles: int | None = None) -> Drive:
+    """Fill a folder with a history of about so many tasks; the last batch is durable, the store is left open.
+
+    With a second seed, `throttles`, some resumes are gradual and users are capped now and then.
+    """
+    drive = Drive(folder, seed, throttles=throttles)
     chance = drive.chance
     drive.found()
     number, turn = 0, 0
@@ -224,6 +228,8 @@ def lived(folder: Path, tasks: int = 2_000, seed: int = 1) -> Drive:
         for happening, likelihood in _HAPPENINGS:
             if chance.random() < likelihood:
                 actions += happening(drive)
+        if drive.throttles is not None and drive.throttles.random() < 0.03:
+            actions += _throttle(drive)
         drive.tick(chance.randrange(1, 5 * SECOND), *actions, actor=chance.choice(USERS))
         if turn % 15 == 0:
             drive.commit()
@@ -314,7 +320,19 @@ def _hold(drive: Drive) -> list[m.Action]:
 
 def _lift(drive: Drive) -> list[m.Action]:
     holds = sorted(drive.core.state.holds)
-    return [m.LiftHolds(drive.chance.sample(holds, min(2, len(holds))))]
+    rate = drive.throttles.choice((None, 6, 60)) if drive.throttles is not None else None
+    return [m.LiftHolds(drive.chance.sample(holds, min(2, len(holds))), rate=rate)]
+
+
+def _throttle(drive: Drive) -> list[m.Action]:
+    """Cap a user, take a cap away or, now and then, let all go of a ramp."""
+    assert drive.throttles is not None
+    chance, queues = drive.throttles, drive.core.queues
+    ramps = [throttle.id for throttle in queues.throttles.values() if throttle.rate is not None]
+    ends: list[m.Action] = [m.EndRamps(ramps[:1], "enough")] if ramps and chance.random() < 0.2 else []
+    if queues.caps and chance.random() < 0.4:
+        return [*ends, m.RemoveCap(*chance.choice(sorted(queues.caps)))]
+    return [*ends, m.SetCap(chance.choice(BUSINESSES), chance.choice(USERS), chance.randrange(1, 5), "his share")]
 
 
 def _set_service(drive: Drive) -> list[m.Action]:

@@ -120,6 +120,24 @@ def planned(made: World, place: Place, name: str) -> int:
     return first(made.ask(m.CreateSchedule(weekly(place, name)))[0])
 
 
+def ramped(made: World, place: Place, over: str = "user") -> int:
+    """Let a task wait under a hold at a site, and lift that gradually; return the ramp's id."""
+    target, site = m.HoldTarget("user", "ann"), place[1]
+    if over == "schedule":
+        target = m.HoldTarget("schedule", str(made.schedules[place]))
+        made.ask(m.RunNow(made.schedules[place]))
+    (hold,) = made.ask(m.PlaceHolds(place[0], [target], "", site))[0].changed
+    made.ask(m.LiftHolds([int(hold)], rate=1))
+    (ramp,) = [t.id for t in made.core.queues.throttles.values() if t.rate is not None]
+    return ramp
+
+
+def capped(made: World, place: Place) -> str:
+    """Cap a user of a place's business; return his name."""
+    made.ask(m.SetCap(place[0], "bob", 2, "his share"))
+    return "bob"
+
+
 def account(name: str) -> Account:
     return Account(name, None, False, {"grants": []}, START, START)
 
@@ -166,6 +184,8 @@ CELLS: dict[str, tuple[type, Ask, set[Role]]] = {
         m.PlaceHolds, lambda w, p: m.PlaceHolds(p[0], [m.HoldTarget("schedule", str(w.schedules[p]))], ""), OPERATORS,
     ),
     "resume a schedule": (m.LiftHolds, lambda w, p: m.LiftHolds([w.paused[p]]), OPERATORS),
+    "let all go": (m.EndRamps, lambda w, p: m.EndRamps([ramped(w, p)]), ADMINS),
+    "let all of a schedule go": (m.EndRamps, lambda w, p: m.EndRamps([ramped(w, p, "schedule")]), OPERATORS),
     "create a schedule": (m.CreateSchedule, lambda w, p: m.CreateSchedule(spec(p, "Other")), OPERATORS),
     "edit a schedule": (m.EditSchedule, lambda w, p: m.EditSchedule(w.schedules[p], 1, spec(p, "Late")), OPERATORS),
     "remove a schedule": (m.RemoveSchedule, lambda w, p: m.RemoveSchedule(w.schedules[p]), OPERATORS),
@@ -178,6 +198,9 @@ CELLS: dict[str, tuple[type, Ask, set[Role]]] = {
 
 OF_A_BUSINESS: dict[str, tuple[type, Ask, set[Role]]] = {
     "hold in a business": (m.PlaceHolds, lambda w, p: m.PlaceHolds(p[0], [m.HoldTarget("user", "cid")], ""), ADMINS),
+    "cap a user": (m.SetCap, lambda w, p: m.SetCap(p[0], "bob", 2, "his share"), ADMINS),
+    "change a cap": (m.SetCap, lambda w, p: m.SetCap(p[0], capped(w, p), 3, "his share"), ADMINS),
+    "remove a cap": (m.RemoveCap, lambda w, p: m.RemoveCap(p[0], capped(w, p)), ADMINS),
     "submit a report on all of it": (m.Submit, lambda w, p: m.Submit([report(p)]), ADMINS),
     "run a report on all of it again": (m.Rerun, lambda w, p: m.Rerun([reported(w, p)]), ADMINS),
     "run an ended report on all of it again": (m.Rerun, lambda w, p: m.Rerun([5], finished={5: ended(w, p)}), ADMINS),

@@ -24,7 +24,7 @@ from tests.driving import POLICY, Drive, black_out, lived
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("good")
-    drive = lived(folder, tasks=1_200)
+    drive = lived(folder, tasks=1_200, throttles=1)
     black_out(drive)
     drive.publish()
     drive.store.close()
@@ -79,14 +79,17 @@ def test_the_life_that_the_checks_look_at_holds_every_sort_of_event(store: Store
         ("schedule_fire", "outcome", {"fired", "skipped", "coalesced", "queued"}),
         ("blackout_fire", "outcome", {"held", "missed"}),
         ("blackout_event", "event", {"created", "edited", "removed"}),
-        ("queue_shift", "to_cause", {"hold", "console", "offline", "exclusive", "capacity"}),
+        ("throttle_event", "throttle || ' ' || event", {"ramp begun", "ramp shut", "ramp open", "ramp ended",
+                                                        "cap begun", "cap changed", "cap shut", "cap open",
+                                                        "cap ended"}),
+        ("queue_shift", "to_cause", {"hold", "console", "throttled", "offline", "exclusive", "capacity"}),
     ):  # fmt: skip
-        assert wanted <= set(store.read(f"select distinct {column} from {table}")[column].to_list())
+        assert wanted <= set(store.read(f"select distinct {column} as word from {table}")["word"].to_list())
 
 
 @pytest.mark.parametrize("seed", [2, 3])
 def test_other_lives_are_clean_too(tmp_path: Path, seed: int) -> None:
-    drive = lived(tmp_path / "data", tasks=400, seed=seed)
+    drive = lived(tmp_path / "data", tasks=400, seed=seed, throttles=seed)
     black_out(drive)
     assert verify.check(drive.store) == []
     drive.publish()
@@ -427,6 +430,20 @@ LEDGER = (
         "update hold_event set event = 'begun' where event_id = (select max(event_id) from hold_event "
         "where event = 'lifted' and business = 'acme')",
         others="wait split, live rows",
+    ),
+    spoilt(
+        "cap that was lower", "throttles",
+        "update throttle_event set at_most = 1 where throttle = 'cap' and at_most > 1",
+    ),
+    spoilt(
+        "ramp that was slower", "throttles",
+        "update throttle_event set rate = 1 where throttle = 'ramp' and rate = 60",
+    ),
+    spoilt(
+        "ramp that shut later", "throttles",
+        "update throttle_event set occurred_at = occurred_at + interval 10 millisecond where event_id = "
+        "(select min(event_id) from throttle_event where throttle = 'ramp' and event = 'shut')",
+        others="wait split, time, dispatch order",
     ),
     spoilt(
         "too many for the slots", "slots",

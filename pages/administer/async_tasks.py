@@ -1,4 +1,4 @@
-"""Async tasks: whose tasks a business has under way; users and task types paused and resumed; holds, blackout windows.
+"""Async tasks: whose tasks a business has under way; users and types paused, resumed, capped; what is in force.
 
 Its other part, Fairness, is open to everybody: of the places that he may see.
 """
@@ -22,6 +22,7 @@ from pages.shared import (
     acting,
     asking,
     blackoutlist,
+    capdialog,
     chips,
     edittask,
     fair,
@@ -35,6 +36,7 @@ from pages.shared import (
     presses,
     resumedialog,
     tasklist,
+    throttlelist,
     times,
 )
 
@@ -98,13 +100,15 @@ def live() -> None:
     query = Query.of(st.query_params)
     frame.head("Async tasks", f"background work that users of {business} started", engine)
     parts(TASKS)
-    kept = sight.pauses(business).kept()
+    pauses = sight.pauses(business)
     asked = Asked(pausing.searched(query.text, times.zone().key), system=True)
     place = sight.place(business)
     counts, tabs = sight.counts(place, asked).tabs, TABS if query.finished else LIVE_TABS
     frame.turn_to(tools(sight, business, own, query, sum(counts[at] for at in LIVE_TABS), well))
-    holdlist.section(business, kept, now, well)
-    blackoutlist.section(business, sight.pauses(business).windows(), live_sites(sight, business), now, well)
+    holdlist.section(business, pauses.kept(), now, well)
+    throttlelist.ramps(business, pauses.ramps, now, well)
+    throttlelist.caps(business, pauses.caps(), well)
+    blackoutlist.section(business, pauses.windows(), live_sites(sight, business), now, well)
     page = sight.together(place, asked, tabs, sort=query.sort, descending=query.down, after=query.after,
                           before=query.before, size=tasklist.ROWS)  # fmt: skip
     if not page.rows.height:
@@ -161,7 +165,7 @@ def tools(
         st.session_state.setdefault(SEARCH, query.text)
         st.text_input(
             "Search", key=SEARCH, placeholder="User or task type", label_visibility="collapsed", max_chars=100,
-            type="search", live=True, width=200,
+            type="search", live=True, width=140,
             on_change=lambda: frame.address({"q": st.session_state[SEARCH] or None, **RESET}),
         )  # fmt: skip
         switch = ("finished", "Finished tasks too", query.finished)
@@ -174,6 +178,8 @@ def tools(
             asking.later(partial(pausedialog.ask, business, "user"))
         if st.button("Pause Task Type", key="async.kind", disabled=off, width="content"):
             asking.later(partial(pausedialog.ask, business, "kind"))
+        if st.button("Cap User", key="async.cap", disabled=off, width="content"):
+            asking.later(partial(capdialog.ask, business))
         if st.button("Resume All", key="async.resume", type="primary", disabled=off, width="content"):
             asking.later(partial(resumedialog.ask, business))
     return changes

@@ -74,7 +74,8 @@ REASON_ADVICE = {
 CAUSE_ADVICE = {
     Cause.HOLD: "See whose hold it is and why: the task’s card names it. [Holds](holds).",
     Cause.CONSOLE: "Nothing: it goes on as soon as the console is up. If it comes often, read the server’s log.",
-    Cause.THROTTLED: "Wait: the tasks start by and by, so that they don’t start all at once.",
+    Cause.THROTTLED: "Wait: they start by and by after a resume, or as the user’s running tasks end. "
+    "[Released gradually](holds#gradually), [caps](holds#caps).",
     Cause.OFFLINE: "Bring a host back that could run it, or add one. [Lost hosts](services#lost).",
     Cause.EXCLUSIVE: "An explorer does one scan at a time. Wait, or add an explorer.",
     Cause.CAPACITY: "Wait; if the line grows, stagger what comes, or add a host. "

@@ -67,9 +67,13 @@ def on(hold: HoldLook) -> str:
     """Name what a hold is on, user m.ortiz; one of a blackout window goes by that one's name."""
     if hold.blackout is not None:
         return f"blackout window “{hold.blackout}”"
-    name = hold.target
-    if hold.target_kind == "kind":
-        name = KIND_LABEL[Kind(name)]
-    elif hold.target_kind == "schedule":
-        name = f"#{number_of(int(name)):,}"
-    return f"{_TARGETS[hold.target_kind]} {name}"
+    return named(hold.target_kind, hold.target)
+
+
+def named(target_kind: str, target: str) -> str:
+    """Name a target of holds: user m.ortiz."""
+    if target_kind == "kind":
+        target = KIND_LABEL[Kind(target)]
+    elif target_kind == "schedule":
+        target = f"#{number_of(int(target)):,}"
+    return f"{_TARGETS[target_kind]} {target}"

@@ -26,7 +26,7 @@ SORTS = {
 }  # fmt: skip
 WHY = {
     Cause.CONSOLE: "console was down",
-    Cause.THROTTLED: "throttled resumption",
+    Cause.THROTTLED: "throttled",
     Cause.OFFLINE: "no service online",
     Cause.EXCLUSIVE: "explorers are scanning",
     Cause.CAPACITY: "capacity",
@@ -214,6 +214,8 @@ def why(task: dict[str, Any], now: int, held_by: Mapping[int, str], *, short: bo
         return "hold" if short else held_by.get(task["held_by"], "hold")
     if task["cause"]:
         cause = WHY[Cause(task["cause"])]
+        if task["cause"] == Cause.THROTTLED and task.get("why") and not short:
+            return str(task["why"])
         place = f"no. {task['place']:,}" if short else f"no. {task['place']:,} of {task['of']:,} in line"
         said = f"{cause}, {place}" if short else f"{cause}: {place}"
         return f"for a processor: {said}" if task["processing_queued_at"] is not None and not short else said

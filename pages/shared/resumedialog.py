@@ -1,6 +1,7 @@
 """Lifting holds: all of a business, or one. What is lifted was listed when the dialog opened, and nothing else is.
 
-A hold that somebody places meanwhile stays; one that has ended meanwhile is told as such.
+A hold that somebody places meanwhile stays; one that has ended meanwhile is told as such. What is released may go at
+once or gradually, so many tasks a minute.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ import streamlit as st
 
 from engine.clock import SECOND
 from engine.messages import LiftHolds
+from engine.onplans import FASTEST
 from engine.pausing import Kept, Release
 
 from . import frame, grid, holds, notice, times
+
+USUAL_RATE = 30  #: tasks a minute
 
 COLUMNS: list[grid.Row] = [
     {"id": "hold", "label": "Hold", "type": "text", "width": "1.2fr"},
@@ -55,7 +59,8 @@ def _dialog(business: str, listed: Sequence[Kept], request: str) -> None:
                 "Holds on schedules and of blackout windows are left unless you tick them.</div>")  # fmt: skip
     chosen = _choose(listed, request) if listed else []
     found = frame.sight().pauses(business).release(chosen)
-    st.html(_does(found, len(chosen)))
+    rate = _rate(request)
+    st.html(_does(found, len(chosen), rate))
     reason = st.text_input("Reason", max_chars=200, placeholder="for the audit trail", key=f"{request}.reason").strip()
     with st.container(horizontal=True, horizontal_alignment="right"):
         if st.button("Keep them on", key=f"{request}.keep", width="content"):
@@ -64,7 +69,7 @@ def _dialog(business: str, listed: Sequence[Kept], request: str) -> None:
         tasks = f"{found.tasks:,} {'task' if found.tasks == 1 else 'tasks'}"
         if st.button(f"Lift {n}, release {tasks}", key=f"{request}.go", type="primary", width="content",
                      disabled=not chosen):  # fmt: skip
-            _lift(chosen, reason, request)
+            _lift(chosen, reason, rate, request)
     if why := st.session_state.get(f"{request}.why"):
         st.html(f"<div class='d-told no' role='alert'>{escape(why)}</div>")
 
@@ -86,12 +91,20 @@ def _choose(listed: Sequence[Kept], request: str) -> list[int]:
     return sorted(int(hold_id) for hold_id in answer.selected)
 
 
-def _does(found: Release, n: int) -> str:
+def _rate(request: str) -> int | None:
+    """Ask how many tasks a minute are to be let go; None: all at once."""
+    with st.container(horizontal=True, vertical_alignment="center", key="gradually"):
+        if not st.checkbox("Release gradually", key=f"{request}.gradually"):
+            return None
+        return int(st.number_input("Tasks a minute", 1, FASTEST, USUAL_RATE, step=1, key=f"{request}.rate", width=150))
+
+
+def _does(found: Release, n: int, rate: int | None) -> str:
     """Say what lifting them lets go, how long that takes, and what other holds keep."""
     facts = {
         "Released": f"{found.tasks:,} waiting {'task' if found.tasks == 1 else 'tasks'} of {found.users:,} "
                     f"{'user' if found.users == 1 else 'users'}" if found.tasks else "no waiting task" if n else "",
-        "Drains in": _drains(found) if found.tasks else "",
+        "Drains in": _drains(found, rate) if found.tasks else "",
     }  # fmt: skip
     facts |= {
         f"Stays: {holds.on(hold)}, in every business" if hold.business is None else f"Stays: {holds.on(hold)}":
@@ -103,19 +116,24 @@ def _does(found: Release, n: int) -> str:
     return f"<table class='d-facts d-release'>{rows}</table>"
 
 
-def _drains(found: Release) -> str:
-    drain = found.drain
+def _drains(found: Release, rate: int | None) -> str:
+    drain = found.drain if rate is None else found.paced(rate)
     if drain.seconds is None:
         return f"{drain.word}: {drain.reason}"
-    return f"about {times.age(int(drain.seconds * SECOND))} with all else that waits, on {drain.reason}"
+    lasts = f"{drain.word} {times.age(int(drain.seconds * SECOND))}"
+    if drain != found.drain:
+        return f"{lasts}, at {drain.reason}"
+    return f"{lasts} with all else that waits, on {drain.reason}"
 
 
-def _lift(chosen: Sequence[int], reason: str, request: str) -> None:
-    outcome = frame.do(LiftHolds(list(chosen), reason or None), f"{request}-{'-'.join(map(str, chosen))}"[:200])
+def _lift(chosen: Sequence[int], reason: str, rate: int | None, request: str) -> None:
+    asked = f"{request}-{rate or ''}-{'-'.join(map(str, chosen))}"[:200]
+    outcome = frame.do(LiftHolds(list(chosen), reason or None, rate), asked)
     if outcome.refused:
         st.session_state[f"{request}.why"] = outcome.refused
         return
     lifted = "1 hold" if len(outcome.changed) == 1 else f"{len(outcome.changed):,} holds"
     left = f"; {len(outcome.skipped):,} had ended already" if outcome.skipped else ""
-    notice.keep(f"{lifted} lifted{left}")
+    pace = f"; what waited starts at {rate:,} a minute" if rate is not None else ""
+    notice.keep(f"{lifted} lifted{left}{pace}")
     st.rerun()

@@ -10,11 +10,11 @@ import itertools
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from engine import messages as m
 from engine.clock import SECOND
-from engine.ledger import NUMBERED_TABLES, HoldEvent, TaskEvent, business_of, number_of
+from engine.ledger import NUMBERED_TABLES, HoldEvent, TaskEvent, ThrottleEvent, business_of, number_of
 from tests.simulation.world import SERVICES, World
 
 Broken = Iterator[str]
@@ -44,7 +44,9 @@ class Life:
         self.windows = [f for b in self.batches for f in b.rows.blackout_fire]
         self.done = [r for b in self.batches for r in b.rows.task_done]
         self.last = self.batches[-1].now if self.batches else 0
+        self.throttling: list[ThrottleEvent] = [e for b in self.batches for e in b.rows.throttle_event]
         self.hold_spans = self._hold_spans()
+        self.throttles = self._throttles()
         self.console = self._console()
         self.availability = self._availability()
 
@@ -73,6 +75,48 @@ class Life:
                 or ((hold.target_kind, hold.target) == ("site", e.site) and e.kind not in SYSTEM)
             )
         ]
+
+    def _throttles(self) -> list[Throttling]:
+        """List ramps and caps: their first rows, until when, and the spans in which nobody might start."""
+        by_id: dict[int, list[ThrottleEvent]] = defaultdict(list)
+        for e in self.throttling:
+            by_id[e.throttle_id].append(e)
+        found = []
+        for first, *others in by_id.values():
+            spans: list[tuple[int, int]] = []
+            since: int | None = None
+            for e in others:
+                if e.event == "shut":
+                    since = e.occurred_at
+                elif since is not None and e.event in ("open", "ended"):
+                    spans.append((since, e.occurred_at))
+                    since = None
+            if since is not None:
+                spans.append((since, 1 << 62))
+            ended = next((e.occurred_at for e in others if e.event == "ended"), 1 << 62)
+            found.append(Throttling(first, ended, spans))
+        return found
+
+    def throttled(self, e: TaskEvent) -> list[Throttling]:
+        """List the ramps and caps that cover the task of an event."""
+        whose = {"user": e.owner, "kind": str(e.kind), "schedule": str(self.facts[e.task_id].get("schedule_id"))}
+
+        def reached(reaches: list[Any]) -> bool:
+            return any(
+                business in (None, e.business) and site in (None, e.site) and whose[kind] == target
+                for business, site, kind, target in reaches
+            )
+
+        return [
+            t for t in self.throttles
+            if t.first.business in (None, e.business)
+            and ((t.first.owner == e.owner) if t.first.throttle == "cap"
+                 else reached(t.first.detail["over"]) and not reached(t.first.detail["but"]))
+        ]  # fmt: skip
+
+    def throttled_at(self, task: int, at: int) -> bool:
+        spans = [span for t in self.throttled(self.of_task[task][0]) for span in t.shut]
+        return any(start <= at < end for start, end in spans)
 
     def held_at(self, task: int, at: int) -> bool:
         return any(start <= at < end for start, end in self.covering(self.of_task[task][0]))
@@ -120,6 +164,14 @@ class Life:
             instants.append(e.occurred_at)
             values.append(state["wanted"] == "online" and not state["lost"] and not state["suspect"])
         return changes
+
+
+class Throttling(NamedTuple):
+    """A ramp or a cap: its first row, when it ended, and the spans in which nobody might start."""
+
+    first: Any  #: a ThrottleEvent with its detail
+    ended: int
+    shut: list[tuple[int, int]]
 
 
 SCANNING, CONNECTING, SYSTEM = ("scan", "audit"), ("connector", "import"), ("report", "query", "outlier")
@@ -210,6 +262,67 @@ def no_claim_under_hold(life: Life) -> Broken:
             for start, end in life.covering(e):
                 if start <= e.occurred_at < end:
                     yield f"task {e.task_id}: {e.event} at {e.occurred_at} within [{start}, {end})"
+
+
+@invariant
+def ramps_are_paced(life: Life) -> Broken:
+    """In any window of k minutes a ramp lets at most rate · k + 1 tasks start: no two sooner than its rate allows."""
+    last: dict[int, int] = {}
+    for e in sorted(life.events, key=lambda e: e.occurred_at):
+        if e.event not in ("claim", "process"):
+            continue
+        for ramp in life.throttled(e):
+            first = ramp.first
+            if first.throttle == "ramp" and first.occurred_at <= e.occurred_at < ramp.ended:
+                before = last.get(first.throttle_id)
+                if before is not None and (e.occurred_at - before) * first.rate < 60 * SECOND:
+                    yield f"task {e.task_id}: {e.event} {(e.occurred_at - before) / SECOND} s after another one, " \
+                          f"at {first.rate} a minute"  # fmt: skip
+                last[first.throttle_id] = e.occurred_at
+
+
+@invariant
+def ramps_cover_what_was_lifted(life: Life) -> Broken:
+    """A ramp stands over the holds that its request lifted, and over no other."""
+    for ramp in life.throttles:
+        first = ramp.first
+        if first.throttle == "ramp":
+            lifted = [h for h in life.holds if h.event == "lifted" and h.request_id == first.request_id]
+            begun = {e.hold_id for _, _, e in life.hold_spans}
+            wanted = sorted(str([h.business, h.site, h.target_kind, h.target]) for h in lifted if h.hold_id in begun)
+            if sorted(str(list(reach)) for reach in first.detail["over"]) != wanted:
+                yield f"ramp {first.throttle_id}: over {first.detail['over']}, lifted {wanted}"
+
+
+@invariant
+def tokens_come_in_time(life: Life) -> Broken:
+    """A ramp's next token comes at its nominal instant after the last start, however late it is told."""
+    for ramp in life.throttles:
+        first = ramp.first
+        if first.throttle == "ramp":
+            for start, end in ramp.shut:
+                nominal = start + -(-60 * SECOND // first.rate)
+                if end not in (ramp.ended, 1 << 62) and not life.told_late(nominal, end):
+                    yield f"ramp {first.throttle_id}: shut at {start}, open at {end}; it was to be {nominal}"
+
+
+@invariant
+def caps_respected(life: Life) -> Broken:
+    """When a task starts, no more tasks of its owner run than his cap allows."""
+    running: dict[tuple[str, str], int] = defaultdict(int)
+    caps: dict[tuple[str, str], int] = {}
+    rows: list[Any] = sorted([*life.events, *life.throttling], key=lambda row: row.event_id)
+    for row in rows:
+        key = (row.business, row.owner)
+        if isinstance(row, ThrottleEvent):
+            if row.throttle == "cap" and row.event == "ended":
+                del caps[key]
+            elif row.throttle == "cap":
+                caps[key] = row.at_most or 0
+        else:
+            running[key] += row.dr
+            if row.event in ("claim", "process") and running[key] > caps.get(key, 1 << 62):
+                yield f"task {row.task_id}: {row.event}, and {running[key]} run of {caps[key]} for {row.owner}"
 
 
 @invariant
@@ -531,7 +644,7 @@ def waits_add_up(life: Life) -> Broken:
                 joined = (e.occurred_at, "process")
         found = {
             "hold": row.wait_hold_s, "offline": row.wait_offline_s, "exclusive": row.wait_exclusive_s,
-            "capacity": row.wait_capacity_s, "console": row.wait_console_s,
+            "capacity": row.wait_capacity_s, "console": row.wait_console_s, "throttled": row.wait_throttled_s,
         }  # fmt: skip
         if found != {cause: causes.get(cause, 0) for cause in found} or sum(found.values()) != (row.wait_s or 0):
             yield f"task {task}: {found} of {row.wait_s}, expected {dict(causes)}"
@@ -546,7 +659,8 @@ def _causes(life: Life, e: TaskEvent, stage: str, requested: str | None, start: 
     lane = "process" if stage == "process" or e.kind in SYSTEM else e.kind
     hosts = [key for key in SERVICES if _serves(key, e, lane, requested)]
     cuts = {start, end}
-    for a, b in [*holds, *life.console]:
+    throttled = [span for t in life.throttled(e) for span in t.shut]
+    for a, b in [*holds, *life.console, *throttled]:
         cuts |= {x for x in (a, b) if start < x < end}
     for key in hosts:
         cuts |= {x for x in life.availability.get(key, ([], []))[0] if start < x < end}
@@ -557,6 +671,8 @@ def _causes(life: Life, e: TaskEvent, stage: str, requested: str | None, start: 
             cause = "hold"
         elif any(x <= a < y for x, y in life.console):
             cause = "console"
+        elif any(x <= a < y for x, y in throttled):
+            cause = "throttled"
         elif not any(_available(life, key, a) for key in hosts):
             cause = "offline"
         else:
@@ -650,7 +766,8 @@ def priority_order(life: Life) -> Broken:
         if e.event in ("claim", "process"):
             mine = waiting[place_of[task]][task]
             for other, key in waiting[place_of[task]].items():
-                if (key[0] < mine[0] if fair else key < mine) and not life.held_at(other, e.occurred_at):
+                passed = key[0] < mine[0] if fair else key < mine
+                if passed and not (life.held_at(other, e.occurred_at) or life.throttled_at(other, e.occurred_at)):
                     yield f"task {task} {mine} went before {other} {key} at {e.occurred_at}"
         changes = (e.detail or {}).get("changes", {}) if e.event == "edit" else {}
         requested[task] = changes.get("requested_service", requested[task])
@@ -747,7 +864,7 @@ NAMES = frozenset(INVARIANTS) - {"occurrences_settled_once", "windows_settled_on
     # seen on the spot by the world
     "order_after_commit", "same_request_same_outcome", "stop_settles", "suspensions_lapse_on_time",
     "lost_service_rescued", "no_false_alarm", "nothing_idles", "ledger_sums_equal_state", "replay_equals_state",
-    "everything_settles",
+    "everything_settles", "caps_open_at_once",
 }  # fmt: skip
 """All that a life is checked for."""
 

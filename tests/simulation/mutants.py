@@ -14,7 +14,7 @@ from typing import Any
 from engine import messages as m
 from engine.clock import SECOND, Reading
 from engine.core import Core
-from engine.dispatch import Hold, Place, Queues, Service, Shifts
+from engine.dispatch import Hold, Place, Queues, Service, Shifts, Throttle
 from engine.ledger import Detail, SavedView
 from engine.lifecycle import NEXT, RUNNING, Cause, Kind, Reason, Status
 from engine.machine import Policy, Step
@@ -423,6 +423,55 @@ class ForgetsToEndWindows(Core):
             super()._end_hold(hold, event, actor, at, reason)
 
 
+class RampsCostNothing(Core):
+    """Lets who starts under a ramp keep its token."""
+
+    def _pay(self, throttles: Iterable[Throttle]) -> None:
+        super()._pay([throttle for throttle in throttles if throttle.rate is None])
+
+
+class CountsRunningOncePerStep(Core):
+    """Looks once in a step how many of a user run, though several places claim in it."""
+
+    def _pay(self, throttles: Iterable[Throttle]) -> None:
+        super()._pay([throttle for throttle in throttles if throttle.rate is not None])
+
+
+class TokensWhenItLooks(Core):
+    """Counts a ramp's next token from when it is told."""
+
+    def _ring(self, at: int, what: str, subject: Any) -> None:
+        super()._ring(self._step.now if what == "token" else at, what, subject)
+
+
+class CapsStayShut(Core):
+    """Does not look again at a cap once it is shut."""
+
+    def _settle_throttles(self) -> None:
+        shut = [throttle for throttle in self.queues.caps.values() if throttle.shut]
+        for throttle in shut:
+            del self.queues.throttles[throttle.id]
+        super()._settle_throttles()
+        self.queues.throttles.update({throttle.id: throttle for throttle in shut})
+
+
+class RampsOverEverythingHeld(Core):
+    """Slows down all that any hold was ever on, not only what was lifted."""
+
+    def _begin_ramp(self, lifted: list[Hold], rate: int, actor: str, reason: str | None) -> None:
+        super()._begin_ramp([*lifted, *self.state.holds.values()], rate, actor, reason)
+
+
+class ForgetsThrottlesAtRestart(Core):
+    """Does not read back which ramps and caps were in force."""
+
+    def __init__(self, state: State | None = None, policy: Policy | None = None) -> None:
+        for throttle in list(state.queues.throttles.values()) if state is not None else ():
+            assert state is not None
+            state.queues.end_throttle(throttle, state.last)
+        super().__init__(state, policy)
+
+
 class ActsBeforeCommit(World):
     """Lets orders leave when they are decided."""
 
@@ -531,6 +580,12 @@ MUTANTS = {
     "a window passed over": Mutant(HoldsOneTimeOnly, found_by=("no_window_lost",)),
     "windows that do not end": Mutant(ForgetsToEndWindows, found_by=("no_hold_outside_its_window",)),
     "a failed commit acknowledged": Mutant(world=AcknowledgesAFailedCommit, found_by=("acknowledged_is_durable",)),
+    "a ramp that costs nothing": Mutant(RampsCostNothing, found_by=("ramps_are_paced",)),
+    "running tasks counted once per step": Mutant(CountsRunningOncePerStep, found_by=("caps_respected",)),
+    "tokens counted from when they are told": Mutant(TokensWhenItLooks, found_by=("tokens_come_in_time",)),
+    "caps that stay shut": Mutant(CapsStayShut, found_by=("caps_open_at_once",)),
+    "ramps over everything held": Mutant(RampsOverEverythingHeld, found_by=("ramps_cover_what_was_lifted",)),
+    "throttles forgotten at a restart": Mutant(ForgetsThrottlesAtRestart, found_by=("replay_equals_state",)),
     "harmless: ties the other way": Mutant(TiesTheOtherWay),
     "harmless: tidies all the time": Mutant(TidiesAllTheTime),
 }

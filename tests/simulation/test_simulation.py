@@ -31,6 +31,9 @@ HAZARDS = (
     # blackout windows
     "blackout held", "blackout missed", "blackout window created", "blackout window edited", "blackout window removed",
     "blackout window removed while it holds",
+    # throttles
+    "ramp begun", "ramp shut", "ramp open", "ramp ended released", "ramp ended held", "ramp ended lifted",
+    "cap begun", "cap changed", "cap shut", "cap open", "cap ended", "cap below what runs",
     # people
     "double click", "double click across a restart", "deleted", "restore", "hide", "unhide", "delete of a running task",
     "stale edit", "edit moves a waiting task", "expire", "one of many edits refused", "rerun", "keep", "drop",

@@ -685,7 +685,29 @@ class World:
         if self.chance.random() < 0.4:
             self.notes.hazards["resume while another pauses"] += 1
             self._do_hold()
-        self._command("ann", m.LiftHolds(chosen, "resume"))
+        rate = self.chance.choice((2, 7, 60, 600)) if self.chance.random() < 0.8 else None
+        self._command("ann", m.LiftHolds(chosen, "resume", rate))
+        if rate is not None and self.chance.random() < 0.3:
+            over = [self.core.state.holds[hold] for hold in chosen]
+            again = [m.PlaceHolds(h.business, [m.HoldTarget(h.target_kind, h.target)], "no", h.site) for h in over]
+            self.plans += [(self.life + 9 * SECOND, one) for one in again]
+
+    def _ramps(self) -> list[int]:
+        return sorted(t.id for t in self.core.queues.throttles.values() if t.rate is not None)
+
+    def _let_go(self) -> None:
+        """Let all go of some ramps, one of which has ended perhaps."""
+        listed = self._ramps()
+        if listed and self.chance.random() < 0.3:
+            self._command("ann", m.EndRamps(self.chance.sample(listed, 1)))
+
+    def _do_throttle(self) -> None:
+        self._let_go()
+        business, user = self.chance.choice(("a", "a", "b")), self.chance.choice(USERS)
+        if self.chance.random() < 0.4:
+            self._command("ann", m.RemoveCap(business, user))
+        else:
+            self._command("ann", m.SetCap(business, user, self.chance.choice((1, 1, 2, 3)), "his share"))
 
     def _do_schedule(self) -> None:
         chance = self.chance
@@ -830,6 +852,9 @@ class World:
                 self.notes.hazards[service.event] += 1
         for hold in step.rows.hold_event:
             self.notes.hazards[f"hold {hold.event}"] += 1
+        for throttle in step.rows.throttle_event:
+            why = f" {throttle.reason}" if (throttle.throttle, throttle.event) == ("ramp", "ended") else ""
+            self.notes.hazards[f"{throttle.throttle} {throttle.event}{why}"] += 1
         for fire in step.rows.schedule_fire:
             self.notes.hazards[f"occurrence {fire.outcome}"] += 1
         for window in step.rows.blackout_fire:
@@ -839,9 +864,9 @@ class World:
         for refresh in step.rows.widget_refresh:
             self.notes.hazards["widget's refresh answers several"] += refresh.joined > 0
         if self.verbose:
-            for row in [*step.rows.service_event, *step.rows.hold_event, *step.rows.schedule_event,
-                        *step.rows.schedule_fire, *step.rows.blackout_event, *step.rows.blackout_fire,
-                        *step.rows.task_event]:  # fmt: skip
+            for row in [*step.rows.service_event, *step.rows.hold_event, *step.rows.throttle_event,
+                        *step.rows.schedule_event, *step.rows.schedule_fire, *step.rows.blackout_event,
+                        *step.rows.blackout_fire, *step.rows.task_event]:  # fmt: skip
                 print(step.now, row)
 
     def _lapsed(self, event: TaskEvent) -> None:
@@ -892,6 +917,12 @@ class World:
             head = place.head()
             if head is not None and place.least_loaded() is not None:
                 self._broken("nothing_idles", f"a task waits at {place.key} though a service has room")
+        for (business, user), cap in queues.caps.items():
+            owned = [t for t in state.tasks.values() if (t.business, t.owner) == (business, user)]
+            runs, at_most = sum(task.lease is not None for task in owned), cap.at_most or 0
+            if cap.shut != (runs >= at_most):
+                self._broken("caps_open_at_once", f"{user} runs {runs} of {at_most}, and shut is {cap.shut}")
+            self.notes.hazards["cap below what runs"] += runs > at_most
         if self.outbox.in_flight is None and not self.outbox.open.rows and self.durable:
             self.check_sums()
 
@@ -946,6 +977,8 @@ class World:
                 ("holds", _holds(mine), _holds(theirs)),
                 ("blackout windows", _blackouts(mine), _blackouts(theirs)),
                 ("holds over sub-queues", _holds_over(mine), _holds_over(theirs)),
+                ("throttles", _throttles(mine), _throttles(theirs)),
+                ("throttles over sub-queues", _throttles_over(mine), _throttles_over(theirs)),
                 ("services", _services(mine), _services(theirs)),
                 ("causes of places", _place_causes(mine), _place_causes(theirs)),
                 ("runs owed", mine.owed, theirs.owed),
@@ -972,6 +1005,7 @@ class World:
             self._command("ann", m.RemoveSchedule(schedule_id))
         for blackout_id in sorted(self.core.state.blackouts):
             self._command("ann", m.RemoveBlackout(blackout_id))
+        self._let_all_go()
         for n in range(60):
             self._let(LONGEST_STEP)
             self._turn(self._words())
@@ -982,6 +1016,7 @@ class World:
                     self._command("ann", m.RemoveSchedule(schedule_id))
                 for blackout_id in sorted(self.core.state.blackouts):
                     self._command("ann", m.RemoveBlackout(blackout_id))
+                self._let_all_go()
             if n > 4 and not self.core.state.tasks:
                 break
         left = [t for t in self.core.state.tasks.values() if t.due]
@@ -989,6 +1024,12 @@ class World:
             task = left[0]
             self._broken("everything_settles", f"{len(left)} tasks are left, such as {task.id}: {task.status}")
         self.check_replay()
+
+
+    def _let_all_go(self) -> None:
+        self._command("ann", m.EndRamps(self._ramps()))
+        for business, user in sorted(self.core.queues.caps):
+            self._command("ann", m.RemoveCap(business, user))
 
 
 class _Crash(Exception):
@@ -1005,6 +1046,19 @@ def _blackouts(state: State) -> dict[int, Any]:
 
 def _holds_over(state: State) -> dict[Any, list[int]]:
     return {key: [hold.id for hold in q.holds] for key, q in state.queues.queues.items() if q.members}
+
+
+def _throttles(state: State) -> dict[int, Any]:
+    return {
+        t.id: (t.rate, t.at_most, t.reason, t.shut, t.shut_at, t.left, t.running, t.over, t.but)
+        for t in state.queues.throttles.values()
+    }
+
+
+def _throttles_over(state: State) -> dict[Any, Any]:
+    return {
+        key: ([t.id for t in q.throttles], q.cause) for key, q in state.queues.queues.items() if q.members
+    }
 
 
 def _services(state: State) -> dict[Key, Any]:
@@ -1060,5 +1114,5 @@ FLEET: tuple[m.Action, ...] = (
 DEEDS = (
     "submit", "submit_more", "submit_yet_more", "stop", "stop_again", "delete", "restore", "waver", "edit", "hold",
     "hold_again", "lift", "schedule", "schedule_again", "widget", "service", "click_again", "edit_many", "rerun",
-    "view", "blackout",
+    "view", "blackout", "throttle",
 )  # fmt: skip
