@@ -598,6 +598,22 @@ def test_a_store_from_before_there_were_accounts_gets_their_tables(tmp_path: Pat
         assert store.read("select count(*) from audit").item() == 1
 
 
+def test_accounts_from_before_there_were_identities_have_none(tmp_path: Path) -> None:
+    ann = Account("ann", "hashed", False, {"grants": []}, NOW, NOW)
+    with Store.open(tmp_path) as store:
+        commit(store, account=[ann])
+        with store.transaction() as cursor:
+            cursor.execute("alter table account drop column identity").fetchall()
+            for table in re.findall(r"create table (\w+)", " ".join(sql for v, sql in MIGRATIONS if v > 5)):
+                cursor.execute(f"drop table {table}").fetchall()
+            cursor.execute("update schema_version set version = 5").fetchall()
+    with Store.open(tmp_path) as store:
+        assert store.rows("account") == [ann]
+        commit(store, account=[ann._replace(identity="ann@acme.example")])
+    with Store.open(tmp_path) as store:
+        assert store.rows("account") == [ann._replace(identity="ann@acme.example")]
+
+
 def test_batches_from_before_there_were_blackout_windows_keep_their_links() -> None:
     """The very link that such a batch was given then; and rows of that sort count where there are some."""
     rows = Rows(audit=[audit(2)], task_event=[event(1, 2, "submit", "New")])
