@@ -6,38 +6,24 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.browser.conftest import Server, serve
-from tests.browser.test_async_tasks import FLEET, holds, looking, rows, submit
+from tests.browser.conftest import Server, looking, running
+from tests.browser.test_async_tasks import FLEET, HERE, holds, rows, submit
 
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture(scope="module", autouse=True)
-def patience() -> Iterator[None]:
-    """Wait longer than usual: a window begins with the next minute, and a busy machine shows late."""
-    expect.set_options(timeout=90_000)
-    yield
-    expect.set_options(timeout=5_000)
+MINUTES = 90_000  #: milliseconds: a window begins with the next minute
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("blackouts")
-    (folder / "settings.toml").write_text("seed_days = 0\n")
-    (folder / "fleet.toml").write_text(FLEET)
-    server = serve(folder, folder / "server.log")
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def cookie(server: Server) -> str:
-    return server.sign_in(server.first_link())
+    with running(tmp_path_factory.mktemp("blackouts"), FLEET) as server:
+        yield server
 
 
 @pytest.fixture
 def page(browser: Browser, server: Server, cookie: str) -> Iterator[Page]:
-    with looking(browser, server, cookie) as page:
+    with looking(browser, server, cookie, HERE) as page:
         yield page
 
 
@@ -80,10 +66,11 @@ def test_a_window_is_created_once_its_form_is_right(page: Page) -> None:
 
 
 def test_what_it_holds_goes_by_its_name(page: Page, server: Server) -> None:
-    expect(holds(page).first).to_contain_text("Blackout window “Month end <b>x</b>”")
+    expect(holds(page).first).to_contain_text("Blackout window “Month end <b>x</b>”", timeout=MINUTES)
     submit(page, server, "srv-1")
     paused = rows(page).filter(has_text="Paused")
-    expect(paused).to_contain_text(re.compile("blackout window “Month end <b>x</b>” until .*: “books are closed”"))
+    said = re.compile("by blackout window “Month end <b>x</b>” until .*: “books are closed”")
+    expect(paused).to_contain_text(said, timeout=MINUTES)
     page.goto(f"{server.url}/?site=Berlin")
     expect(page.locator(".d-holds")).to_contain_text("lackout window “Month end <b>x</b>” until")
     waits = page.get_by_role("grid", name="Active tasks").locator(".row.body").filter(has_text="Paused")
