@@ -155,6 +155,8 @@ def founded(console: Console, place: Place, word: str) -> There:
     spec = m.ScheduleSpec(f"{word} nightly", *place, Kind.AUDIT, rule, owner, f"{word}-box-02")
     (schedule,) = do(m.CreateSchedule(spec))
     do(m.RunNow(int(schedule)))
+    new_year = Rule.cron_rule("0 3 1 1 *", "UTC")
+    do(m.CreateBlackout(m.BlackoutSpec(f"{word} freeze", *place, new_year, 60, f"{word} why")))
     do(m.PlaceHolds(place[0], [m.HoldTarget("user", f"{word}.idle")], f"{word} why", place[1]))
     (view,) = do(m.KeepView(f"{word} view", "Failed", f"target:{word}*", business=place[0]))
     sight = Sight(watch_of(console), EVERYTHING)
@@ -261,6 +263,7 @@ AT_A_SITE: dict[str, tuple[bool, Read]] = {
     "past": (TELLS, lambda s, p, t: s.past(*p, t.schedule)),
     "runs": (COUNTS, lambda s, p, t: s.runs(*p, t.schedule)),
     "scheduled": (TELLS, lambda s, p, t: s.scheduled(*p)),
+    "blackouts": (TELLS, lambda s, p, t: s.blackouts(*p)),
     "fairness": (TELLS, lambda s, p, t: s.fairness(*p, "all")),
     "given": (COUNTS, lambda s, p, t: s.given(*p, "all", t.owner)),
 }  # fmt: skip
