@@ -126,10 +126,9 @@ def ramped(made: World, place: Place, over: str = "user") -> int:
     if over == "schedule":
         target = m.HoldTarget("schedule", str(made.schedules[place]))
         made.ask(m.RunNow(made.schedules[place]))
-    (hold,) = made.ask(m.PlaceHolds(place[0], [target], "", site))[0].changed
-    made.ask(m.LiftHolds([int(hold)], rate=1))
-    (ramp,) = [t.id for t in made.core.queues.throttles.values() if t.rate is not None]
-    return ramp
+    placed = made.ask(m.PlaceHolds(place[0], [target], "", site))[0].changed
+    made.ask(m.LiftHolds([int(hold) for hold in placed], rate=1))
+    return next((t.id for t in made.core.queues.throttles.values() if t.rate is not None), ABSENT)
 
 
 def capped(made: World, place: Place) -> str:

@@ -260,7 +260,8 @@ def _passed(more: str, place: str = "(u.business, u.site) = (t.business, t.site)
         join task_event j on j.task_id = u.task_id and j.event_id < u.event_id and (j.dq > 0 or j.dp > 0)
         join task_event t on t.event_id > j.event_id and t.event_id < u.event_id and {place}
         where u.event in ('claim', 'process') and t.event in ('claim', 'process') and {more}
-          and (u.detail -> '$.waited.hold') is null and j.event in ('submit', 'hand_over')
+          and (u.detail -> '$.waited.hold') is null and (u.detail -> '$.waited.throttled') is null
+          and j.event in ('submit', 'hand_over')
           and (u.event = 'process') = (j.event = 'hand_over') and (j.detail ->> '$.requested_service') is null
           and u.task_id not in (select task_id from task_event where event = 'edit'))"""
 
@@ -419,8 +420,9 @@ LEDGER = (
         "started under a hold", "holds",
         """update hold_event set target_kind = 'kind', target = (select arg_max(kind, event_id) from task_event
                where event = 'claim' and business = 'acme' and occurred_at between
-               (select min(h.occurred_at) from hold_event h where h.event = 'begun' and h.business = 'acme')
-               and (select min(h.occurred_at) from hold_event h where h.event = 'lifted' and h.business = 'acme'
+               (select min(h.occurred_at) from hold_event h where h.event = 'begun'
+                    and h.hold_id = (select min(hold_id) from hold_event where event = 'begun' and business = 'acme'))
+               and (select min(h.occurred_at) from hold_event h where h.event in ('lifted', 'expired')
                     and h.hold_id = (select min(hold_id) from hold_event where event = 'begun' and business = 'acme')))
            where hold_id = (select min(hold_id) from hold_event where event = 'begun' and business = 'acme')""",
         others="wait split",

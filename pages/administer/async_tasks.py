@@ -1,4 +1,4 @@
-"""Async tasks: whose tasks a business has under way; users and types paused, resumed, capped; what is in force.
+"""Async tasks: whose tasks a business has under way; users and task types paused, resumed, capped; blackout windows.
 
 Its other part, Fairness, is open to everybody: of the places that he may see.
 """
@@ -149,7 +149,7 @@ def choose_business(business: str, among: Sequence[str]) -> None:
     """Let people choose a business."""
     st.session_state[BUSINESS] = business
     st.selectbox(
-        "Business", among, key=BUSINESS, label_visibility="collapsed", width=170,
+        "Business", among, key=BUSINESS, label_visibility="collapsed", width=130,
         on_change=lambda: frame.address({"business": st.session_state[BUSINESS], "place": None, **RESET}),
     )  # fmt: skip
 

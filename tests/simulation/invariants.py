@@ -99,7 +99,10 @@ class Life:
 
     def throttled(self, e: TaskEvent) -> list[Throttling]:
         """List the ramps and caps that cover the task of an event."""
-        whose = {"user": e.owner, "kind": str(e.kind), "schedule": str(self.facts[e.task_id].get("schedule_id"))}
+        whose = {
+            "user": e.owner, "kind": str(e.kind), "schedule": str(self.facts[e.task_id].get("schedule_id")),
+            "site": None if e.kind in SYSTEM else e.site,
+        }  # fmt: skip
 
         def reached(reaches: list[Any]) -> bool:
             return any(
