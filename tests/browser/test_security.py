@@ -129,8 +129,8 @@ OPEN = {
     "/auth/sign-out": {303, 200},  # to a GET, the shell of the pages, which is the same for everybody
     "/auth/link/{secret}": {404},
     "/_stcore/health": {200, 204},
-    "/auth/login": {302, 303, 404},  # the server's own, for sign-in elsewhere; without a provider it leads back
-    "/auth/logout": {302, 303, 404},
+    "/auth/provider": {303, 404},  # without a provider, there is none to go to
+    "/oauth2callback": {303, 400, 403, 404},
 }
 """What answers to strangers, and with which status."""
 
