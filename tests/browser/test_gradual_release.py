@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.browser.conftest import Server, serve
-from tests.browser.test_async_tasks import FLEET, holds, looking, pause, rows
+from tests.browser.conftest import Server, looking, running
+from tests.browser.test_async_tasks import FLEET, HERE, holds, pause, rows
 
 pytestmark = pytest.mark.browser
 
@@ -15,33 +15,15 @@ pytestmark = pytest.mark.browser
 ROOMY = FLEET.replace('role = "audit_service", slots = 1', 'role = "audit_service", slots = 20')
 
 
-@pytest.fixture(scope="module", autouse=True)
-def patience() -> Iterator[None]:
-    """Wait longer than usual for what a busy machine shows late."""
-    expect.set_options(timeout=30_000)
-    yield
-    expect.set_options(timeout=5_000)
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("gradual")
-    (folder / "settings.toml").write_text("seed_days = 0\n")
-    (folder / "fleet.toml").write_text(ROOMY)
-    server = serve(folder, folder / "server.log")
-    yield server
-    if server.process.poll() is None:
-        server.stop()
-
-
-@pytest.fixture(scope="module")
-def cookie(server: Server) -> str:
-    return server.sign_in(server.first_link())
+    with running(tmp_path_factory.mktemp("gradual"), ROOMY) as server:
+        yield server
 
 
 @pytest.fixture
 def page(browser: Browser, server: Server, cookie: str) -> Iterator[Page]:
-    with looking(browser, server, cookie) as page:
+    with looking(browser, server, cookie, HERE) as page:
         yield page
 
 
