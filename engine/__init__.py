@@ -80,6 +80,8 @@ Then the world:
     undo          taking a request back: what it changed, put the other way round
     tally         what a running engine counts since it started
     runtime       engine thread, inbox, snapshots, background scheduler: the only wiring
+    masks         what is told to whoever may not know it all
+    watch         what all sessions share of what they see, made at most every few seconds
     sight         what one person sees, by his grants: the one door for reads
     drills        simulated incidents that people start on a running fleet
     tuning        changes of settings by people: checked, audited, then written into settings.toml

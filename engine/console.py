@@ -27,10 +27,10 @@ from .fleet import Fleet, load_file
 from .messages import Command
 from .runtime import Engine
 from .settings import Settings, load
-from .sight import Watch
 from .simulated import Simulated
 from .store import discard
 from .tuning import Tuning
+from .watch import Watch
 
 log = logging.getLogger("drainboard")
 

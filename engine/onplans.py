@@ -5,7 +5,7 @@ from __future__ import annotations
 from . import messages as m
 from .commanding import check_instant
 from .dispatch import Hold, Throttle
-from .errors import Invalid, NotFound, Refused
+from .errors import Invalid, NotAllowed, NotFound, Refused
 from .ledger import Detail, ScheduleEvent
 from .lifecycle import REPORTS, Kind, named_report, own_name
 from .ontasks import OnTasks
@@ -160,6 +160,7 @@ class OnPlans(OnTasks):
 
     def _create_schedule(self, action: m.CreateSchedule) -> m.Outcome:
         self._check_schedule(action.spec)
+        self._check_owner(action.spec, None)
         schedule_id = self.state.businesses[action.spec.business].next_event()
         self._schedule_event(schedule_id, "created", 1, action.spec, spec_to_detail(action.spec))
         self._arm_schedule(self.state.schedules[schedule_id])
@@ -177,6 +178,7 @@ class OnPlans(OnTasks):
         if (old.business, old.site) != (new.business, new.site):
             raise Invalid("A schedule stays in its business and site")
         self._check_schedule(new)
+        self._check_owner(new, old.owner)
         self._schedule_event(schedule.id, "edited", schedule.version + 1, new, spec_to_detail(new))
         self._arm_schedule(self.state.schedules[schedule.id])
         self._audit("edit", "schedule", schedule.id, new.business, new.site, before=spec_to_detail(old),
@@ -231,6 +233,11 @@ class OnPlans(OnTasks):
             ),
             Right.SCHEDULE,
         )
+
+    def _check_owner(self, spec: m.ScheduleSpec, before: str | None) -> None:
+        """Whoever manages no users plans in his own name: else somebody's work could go on, under a hold on him."""
+        if spec.owner not in (self._actor, before) and not self._may(Right.USERS, spec.business, None):
+            raise NotAllowed(f"Schedules of others are for who manages the users of {spec.business} to plan")
 
     def _schedule_event(
         self, schedule_id: int, event: str, version: int, spec: m.ScheduleSpec, detail: Detail | None

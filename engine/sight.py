@@ -2,52 +2,43 @@
 
 A `Sight` is made anew for each run and refresh, of grants that were looked up just then, and refuses what these do not
 cover. What belongs to a business as a whole, its processors, is shown to whoever sees but a site as counts: nowhere
-under its name. That something is held everybody sees; who holds it and why is for those who keep the place going. The
-`Watch` behind it keeps what all sessions share, made at most every few seconds, whoever asks.
-Instants in rows are integer microseconds.
+under its name. That something is held everybody sees; who holds it and why is for those who keep the place going
+(`masks`). The `Watch` behind it keeps what all sessions share. Instants in rows are integer microseconds.
 """
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import polars as pl
-import polars.selectors as cs
 
 from . import (
     activity,
     bulk,
-    fairness,
-    health,
     history,
     hosts,
     inventory,
     live,
-    looks,
-    pausing,
     standing,
     timetable,
     undo,
 )
-from .activity import Reach, Trail
+from .activity import Reach
 from .bulk import Preview, Verb
-from .catalogue import LIVE_TABS, Asked, Catalogue, Counts, Page
+from .catalogue import LIVE_TABS, Asked, Counts, Page
 from .chain import Broken
-from .clock import DAY, SECOND, stopwatch
 from .dispatch import SERVES, lane_of
 from .errors import GivenUp, NotAllowed, NotFound
-from .fairness import Given, Lens, Replay
+from .fairness import Given, Lens
 from .filters import Filter
-from .health import GRADUALLY, Limits, Look, Signal
+from .health import GRADUALLY
 from .history import Recent
 from .hosts import Day, Host
 from .inventory import Found
-from .ledger import ReportResult, TaskEvent, TaskRow
+from .ledger import ReportResult, TaskRow
 from .lifecycle import (
     ANALYSED,
     KIND,
@@ -62,60 +53,16 @@ from .lifecycle import (
 )
 from .live import Listing
 from .living import Place
+from .masks import A_PROCESSOR, SOMEBODY, masked, of_system
 from .pausing import Pauses
-from .proof import Check, Proof
+from .proof import Check
 from .roles import Grants, Right, may, may_somewhere, require
-from .runtime import Engine
-from .snapshot import BlackoutLook, HoldLook, Numbers, ServiceLook, Snapshot, Waits
+from .snapshot import BlackoutLook, HoldLook, Numbers, ServiceLook, Waits
 from .standing import Schedule, View
-from .task import COLLECT, PROCESS
+from .task import COLLECT
 from .timetable import Past, Planned, Timetable
 from .undo import Undo
-
-T = TypeVar("T")
-
-LOOK_EVERY = 8  #: seconds that a look at a site serves everybody
-LOOK_SHARE = 0.01  #: of a core that looks at a site may cost: a long one serves for longer
-LONGEST_LOOK = 18  #: but for no more seconds than this: the verdict must not come late
-RECENT_EVERY = 18  #: seconds for which a site's last hours serve
-MOST_LIVES = 500  #: timelines that are kept
-MOST_STANDING = 16  #: likewise, counts of what stands, of the last snapshots
-NAMES_EVERY = 300  #: seconds for which the words that complete a filter serve
-ASSETS_EVERY = 4  #: likewise, assets and the list of results
-TIMETABLE_EVERY = 10  #: likewise, what schedules did and will do
-PAST_EVERY = 3  #: likewise, of one schedule
-QUIET_EVERY = 10  #: likewise, what came last and comes next where nothing happens
-USE_EVERY = 20  #: likewise, how much each host of a business was used over a day
-USE_SHARE = 0.01  #: of a core that this may cost
-FAIR_EVERY = 30  #: likewise, who used the services in a period
-FAIR_LONGEST = 600  #: but for no more seconds than this
-MOST_REPLAYS = 4  #: periods of places that can be replayed at once; further ones are gathered anew
-CENSUS_EVERY = 3  #: seconds between two counts of what ended meanwhile
-A_PROCESSOR = "a processor"  #: what one is called where its name is not to be seen
-SOMEBODY = "An admin"  #: likewise, who holds something
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """A look at a site, every check's signal, and which of them is to be said first."""
-
-    look: Look
-    signals: Sequence[Signal]
-    first: Signal | None
-
-    @property
-    def archive(self) -> bool:
-        """Tell whether the site is an archive of imported history, which has no live verdict."""
-        return bool(self.look.sites["archive"].any())
-
-
-@dataclass(frozen=True, slots=True)
-class Quiet:
-    """What happened last at a site, in the last day, and what its schedules do next."""
-
-    last: dict[str, Any] | None  #: kind, number, target, finished_at (µs) of the task that ended last
-    next_at: int | None
-    due: Sequence[Schedule]  #: that occur then
+from .watch import Judged, Quiet, Watch, plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,264 +85,6 @@ class Hosts:
     processing: Day  #: the day of all processors together
     named: bool  #: whether processors go under their names
     archive: bool  #: whether the site is one of imported history: nothing can run there
-
-
-@dataclass(frozen=True, slots=True)
-class _Use:
-    """How the hosts of a business were used, each and the processors together; and which sites are archives."""
-
-    days: dict[str, Day]
-    processing: Day
-    archives: frozenset[str]
-
-
-class _Shared(Generic[T]):
-    """Things made at most every so often, each by one who asks, while others go on with the last; only those asked for
-    last stay.
-
-    With a `share`, what takes long to make serves the longer, so that no more than that part of a core goes into it.
-    """
-
-    def __init__(self, every_s: int, share: float = 1.0, longest_s: int = 60, most: int = 200) -> None:
-        self._every, self._share, self._longest, self._most = every_s * SECOND, share, longest_s * SECOND, most
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[object, tuple[threading.Lock, list[tuple[int, T]]]] = OrderedDict()
-
-    def get(self, key: object, now: int, make: Callable[[], T]) -> T:
-        with self._lock:
-            lock, made = self._kept.setdefault(key, (threading.Lock(), []))
-            self._kept.move_to_end(key)
-            if len(self._kept) > self._most:
-                self._kept.popitem(last=False)
-        if made and (now < made[0][0] or lock.locked()):
-            return made[0][1]
-        with lock:
-            if not made or now >= made[0][0]:
-                spent = stopwatch()
-                thing = make()
-                worth = int(spent() / self._share * SECOND)
-                made[:] = [(now + max(self._every, min(worth, self._longest)), thing)]
-            return made[0][1]
-
-
-class Watch:
-    """What all sessions of one running engine share; any thread may ask."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-        self.usual = history.Usual(engine.store, every_s=RECENT_EVERY)
-        self.slowly = looks.Slowly(engine.store)
-        self.catalogue = Catalogue(engine.store)
-        self.trail = Trail(engine.store)
-        self.proof = Proof(engine.store, lambda: engine.now)
-        engine.every(CENSUS_EVERY, "take the census", self.catalogue.take_census)
-        self._looks: _Shared[Look] = _Shared(LOOK_EVERY, LOOK_SHARE, LONGEST_LOOK)
-        self._judged: _Shared[Judged] = _Shared(1)  # by the look's clock: anew with each look, never a second late
-        self._quiet: _Shared[Quiet] = _Shared(QUIET_EVERY)
-        self._names: _Shared[Mapping[str, list[str]]] = _Shared(NAMES_EVERY, longest_s=NAMES_EVERY)
-        self._use: _Shared[_Use] = _Shared(USE_EVERY, USE_SHARE)
-        self._changes: _Shared[list[dict[str, Any]]] = _Shared(QUIET_EVERY)
-        self.assets: _Shared[Found] = _Shared(ASSETS_EVERY)
-        self.results: _Shared[list[dict[str, Any]]] = _Shared(ASSETS_EVERY)
-        self._timetables: _Shared[Timetable] = _Shared(TIMETABLE_EVERY, LOOK_SHARE)
-        self._pasts: _Shared[Past] = _Shared(PAST_EVERY, LOOK_SHARE)
-        self._submissions: _Shared[TaskEvent | None] = _Shared(NAMES_EVERY, longest_s=NAMES_EVERY, most=MOST_LIVES)
-        self._runs: _Shared[list[dict[str, Any]]] = _Shared(PAST_EVERY, LOOK_SHARE)
-        self._standing: _Shared[pl.DataFrame] = _Shared(NAMES_EVERY, longest_s=NAMES_EVERY, most=MOST_STANDING)
-        self._lenses: _Shared[Lens] = _Shared(FAIR_EVERY, LOOK_SHARE, FAIR_LONGEST)
-        self._replays: OrderedDict[tuple[Place, str], tuple[Lens, Replay]] = OrderedDict()
-        self._given: _Shared[Given] = _Shared(FAIR_LONGEST, longest_s=FAIR_LONGEST)
-        self._archives: _Shared[list[str]] = _Shared(QUIET_EVERY)
-        self._lock = threading.Lock()
-        self._lives: OrderedDict[int, tuple[TaskRow | None, pl.DataFrame]] = OrderedDict()
-
-    def judged(self, business: str, site: str, zone: str, named: bool, reasons: bool) -> Judged:
-        """Judge a site in words of the zone, processors by name or as counts, holds with their reasons or without."""
-        engine = self.engine
-        look = self._looks.get((business, site), engine.now, lambda: _look(self, business, site))
-
-        def judge() -> Judged:
-            seen = look if named else _unnamed(look, site)
-            seen = seen if reasons else replace(seen, holds=seen.holds.with_columns(**_UNTOLD))
-            found = health.signals(seen, Limits.of(engine.settings), zone)
-            return Judged(seen, found, health.verdict([s for s in found if s.site in (site, None)]))
-
-        return self._judged.get((business, site, zone, named, reasons), look.now, judge)
-
-    def timeline(self, task_id: int, snapshot: Snapshot) -> pl.DataFrame:
-        """Tell a task's life up to a snapshot; read anew only when the task has changed."""
-        live = snapshot.live(task_id)
-        row = live[0] if live is not None else None
-        with self._lock:
-            known = self._lives.get(task_id)
-            if known is not None and row is not None and known[0] == row:
-                return known[1]
-        steps = history.timeline(self.engine.store, task_id, row.created_at if row is not None else None)
-        steps = steps.filter(pl.col("batch") <= snapshot.batch) if row is not None else steps
-        with self._lock:
-            self._lives[task_id] = row, steps
-            self._lives.move_to_end(task_id)
-            if len(self._lives) > MOST_LIVES:
-                self._lives.popitem(last=False)
-        return steps
-
-    def audit_names(self, reach: Reach) -> Mapping[str, list[str]]:
-        """List the words that complete a filter of the audit trail."""
-        return self._names.get(reach, self.engine.now, lambda: self.trail.names(reach))
-
-    def names(self, place: Place) -> Mapping[str, list[str]]:
-        """List the words that complete a filter."""
-        return self._names.get(place, self.engine.now, lambda: self.catalogue.names(place))
-
-    def quiet(self, business: str, site: str) -> Quiet:
-        """Tell what happened last at a site and what comes next."""
-        engine = self.engine
-        return self._quiet.get((business, site), engine.now, lambda: _quiet(engine, business, site))
-
-    def use(self, business: str) -> _Use:
-        """Tell how the hosts of a business were used in the last 24 hours."""
-        engine = self.engine
-        return self._use.get(business, engine.now, lambda: _used(engine, business))
-
-    def changes(self, look: ServiceLook) -> list[dict[str, Any]]:
-        """Tell what befell a host; read anew as soon as it stands otherwise."""
-        engine = self.engine
-        return self._changes.get(
-            replace(look, used=0), engine.now,
-            lambda: _plain(hosts.changes(engine.store, look.business, look.name)).to_dicts(),
-        )  # fmt: skip
-
-    def timetable(self, business: str, site: str) -> Timetable:
-        """Tell what a site's schedules did and will do; anew as soon as one was changed, paused or resumed."""
-        engine, store = self.engine, self.engine.store
-        snapshot, now = engine.snapshot, engine.now
-        held = frozenset(
-            int(hold.target) for hold in snapshot.holds
-            if hold.in_force and hold.target_kind == "schedule" and hold.business == business
-        )  # fmt: skip
-        zone = snapshot.zones.get((business, site), "UTC")
-        return self._timetables.get(
-            (business, site, timetable.mark(store, business), held), now,
-            lambda: timetable.timetable(store, snapshot, business, site, now, zone=zone, held=held),
-        )  # fmt: skip
-
-    def past(self, business: str, site: str, schedule_id: int) -> Past:
-        """Tell what one schedule was and did; anew as soon as one was changed."""
-        engine, store = self.engine, self.engine.store
-        return self._pasts.get(
-            (business, site, schedule_id, timetable.mark(store, business)), engine.now,
-            lambda: timetable.past(store, engine.snapshot, business, site, schedule_id, engine.now),
-        )  # fmt: skip
-
-    def submission(self, task_id: int, created_at: int) -> TaskEvent | None:
-        """Give the event by which a task was submitted."""
-        engine = self.engine
-        return self._submissions.get(
-            task_id, engine.now, lambda: history.submissions(engine.store, {task_id: created_at}).get(task_id)
-        )
-
-    def standing(self, business: str | None, snapshot: Snapshot) -> pl.DataFrame:
-        """Count unfinished tasks by what holds tell apart."""
-        key = (business, snapshot.batch)
-        return self._standing.get(key, self.engine.now, lambda: pausing.counted(snapshot, business))
-
-    def lens(self, place: Place, period: str) -> Lens:
-        """Tell who used the services of a place in a period and who waited."""
-        return self._lenses.get((place, period), self.engine.now, lambda: self._looked(place, period)[0])
-
-    def _looked(self, place: Place, period: str) -> tuple[Lens, Replay]:
-        engine = self.engine
-        found = fairness.look(
-            engine.store, engine.snapshot, engine.now, place.business, period, within=place.sites,
-            named=place.processors is None,
-        )  # fmt: skip
-        with self._lock:
-            self._replays[place, period] = found
-            self._replays.move_to_end((place, period))
-            if len(self._replays) > MOST_REPLAYS:
-                self._replays.popitem(last=False)
-        return found
-
-    def given(self, place: Place, period: str, seen: Lens, owner: str) -> Given:
-        """Estimate what pausing an owner would have given back to the others in a period, as of a look at it."""
-
-        def make() -> Given:
-            with self._lock:
-                known = self._replays.get((place, period))
-            _, replay = known if known is not None and known[0] is seen else self._looked(place, period)
-            return replay.without(owner)
-
-        return self._given.get((place, period, seen.until_at, owner), self.engine.now, make)
-
-    def archives(self, business: str) -> list[str]:
-        """Name a business's sites of imported history."""
-        store = self.engine.store
-        return self._archives.get(
-            business, self.engine.now,
-            lambda: standing.sites(store, business=business).filter("archive")["site"].to_list(),
-        )
-
-    def runs(self, business: str, site: str, schedule_id: int) -> list[dict[str, Any]]:
-        """List the last runs of one schedule, newest first."""
-        engine = self.engine
-        return self._runs.get(
-            (business, site, schedule_id), engine.now,
-            lambda: timetable.runs(engine.store, engine.snapshot, business, site, engine.now, schedule_id,
-                                   timetable.CARD_RUNS).to_dicts(),
-        )  # fmt: skip
-
-
-def _look(watch: Watch, business: str, site: str) -> Look:
-    engine, settings = watch.engine, watch.engine.settings
-    return looks.look(
-        engine.store, engine.snapshot, engine.now, business=business, site=site,
-        enough=settings.int("pile_up_tasks"), long_s=settings.int("stuck_s"), slowly=watch.slowly,
-    )  # fmt: skip
-
-
-def _unnamed(look: Look, site: str) -> Look:
-    """Call every processor alike, and name no host of another site."""
-    every, own = pl.lit(True), ~_of_system() & (pl.col("site") == site)
-    return replace(
-        look,
-        services=look.services.with_columns(name=_masked("name", pl.col("site").is_null())),
-        waiting=look.waiting.with_columns(requested_service=pl.when(own).then("requested_service")),
-        running=look.running.with_columns(host=_masked("host", _processing())),
-        processing=look.processing.with_columns(processor=_masked("processor", every)),
-        paces=look.paces.with_columns(processor=_masked("processor", every)),
-    )
-
-
-def _masked(column: str, where: pl.Expr) -> pl.Expr:
-    return pl.when(where & pl.col(column).is_not_null()).then(pl.lit(A_PROCESSOR)).otherwise(column)
-
-
-def _processing() -> pl.Expr:
-    return pl.col("stage") == PROCESS
-
-
-def _of_system() -> pl.Expr:
-    """Tell what a processor runs as a whole, so that it is one which such a task asks for."""
-    return pl.col("kind").is_in([kind.value for kind in SYSTEM_KINDS])
-
-
-_UNTOLD = {"reason": pl.lit(None, pl.String), "actor": pl.lit(SOMEBODY)}
-
-
-def _quiet(engine: Engine, business: str, site: str) -> Quiet:
-    last = history.last_finished(engine.store, business, site, engine.now - DAY)
-    schedules = standing.schedules(engine.store, business, site)
-    times = [(schedule.spec.rule.next_after(engine.now), schedule) for schedule in schedules]
-    next_at = min((at for at, _ in times), default=None)
-    return Quiet(last, next_at, [schedule for at, schedule in times if at == next_at])
-
-
-def _used(engine: Engine, business: str) -> _Use:
-    snapshot = engine.snapshot
-    used = hosts.use(engine.store, snapshot, engine.now, business)
-    processors = [look.name for look in snapshot.services if (look.business, look.site) == (business, None)]
-    archives = standing.sites(engine.store, business=business).filter("archive")["site"]
-    return _Use(hosts.days(used), hosts.together(used, processors), frozenset(archives))
 
 
 class Sight:
@@ -470,7 +159,7 @@ class Sight:
             reasons = all(self._reasons(place.business, site) for site in rows["site"].unique())
             told = self._told(told, place.business, reasons).select("task_id", "host", "place", "of", "why")
             rows = rows.join(told, on="task_id", how="left", maintain_order="left")
-        return replace(page, rows=_plain(rows))
+        return replace(page, rows=plain(rows))
 
     def matching(self, place: Place, asked: Asked, tabs: Collection[Tab]) -> pl.DataFrame:
         """List all tasks asked for in some tabs, for an action on them; see `Catalogue.matching`."""
@@ -576,10 +265,10 @@ class Sight:
         rows = rows.filter(pl.col("business") == business, pl.col("site") == site)
         if not self._names_processors(business):
             rows = rows.with_columns(
-                processor=_masked("processor", pl.lit(True)),
-                requested_service=_masked("requested_service", _of_system()),
+                processor=masked("processor", pl.lit(True)),
+                requested_service=masked("requested_service", of_system()),
             )
-        return next(iter(_plain(rows).to_dicts()), None)
+        return next(iter(plain(rows).to_dicts()), None)
 
     def timeline(self, business: str, site: str, task_id: int) -> list[dict[str, Any]]:
         """Tell the life of a task of the site, step by step; see `history.timeline`. Of any other, nothing."""
@@ -593,11 +282,11 @@ class Sight:
             asked = pl.col("why").str.contains("requested_service: ", literal=True)
             alike = pl.col("why").str.replace_many(names, [A_PROCESSOR] * len(names))
             steps = steps.with_columns(
-                service=_masked("service", processing),
-                actor=_masked("actor", itself),
+                service=masked("service", processing),
+                actor=masked("actor", itself),
                 why=pl.when(asked).then(alike).otherwise("why"),
             )
-        return _plain(steps).to_dicts()
+        return plain(steps).to_dicts()
 
     def settings(self, business: str, site: str, task_id: int, created_at: int) -> Mapping[str, Any]:
         """Tell with what a task of the site was submitted besides what its row says; of any other, nothing."""
@@ -778,7 +467,7 @@ class Sight:
 
         def make() -> Found:
             found = inventory.listing(engine.store, business, site, **asked)
-            return replace(found, rows=_plain(found.rows))
+            return replace(found, rows=plain(found.rows))
 
         return self._watch.assets.get((business, site, *sorted(asked.items())), engine.now, make)
 
@@ -796,7 +485,7 @@ class Sight:
         engine, whole = self._watch.engine, may(self._grants, Right.SEE, business, None)
         return self._watch.results.get(
             (business, site, whole), engine.now,
-            lambda: _plain(inventory.results(engine.store, business, [site], whole=whole)).to_dicts(),
+            lambda: plain(inventory.results(engine.store, business, [site], whole=whole)).to_dicts(),
         )
 
     def result(self, business: str, site: str, task_id: int) -> ReportResult | None:
@@ -844,7 +533,7 @@ class Sight:
         self._see(business, site)
         rows = timetable.scheduled(self.snapshot, business, site)
         if not self._names_processors(business):
-            rows = rows.with_columns(requested_service=_masked("requested_service", _of_system()))
+            rows = rows.with_columns(requested_service=masked("requested_service", of_system()))
         return rows.to_dicts()
 
     # --- the audit trail
@@ -941,7 +630,7 @@ class Sight:
         self._watch.proof.begin(self._name)
 
     def _rows(self, rows: pl.DataFrame, business: str, site: str) -> pl.DataFrame:
-        return _plain(self._told(rows, business, self._reasons(business, site)))
+        return plain(self._told(rows, business, self._reasons(business, site)))
 
     def _told(self, rows: pl.DataFrame, business: str, reasons: bool) -> pl.DataFrame:
         if not reasons:
@@ -955,15 +644,11 @@ class Sight:
         if not self._names_processors(business):
             at_work = pl.col("processing_started_at").is_not_null()
             rows = rows.with_columns(
-                processor=_masked("processor", pl.lit(True)),
-                host=_masked("host", at_work),
-                requested_service=_masked("requested_service", _of_system()),
+                processor=masked("processor", pl.lit(True)),
+                host=masked("host", at_work),
+                requested_service=masked("requested_service", of_system()),
             )
         return rows
-
-
-def _plain(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.with_columns(cs.datetime().dt.epoch("us"))
 
 
 def _still_to_come(one: Planned, now: int) -> Planned:

@@ -21,10 +21,11 @@ from engine.errors import InvalidFilter, NotAllowed
 from engine.filters import Filter
 from engine.ledger import Audit, Rows, make_id
 from engine.lifecycle import OVERVIEW, Kind, own_name
+from engine.masks import A_PROCESSOR, SOMEBODY
 from engine.proof import Check, Proof
 from engine.recurrence import Rule
 from engine.roles import EVERYTHING, Grant, Grants, Role
-from engine.sight import A_PROCESSOR, SOMEBODY, Sight
+from engine.sight import Sight
 from engine.store import Store
 from engine.tables import csv
 

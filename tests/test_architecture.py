@@ -32,7 +32,7 @@ ONLY_IN = {
 PURE = ("errors", "lifecycle", "ledger", "roles", "recurrence", "messages", "fleet", "reports", "task", "dispatch",
         "state", "machine", "commanding", "ontasks", "onplans", "onplaces", "core", "outbox", "snapshot", "schema",
         "columns", "chain", "batch", "health", "usual", "conditions", "ranges", "filters", "tables", "targets", "tally",
-        "views", "bulk")  # fmt: skip
+        "views", "bulk", "masks")  # fmt: skip
 IMPURE_MODULES = {"os", "socket", "subprocess", "threading", "time", "random", "duckdb", "apscheduler", "queue"}
 
 

@@ -38,8 +38,9 @@ from engine.messages import (
     Submit,
 )
 from engine.roles import EVERYTHING, Grant, Role
-from engine.sight import Hosts, Judged
+from engine.sight import Hosts
 from engine.snapshot import ServiceLook
+from engine.watch import Judged
 from pages.shared import card, frame, newtask, pastruns, remedies, times
 from pages.shared.kpi import Kpi
 from pages.shared.plain import plain

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import pytest
@@ -356,6 +356,21 @@ def test_what_somebody_may_not_touch_is_to_him_as_if_it_were_not_there() -> None
     assert refusals[0] == refusals[1].replace("nowhere", "globex")
     refusals = [here.ask(m.Submit([task((b, "berlin"))]), grants)[0].refused or "" for b in ("globex", "nowhere")]
     assert refusals[0] == refusals[1].replace("nowhere", "globex")
+
+
+def test_who_manages_no_users_plans_in_his_own_name() -> None:
+    made = world()
+    site_admin = [Grant(Role.SITE_ADMIN, *OWN)]
+    bobs = replace(spec(OWN, "Bob's"), owner="bob")
+    refused, step = made.ask(m.CreateSchedule(bobs), site_admin)
+    assert "Schedules of others" in str(refused.refused)
+    assert not step.rows.schedule_event
+    refused, _ = made.ask(m.EditSchedule(made.schedules[OWN], 1, bobs), site_admin)
+    assert "Schedules of others" in str(refused.refused)
+    kept, _ = made.ask(m.CreateSchedule(bobs), [Grant(Role.BUSINESS_ADMIN, OWN[0])])
+    assert kept.changed
+    edited, _ = made.ask(m.EditSchedule(first(kept), 1, replace(bobs, name="Bob's, later")), site_admin)
+    assert edited.changed, "what is another's already stays so"
 
 
 def test_a_service_elsewhere_that_a_task_asks_for_is_as_if_it_were_not_there() -> None:

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from engine import messages as m
-from engine import sight as module
+from engine import watch as module
 from engine.access import Actor
 from engine.bulk import Verb
 from engine.catalogue import TABS, Asked
@@ -22,9 +22,10 @@ from engine.errors import NotAllowed, NotFound
 from engine.filters import parse
 from engine.lifecycle import OVERVIEW, Kind, Tab
 from engine.living import Place
+from engine.masks import A_PROCESSOR
 from engine.recurrence import Rule
 from engine.roles import EVERYTHING, Grant, Grants, Role
-from engine.sight import A_PROCESSOR, Sight, Spot
+from engine.sight import Sight, Spot
 from pages.shared import figures, queue
 
 T = TypeVar("T")

@@ -14,7 +14,8 @@ from engine.errors import NotAllowed, NotFound
 from engine.roles import EVERYTHING, Grant, Grants, Role
 from engine.runtime import Engine
 from engine.settings import Settings
-from engine.sight import Sight, Watch
+from engine.sight import Sight
+from engine.watch import Watch
 
 BERLIN = [Grant(Role.SITE_USER, "Acme", "Berlin")]
 OSLO = [Grant(Role.SITE_ADMIN, "Acme", "Oslo")]

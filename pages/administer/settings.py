@@ -187,7 +187,7 @@ def form(tuning: Tuning, line: Line, request: str) -> None:
     st.html(f"<div class='d-evidence'>A change counts {escape(setting.counts)}. It stands in the audit trail under "
             f"your name and goes into {FILE}, of which all else stays as it is.</div>")  # fmt: skip
     with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Keep as it is", key=f"{request}.keep", width="content"):
+        if st.button("Dismiss", key=f"{request}.keep", width="content"):
             st.rerun()
         back = f"Back to {setting.shown(setting.default)}"
         if line.source == FILE and st.button(back, key=f"{request}.back", width="content"):

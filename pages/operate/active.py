@@ -4,7 +4,8 @@ import streamlit as st
 
 from engine.lifecycle import PAUSED
 from engine.roles import Right
-from engine.sight import Judged, Sight
+from engine.sight import Sight
+from engine.watch import Judged
 from pages.shared import (
     asking,
     bulk,

@@ -121,7 +121,7 @@ def _dialog(act: Act, found: Preview, request: str, key: str) -> None:
         changes = {"priority": level}
     reason = st.text_input("Reason", max_chars=200, placeholder="for the audit trail", key=f"{request}.reason")
     with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Leave them", key=f"{request}.keep", width="content"):
+        if st.button("Dismiss", key=f"{request}.keep", width="content"):
             st.rerun()
         go = st.button(f"{act.label}: {n}", key=f"{request}.go", type="primary", width="content",
                        disabled=not found.count)  # fmt: skip

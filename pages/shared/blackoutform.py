@@ -44,7 +44,7 @@ def remove(look: BlackoutLook) -> None:
 @st.dialog("New blackout window", width="large")
 def _new(spec: BlackoutSpec, sites: Sequence[str], request: str) -> None:
     wanted = _ask(spec, sites, request)
-    if _pressed("Create window", "Discard", wanted, request) and wanted is not None:
+    if _pressed("Create window", wanted, request) and wanted is not None:
         _done(frame.do(CreateBlackout(wanted), _id(request, wanted)), f"{_named(wanted)} is created", request)
     _refused(request)
 
@@ -54,7 +54,7 @@ def _edit(look: BlackoutLook, request: str) -> None:
     st.html("<div class='d-evidence'>A change counts from the next time on. What the window holds now stays until it "
             "is over, or somebody lifts it.</div>")  # fmt: skip
     wanted = _ask(look.spec, (look.spec.site,), request)
-    if _pressed("Save", "Keep as it is", wanted, request) and wanted is not None:
+    if _pressed("Save", wanted, request) and wanted is not None:
         if wanted == look.spec:
             st.rerun()
         outcome = frame.do(EditBlackout(look.blackout_id, look.version, wanted), _id(request, wanted))
@@ -72,7 +72,7 @@ def _remove(look: BlackoutLook, request: str) -> None:
     )
     reason = st.text_input("Reason", max_chars=200, placeholder="for the audit trail", key=f"{request}.reason").strip()
     with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Keep it", key=f"{request}.keep", width="content"):
+        if st.button("Dismiss", key=f"{request}.keep", width="content"):
             st.rerun()
         if st.button("Remove window", key=f"{request}.go", type="primary", width="content"):
             outcome = frame.do(RemoveBlackout(look.blackout_id, reason or None), request)
@@ -152,9 +152,9 @@ def _id(request: str, wanted: BlackoutSpec) -> str:
     return f"{request}-{abs(hash(wanted))}"
 
 
-def _pressed(label: str, away: str, wanted: BlackoutSpec | None, request: str) -> bool:
+def _pressed(label: str, wanted: BlackoutSpec | None, request: str) -> bool:
     with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button(away, key=f"{request}.keep", width="content"):
+        if st.button("Dismiss", key=f"{request}.keep", width="content"):
             st.rerun()
         return st.button(label, key=f"{request}.go", type="primary", width="content", disabled=wanted is None)
 

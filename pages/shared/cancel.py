@@ -25,7 +25,7 @@ def _dialog(ids: tuple[int, ...], key: str, request: str) -> None:
     )
     reason = st.text_input("Reason", max_chars=200, placeholder="for the audit trail", key=f"{request}.reason")
     with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Keep", key=f"{request}.keep", width="content"):
+        if st.button("Dismiss", key=f"{request}.keep", width="content"):
             st.rerun()
         if st.button(f"Cancel {n}", key=f"{request}.go", type="primary", width="content"):
             outcome = frame.do(Stop(ids, reason or None), request)

@@ -67,7 +67,7 @@ def _farewell(business: str, cap: ThrottleLook, request: str) -> None:
 
 def _buttons(go: str, request: str, off: bool) -> bool:
     with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Cancel", key=f"{request}.keep", width="content"):
+        if st.button("Dismiss", key=f"{request}.keep", width="content"):
             st.rerun()
         return st.button(go, key=f"{request}.go", type="primary", width="content", disabled=off)
 

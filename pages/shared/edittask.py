@@ -61,7 +61,7 @@ def _form(task: Mapping[str, Any], request: str) -> Done | None:
     reason = st.text_input("Reason", max_chars=200, placeholder="for the audit trail", key=f"{request}.reason")
     done = None
     with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Keep as it is", key=f"{request}.keep", width="content"):
+        if st.button("Dismiss", key=f"{request}.keep", width="content"):
             st.rerun()
         off = not changes or bool(faults)
         if st.button("Save", key=f"{request}.go", type="primary", width="content", disabled=off):

@@ -165,7 +165,7 @@ def _change(
     unchanged = state is None and (slots is None or int(slots) == host.look.slots)
     verb = f"{label} to {int(slots):,}" if slots is not None else f"{label}: {name}"
     with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Keep as it is", key=f"{request}.keep", width="content"):
+        if st.button("Dismiss", key=f"{request}.keep", width="content"):
             st.rerun()
         if st.button(plain(verb), key=f"{request}.go", type="primary", width="content", disabled=unchanged):
             wanted = SetService(host.look.business, name, state, None if slots is None else int(slots), reason or None)
@@ -233,7 +233,7 @@ def _add(business: str, site: str, role: str | None, request: str) -> None:
     usual = max((s.slots for s in here), default=2)
     slots = st.number_input("Slots: tasks at a time", None, None, usual, step=1, key=f"{request}.slots.{role}")
     with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Keep as it is", key=f"{request}.keep", width="content"):
+        if st.button("Dismiss", key=f"{request}.keep", width="content"):
             st.rerun()
         if st.button(f"Add {plain(name.strip()) or 'it'}", key=f"{request}.go", type="primary", width="content",
                      disabled=not name.strip() or slots is None):  # fmt: skip

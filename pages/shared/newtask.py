@@ -99,7 +99,7 @@ def _dialog(business: str, site: str, like: Mapping[str, Any], request: str) -> 
         st.html(f"<div class='d-told no'>{told}</div>")
     n = f" {len(names):,} {'task' if len(names) == 1 else 'tasks'}" if names else ""
     with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Leave it", key=f"{request}.keep", width="content"):
+        if st.button("Dismiss", key=f"{request}.keep", width="content"):
             st.rerun()
         off = not names or bool(found.faults) or (when == "Later" and due is None) or wrong
         if st.button(f"Submit{n}", key=f"{request}.go", type="primary", width="content", disabled=off):

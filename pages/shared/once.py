@@ -76,7 +76,7 @@ def _remove(task: dict[str, Any], request: str) -> None:
     )
     reason = st.text_input("Reason", max_chars=200, placeholder="for the audit trail", key=f"{request}.reason").strip()
     with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Keep it", key=f"{request}.keep", width="content"):
+        if st.button("Dismiss", key=f"{request}.keep", width="content"):
             st.rerun()
         if st.button("Remove task", key=f"{request}.go", type="primary", width="content"):
             outcome = frame.do(Delete([task["task_id"]], reason or None), request)

@@ -142,7 +142,7 @@ def _brief(instant: int) -> str:
 def _buttons(action: PlaceHolds, found: Reach, kind: str, request: str) -> None:
     n, waiting = len(action.targets), found.total("waiting")
     with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Cancel", key=f"{request}.keep", width="content"):
+        if st.button("Dismiss", key=f"{request}.keep", width="content"):
             st.rerun()
         what = f"{n:,} {WORDS[kind][n > 1]}" if n else WORDS[kind][1]
         tasks = f", hold {waiting:,} {'task' if waiting == 1 else 'tasks'}" if n else ""

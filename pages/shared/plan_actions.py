@@ -70,7 +70,7 @@ def _pause(schedule: Schedule, request: str) -> None:
                                  key=f"{request}.at")  # fmt: skip
         until = times.instant_of(wall, here) if wall is not None else None
     with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Keep it on", key=f"{request}.keep", width="content"):
+        if st.button("Dismiss", key=f"{request}.keep", width="content"):
             st.rerun()
         if st.button("Pause schedule", key=f"{request}.go", type="primary", width="content"):
             target = HoldTarget("schedule", str(schedule.schedule_id))
@@ -92,7 +92,7 @@ def _remove(schedule: Schedule, request: str) -> None:
     )
     reason = st.text_input("Reason", max_chars=200, placeholder="for the audit trail", key=f"{request}.reason").strip()
     with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Keep it", key=f"{request}.keep", width="content"):
+        if st.button("Dismiss", key=f"{request}.keep", width="content"):
             st.rerun()
         if st.button(f"Remove {plans.label(schedule.schedule_id)}", key=f"{request}.go", type="primary",
                      width="content"):  # fmt: skip

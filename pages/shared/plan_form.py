@@ -45,7 +45,7 @@ def edit(schedule: Schedule) -> None:
 @st.dialog("New schedule", width="large")
 def _new(spec: ScheduleSpec, request: str) -> None:
     wanted = _ask(spec, request)
-    if _pressed("Create schedule", "Discard", wanted, request) and wanted is not None:
+    if _pressed("Create schedule", wanted, request) and wanted is not None:
         outcome = frame.do(CreateSchedule(wanted), _id(request, wanted))
         if not outcome.refused:
             (made,) = outcome.changed
@@ -62,7 +62,7 @@ def _edit(schedule: Schedule, request: str) -> None:
     st.html(f"<div class='d-evidence'>{escape(label)}, version {schedule.version:,}. What runs or waits already stays "
             "as it is; a change counts from the next fire on.</div>")  # fmt: skip
     wanted = _ask(schedule.spec, request)
-    if _pressed("Save", "Keep as it is", wanted, request) and wanted is not None:
+    if _pressed("Save", wanted, request) and wanted is not None:
         if wanted == schedule.spec:
             st.rerun()
         outcome = frame.do(EditSchedule(schedule.schedule_id, schedule.version, wanted), _id(request, wanted))
@@ -97,9 +97,9 @@ def _refused(why: str | None) -> None:
         st.html(f"<div class='d-told no' role='alert'>{escape(why)}</div>")
 
 
-def _pressed(label: str, away: str, wanted: ScheduleSpec | None, request: str) -> bool:
+def _pressed(label: str, wanted: ScheduleSpec | None, request: str) -> bool:
     with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button(away, key=f"{request}.keep", width="content"):
+        if st.button("Dismiss", key=f"{request}.keep", width="content"):
             st.rerun()
         return st.button(label, key=f"{request}.go", type="primary", width="content", disabled=wanted is None)
 
@@ -123,7 +123,8 @@ def _ask(spec: ScheduleSpec, key: str) -> ScheduleSpec | None:
             st.html(f"<div class='d-what'><b>{escape(rule.prose())}</b></div>")
             plan_card.next_fires(rule, frame.engine().now)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        owner = st.text_input("Owner", spec.owner, max_chars=100, key=f"{key}.owner").strip()
+        for_others = frame.allowed(Right.USERS, spec.business, None)
+        owner = st.text_input("Owner", spec.owner, max_chars=100, key=f"{key}.owner", disabled=not for_others).strip()
         services = _services(spec, kind)
         chosen = spec.requested_service if spec.requested_service in services else ANY
         service = st.selectbox("Service", services, services.index(chosen), key=f"{key}.service {kind}", width=170)

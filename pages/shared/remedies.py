@@ -8,7 +8,7 @@ from typing import Any
 from engine.health import ALARMS
 from engine.lifecycle import PAUSED
 from engine.roles import Right
-from engine.sight import Judged
+from engine.watch import Judged
 
 from . import asking, cancel, frame, hosts, stagger
 from .kpi import Kpi

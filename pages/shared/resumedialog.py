@@ -63,7 +63,7 @@ def _dialog(business: str, listed: Sequence[Kept], request: str) -> None:
     st.html(_does(found, len(chosen), rate))
     reason = st.text_input("Reason", max_chars=200, placeholder="for the audit trail", key=f"{request}.reason").strip()
     with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Keep them on", key=f"{request}.keep", width="content"):
+        if st.button("Dismiss", key=f"{request}.keep", width="content"):
             st.rerun()
         n = "1 hold" if len(chosen) == 1 else f"{len(chosen):,} holds"
         tasks = f"{found.tasks:,} {'task' if found.tasks == 1 else 'tasks'}"

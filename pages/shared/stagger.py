@@ -41,7 +41,7 @@ def _dialog(business: str, site: str, schedule_ids: tuple[int, ...], request: st
     st.html(f"<table class='tb'><tr><th>Schedule<th>Owner<th>Now<th>Then</tr>{rows}</table>")
     able = [(s, rule) for s, rule in moves[1:] if isinstance(rule, Rule)]
     with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Keep as they are", key=f"{request}.keep", width="content"):
+        if st.button("Dismiss", key=f"{request}.keep", width="content"):
             st.rerun()
         n = f"{len(able):,} {'schedule' if len(able) == 1 else 'schedules'}"
         if st.button(f"Move {n}", key=f"{request}.go", type="primary", width="content", disabled=not able):

@@ -49,7 +49,7 @@ def _create(request: str) -> None:
     grants = _roles((), request)
     identity = _identity(None, request)
     # Never off: a press would only end the typing then, and have to be made once more. The engine says what is missing.
-    if _pressed("Discard", "Create user", request):
+    if _pressed("Create user", request):
         who = frame.actor()
         secret = _tried(lambda: frame.access().invite(who, name, grants, identity or None, renew=False), request)
         if secret is not None:
@@ -65,7 +65,7 @@ def _change(user: User, request: str) -> None:
     grants = _roles(user.grants, request, own)
     identity = _identity(user.identity, request)
     reason = _reason(request)
-    if _pressed("Keep as it is", "Change user", request):
+    if _pressed("Change user", request):
         if set(grants) == set(user.grants) and (identity or None) == user.identity:
             st.rerun()
         who = frame.actor()
@@ -89,7 +89,7 @@ def _new_link(user: User, request: str) -> None:
         "Until then the old password goes on working, and sessions stay open." if user.last_at is not None else "",
         old,
     )
-    if _pressed("Keep as it is", "Make a link", request):
+    if _pressed("Make a link", request):
         who = frame.actor()
         secret = _tried(lambda: frame.access().reset(who, user.name), request)
         if secret is not None:
@@ -125,7 +125,7 @@ def _act(wish: str, user: User, request: str) -> None:
     }[wish]  # fmt: skip
     _says(*says)
     reason = _reason(request)
-    if _pressed("Keep as it is", f"{wish}: {plain(name)}", request):
+    if _pressed(f"{wish}: {plain(name)}", request):
         def act() -> bool:
             do(who, name, reason)
             return True
@@ -172,9 +172,9 @@ def _says(*lines: str) -> None:
     st.html(f"<ul class='d-says'>{''.join(f'<li>{escape(line)}</li>' for line in lines if line)}</ul>")
 
 
-def _pressed(away: str, label: str, request: str) -> bool:
+def _pressed(label: str, request: str) -> bool:
     with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button(away, key=f"{request}.keep", width="content"):
+        if st.button("Dismiss", key=f"{request}.keep", width="content"):
             st.rerun()
         return st.button(label, key=f"{request}.go", type="primary", width="content")
 

@@ -169,7 +169,7 @@ def test_a_rule_that_is_none_is_refused_in_words_while_one_types(page: Page) -> 
     expect(dialog.get_by_role("button", name="Create schedule")).to_be_enabled()
     dialog.get_by_role("button", name="Create schedule").click()
     expect(dialog.get_by_text("A schedule needs a name")).to_be_visible()
-    dialog.get_by_role("button", name="Discard").click()
+    dialog.get_by_role("button", name="Dismiss").click()
     expect(dialog).to_be_hidden()
 
 
@@ -192,7 +192,7 @@ def test_of_two_who_edit_it_the_second_is_told_by_whom_it_was_changed(
     late.get_by_role("button", name="Save").click()
     expect(late.get_by_text(re.compile(r"Somebody changed this schedule meanwhile.*Version 2 was edited by admin at"))
            ).to_be_visible()  # fmt: skip
-    late.get_by_role("button", name="Keep as it is").click()
+    late.get_by_role("button", name="Dismiss").click()
     expect(card(opened).get_by_text("scope – → Databases")).to_be_visible()
 
 

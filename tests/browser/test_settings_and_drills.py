@@ -88,7 +88,7 @@ def test_an_admin_starts_and_ends_a_drill_and_changes_what_the_verdict_goes_by(
     change(page, "silence_s", "30.5")
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_text("silence_s = 30.5 is not a whole number")).to_be_visible()
-    dialog.get_by_role("button", name="Keep as it is").click()
+    dialog.get_by_role("button", name="Dismiss").click()
     expect(dialog).to_be_hidden()
     open_form(page, "silence_s")
     send_form(page, "silence_s", "45", "slow links")
@@ -129,7 +129,7 @@ def test_the_second_of_two_admins_is_told_that_the_value_is_another_one_now(brow
     expect(page.get_by_text("undo_s is 300 from the next start on")).to_be_visible()
     send_form(other, "undo_s", "900")
     expect(other.get_by_text("Somebody has changed undo_s meanwhile: it is 300 now.")).to_be_visible()
-    other.get_by_role("button", name="Keep as it is").click()
+    other.get_by_role("button", name="Dismiss").click()
     expect(other.locator(".st-key-set-undo_s").get_by_text("then 300")).to_be_visible()
     context.close()
 

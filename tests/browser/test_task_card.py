@@ -235,7 +235,7 @@ def test_an_edit_of_what_somebody_changed_meanwhile_is_told_and_changes_nothing(
             expect(quicker).to_contain_text("1 task changed.")
         dialog.get_by_role("button", name="Save").click()
         expect(dialog.get_by_role("alert")).to_contain_text("Somebody changed this task meanwhile")
-        dialog.get_by_role("button", name="Keep as it is").click()
+        dialog.get_by_role("button", name="Dismiss").click()
         expect(card).to_contain_text("Quicker")
 
 

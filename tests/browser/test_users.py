@@ -231,7 +231,7 @@ def test_the_last_platform_admin_is_kept(page: Page, server: Server, browser: Br
     shown.get_by_role("button", name="Change…").click()
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_role("combobox", name=re.compile("Roles"))).to_be_disabled()
-    dialog.get_by_role("button", name="Keep as it is").click()
+    dialog.get_by_role("button", name="Dismiss").click()
 
 
 def test_many_users_are_found_and_turned_over_page_by_page(page: Page, server: Server) -> None:
