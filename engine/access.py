@@ -47,6 +47,7 @@ MOST_REFUSED = 10_000  #: that wait to be noted
 LINK_VALID = 2 * DAY
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 10, 1_000
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._@'-]{0,62}[A-Za-z0-9]|[A-Za-z0-9]")
+SUBJECT = "sub:"  #: before what a provider calls somebody, where that is the identity
 IDENTITY = re.compile(r"sub:[!-~]{1,255}|[!-?A-~]+@[!-?A-~]+\.[!-?A-~]+")
 FIRST_ADMIN = "admin"
 INVITE, RESET = "invite", "reset"
@@ -219,13 +220,15 @@ class Access:
         """
         with self._lock:
             accounts = list(self._accounts.values())
-        known = [f"sub:{identity.sub}", *([identity.email] if identity.email else [])]
+        known = [f"{SUBJECT}{identity.sub}"]
+        if identity.email and not identity.email.casefold().startswith(SUBJECT):  # an address that plays a subject
+            known.append(identity.email)
         account = next((a for one in known for a in accounts if _same_identity(a.identity, one)), None)
         if account is None and identity.unverified:
             whose = identity.unverified[:100]
             raise NotAllowed(f"{provider} has not verified that {whose} is yours; nobody was let in")
         if account is None:
-            who = identity.email or f"sub:{identity.sub}"
+            who = identity.email or f"{SUBJECT}{identity.sub}"
             raise NotAllowed(f"No account here has the identity {who[:100]}; ask an admin to give it to yours")
         if account.disabled:
             self._refuse(account, IS_DISABLED, address, provider)
@@ -614,7 +617,7 @@ def _lasts(session: SignIn, now: int) -> bool:
 
 def _same_identity(one: str | None, other: str) -> bool:
     """Tell whether two identities are one: of addresses the case does not count, of what a provider made up it does."""
-    if one is None or one.startswith("sub:") or other.startswith("sub:"):
+    if one is None or one.startswith(SUBJECT) or other.startswith(SUBJECT):
         return one == other
     return other.isascii() and one.lower() == other.lower()  # other letters may become plain ones when they are lowered
 

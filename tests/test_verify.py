@@ -425,7 +425,7 @@ LEDGER = (
                and (select min(h.occurred_at) from hold_event h where h.event in ('lifted', 'expired')
                     and h.hold_id = (select min(hold_id) from hold_event where event = 'begun' and business = 'acme')))
            where hold_id = (select min(hold_id) from hold_event where event = 'begun' and business = 'acme')""",
-        others="wait split",
+        others="wait split, dispatch order",
     ),
     spoilt(
         "hold that began twice", "holds",
