@@ -27,7 +27,7 @@ from . import drawer, presses, times
 
 ANSWERED_WITHIN = 15.0  #: seconds
 COUNTED_EVERY = 10  #: seconds between two looks at what the menu counts, at least
-HELD_FOR = 5.0  #: seconds for which an address that was asked for is held, where the browser is not heard of before
+HELD_FOR = 20.0  #: seconds for which an address that was asked for is held, where the browser is not heard of before
 SLOW = 30  #: seconds between two refreshes from which on a page is not called live
 REFRESH = {"1 s": 1, "5 s": 5, "30 s": 30, "5 min": 300, "Off": None}
 

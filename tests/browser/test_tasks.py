@@ -167,7 +167,7 @@ def test_the_way_back_takes_one_step_for_each_press_and_a_new_tab_begins_with_no
     page.wait_for_timeout(2_500)  # until the server has heard of the new address
     page.go_back()
     expect(page.locator(".st-key-pager")).to_contain_text("51–100 of")
-    page.wait_for_timeout(4_000)  # as long as an address is held
+    page.wait_for_timeout(4_000)  # and what it had asked for is held no more
     expect(page.get_by_role("button", name=re.compile("^Failed "))).to_have_attribute("aria-pressed", "true")
     page.go_back()
     expect(page.locator(".st-key-pager")).to_contain_text("1–50 of")
