@@ -35,7 +35,7 @@ def test_an_admin_finds_who_uses_the_services_and_pauses_him_from_there(
         dialog = page.get_by_role("dialog")
         expect(dialog.get_by_text("What this does")).to_be_visible()
         expect(dialog.get_by_role("button", name=re.compile("^Pause 1 user, hold "))).to_be_enabled()
-        dialog.get_by_role("button", name="Cancel").click()
+        dialog.get_by_role("button", name="Dismiss").click()
         expect(dialog).to_be_hidden()
         page.get_by_role("button", name="Last hour").click()
         expect(page).to_have_url(re.compile("period=1h"))
