@@ -127,11 +127,22 @@ def test_a_search_through_very_many_tasks_is_left_off_and_found_by_who_waits(
 
 def test_a_run_is_left_when_somebody_asks_for_another_but_not_when_a_refresh_is_due() -> None:
     requests = ScriptRequests()
-    assert not left(requests)
+    assert not left(requests, 1)
     requests.request_rerun(RerunData(is_auto_rerun=True, fragment_id="live"))
-    assert not left(requests)
+    assert not left(requests, 1)
     requests.request_rerun(RerunData(fragment_id="live"))
-    assert left(requests)
+    assert left(requests, 1)
     stopped = ScriptRequests()
     stopped.request_stop()
-    assert left(stopped)
+    assert left(stopped, 1)
+    assert left(stopped, 2)
+
+
+def test_a_run_that_draws_more_than_one_part_is_left_only_by_whoever_asks_for_the_whole_page() -> None:
+    requests = ScriptRequests()
+    requests.request_rerun(RerunData(fragment_id="dialog"))
+    for parts in (0, 2):
+        assert not left(requests, parts)
+    requests.request_rerun(RerunData())
+    for parts in (0, 2):
+        assert left(requests, parts)

@@ -174,13 +174,13 @@ def tools(
         found = f"<b>{unfinished:,}</b> unfinished" + (" found" if query.text else "")
         st.html(f"<div class='d-evidence'>{found}, <b>{paused:,}</b> paused</div>")
         off = not well
-        if st.button("Pause User", key="async.user", disabled=off, width="content"):
+        if presses.button("Pause User", key="async.user", disabled=off, width="content"):
             asking.later(partial(pausedialog.ask, business, "user"))
-        if st.button("Pause Task Type", key="async.kind", disabled=off, width="content"):
+        if presses.button("Pause Task Type", key="async.kind", disabled=off, width="content"):
             asking.later(partial(pausedialog.ask, business, "kind"))
-        if st.button("Cap User", key="async.cap", disabled=off, width="content"):
+        if presses.button("Cap User", key="async.cap", disabled=off, width="content"):
             asking.later(partial(capdialog.ask, business))
-        if st.button("Resume All", key="async.resume", type="primary", disabled=off, width="content"):
+        if presses.button("Resume All", key="async.resume", type="primary", disabled=off, width="content"):
             asking.later(partial(resumedialog.ask, business))
     return changes
 

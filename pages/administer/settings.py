@@ -1,5 +1,6 @@
 """Settings and drills: incidents to try the console with, and what the console goes by."""
 
+from functools import partial
 from html import escape
 from typing import Any, Literal
 from uuid import uuid4
@@ -13,7 +14,7 @@ from engine.lifecycle import KIND_LABEL, Kind
 from engine.roles import Right
 from engine.settings import AT_FIRST_START, AT_ONCE, FILE
 from engine.tuning import Line, Tuning
-from pages.shared import frame, times
+from pages.shared import asking, frame, presses, times
 from pages.shared.verdict import verdict
 
 TITLE = {"host-lost": "Lost host", "hung-target": "Hung target", "surge": "Surge", "slow-processors": "Slow processors"}
@@ -59,7 +60,7 @@ def live(drills: Drills | None) -> None:
         key = f"{one.drill} {' '.join(map(str, one.values.values()))}"
         with st.container(horizontal=True, vertical_alignment="center", key=f"going-{key}"):
             st.html(_going(one))
-            if st.button("End", key=f"end {key}", help=f"End {TITLE[one.drill].lower()}", width="content"):
+            if presses.button("End", key=f"end {key}", help=f"End {TITLE[one.drill].lower()}", width="content"):
                 end(drills, one)
     told("ended")
 
@@ -93,7 +94,7 @@ def offer(drills: Drills, drill: Drill) -> None:
             for parameter in drill.parameters:
                 values[parameter.name] = ask(drills, drill, parameter, values)
             tip = f"Start {TITLE[drill.name].lower()}"
-            if st.button("Start", key=f"start {drill.name}", help=tip, width="content"):
+            if presses.button("Start", key=f"start {drill.name}", help=tip, width="content"):
                 who = frame.actor()
                 try:
                     tell(drill.name, True, drills.start(drill.name, values, who.name, who.grants))
@@ -148,8 +149,9 @@ def table(tuning: Tuning) -> None:
         name = line.setting.name
         with st.container(horizontal=True, vertical_alignment="center", key=f"set-{name}"):
             st.html(_row(line))
-            if st.button("Change", key=f"change {name}", disabled=line.locked is not None, help=line.locked, width=68):
-                form(tuning, line, f"change-{uuid4()}")
+            off = line.locked is not None
+            if presses.button("Change", key=f"change {name}", disabled=off, help=line.locked, width=68):
+                asking.later(partial(form, tuning, line, f"change-{uuid4()}"))
 
 
 def _row(line: Line) -> str:
@@ -167,7 +169,7 @@ def _row(line: Line) -> str:
     )
 
 
-@st.dialog("Change a setting")
+@asking.dialog("Change a setting")
 def form(tuning: Tuning, line: Line, request: str) -> None:
     """Ask for a setting's value; one opening is about the value as it was seen then."""
     setting = line.setting
@@ -187,12 +189,12 @@ def form(tuning: Tuning, line: Line, request: str) -> None:
     st.html(f"<div class='d-evidence'>A change counts {escape(setting.counts)}. It stands in the audit trail under "
             f"your name and goes into {FILE}, of which all else stays as it is.</div>")  # fmt: skip
     with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Dismiss", key=f"{request}.keep", width="content"):
-            st.rerun()
+        if presses.button("Dismiss", key=f"{request}.keep", width="content"):
+            asking.close()
         back = f"Back to {setting.shown(setting.default)}"
-        if line.source == FILE and st.button(back, key=f"{request}.back", width="content"):
+        if line.source == FILE and presses.button(back, key=f"{request}.back", width="content"):
             change(tuning, line, None, reason or None)
-        if st.button(f"Change {setting.name}", key=f"{request}.go", type="primary", width="content"):
+        if presses.button(f"Change {setting.name}", key=f"{request}.go", type="primary", width="content"):
             change(tuning, line, value, reason or None)
 
 
@@ -213,7 +215,7 @@ def change(tuning: Tuning, line: Line, value: Any, reason: str | None) -> None:
     except (DrainboardError, TimeoutError) as error:
         st.html(f"<div class='d-told no' role='alert'>{escape(str(error) or NO_ANSWER)}</div>")
         return
-    st.rerun()
+    asking.close()
 
 
 console = current()

@@ -8,7 +8,7 @@ from engine import users
 from engine.access import STATES, Actor
 from engine.roles import Right, may
 from engine.users import FIELDS, LANGUAGE, SORTS, Page
-from pages.shared import asking, chips, finding, frame, grid, helps, notice, times, usercard, userforms
+from pages.shared import asking, chips, finding, frame, grid, helps, notice, presses, times, usercard, userforms
 
 ROWS = 50  #: on a page
 RESET = {"page": None}
@@ -36,7 +36,7 @@ def live() -> None:
             known = finding.completed(FIELDS, users.names(everybody))
             changes = dict(finding.ask(address.get("q", ""), known, RESET, LANGUAGE))
         st.html(helps.mark("users.filter", "this filter"), width="content")
-        new = st.button("New user", key="new-user", type="primary", width="content", disabled=not well)
+        new = presses.button("New user", key="new-user", type="primary", width="content", disabled=not well)
     wanted = finding.read(address.get("q", ""), LANGUAGE)
     state = address.get("state") if address.get("state") in STATES else None
     sort, down = sorted_by(address.get("sort", ""))

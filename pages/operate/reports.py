@@ -13,7 +13,7 @@ from engine.inventory import SORTS
 from engine.lifecycle import COMPARISON, EXTERNAL, OUTLIERS, OVERVIEW, Kind, result_site
 from engine.messages import StartReport
 from engine.roles import Right
-from pages.shared import frame, grid, helps, queue, times
+from pages.shared import frame, grid, helps, presses, queue, times
 from pages.shared.found import cell, found, of
 from pages.shared.verdict import verdict
 
@@ -91,9 +91,8 @@ def offer(name: str, tasks: Sequence[Mapping[str, Any]], now: int, well: bool) -
             if doing := "Started" if awaited else _how_far(tasks, now):
                 st.html(f"<div class='d-doing'>{escape(doing)}</div>", width="content")
             why = _why_not(name, bool(tasks) or awaited, well)
-            pressed = st.button("Start", key=f"start {name}", help=why or f"Start: {name}", disabled=why is not None,
-                                width="content")  # fmt: skip
-            if pressed and why is None:  # a second click may be on its way when the first has been seen to
+            said = why or f"Start: {name}"
+            if presses.button("Start", key=f"start {name}", help=said, disabled=why is not None, width="content"):
                 outcome = frame.do(StartReport(business, site, name), f"report-{uuid4()}")
                 st.session_state[told] = outcome.refused or "", engine.now
                 frame.again()

@@ -7,7 +7,7 @@ import streamlit as st
 from engine.hosts import worst
 from engine.roles import Right
 from engine.sight import Hosts, Sight
-from pages.shared import asking, frame, grid, helps, hostcard, hostlist, hosts, notice, times
+from pages.shared import asking, frame, grid, helps, hostcard, hostlist, hosts, notice, presses, times
 from pages.shared.verdict import verdict
 
 engine = frame.engine()
@@ -60,7 +60,7 @@ def judge(sight: Sight, found: Hosts, now: int, well: bool) -> None:
     if not found.own:
         with st.container(key="empty"):
             st.html(hostlist.empty(site, business))
-            if ABLE and st.button("Add a host", type="primary", width="content"):
+            if ABLE and presses.button("Add a host", key="add-host", type="primary", width="content"):
                 asking.later(partial(hosts.add, business, site))
         return
     host = worst([*found.own, *found.processors])

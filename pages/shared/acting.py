@@ -20,7 +20,7 @@ from engine.bulk import Done, Preview, Verb
 from engine.errors import DrainboardError
 from engine.lifecycle import KIND, STATUS, Tab
 
-from . import frame, grid
+from . import asking, frame, grid, presses
 from .plain import plain
 
 SHOWN = 5  #: of users, sites and reasons; the rest is counted
@@ -89,7 +89,7 @@ def bar(
             st.button(f"Select all {total:,}", key=f"{key}.everything", width="content", type="tertiary",
                       on_click=lambda: st.session_state.update({f"{key}.all": view}))  # fmt: skip
         for act in acts if selected else ():
-            if st.button(act.label, key=f"{key}.act.{act.label}", disabled=off, width="content"):
+            if presses.button(act.label, key=f"{key}.act.{act.label}", disabled=off, width="content"):
                 pressed = act, None if everything else tuple(map(int, selected))
         if selected:
             st.button("Clear", key=f"{key}.clear", width="content", on_click=lambda: _clear(key))
@@ -104,7 +104,7 @@ def _clear(key: str) -> None:
 
 def ask(act: Act, found: Preview, key: str) -> None:
     """Open the dialog of an action over tasks that were looked at; `key` is the grid's they were selected in."""
-    st.dialog(f"{act.label} tasks")(_dialog)(act, found, f"{act.verb}-{uuid4()}", key)
+    asking.dialog(f"{act.label} tasks")(_dialog)(act, found, f"{act.verb}-{uuid4()}", key)
 
 
 def _dialog(act: Act, found: Preview, request: str, key: str) -> None:
@@ -121,17 +121,17 @@ def _dialog(act: Act, found: Preview, request: str, key: str) -> None:
         changes = {"priority": level}
     reason = st.text_input("Reason", max_chars=200, placeholder="for the audit trail", key=f"{request}.reason")
     with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Dismiss", key=f"{request}.keep", width="content"):
-            st.rerun()
-        go = st.button(f"{act.label}: {n}", key=f"{request}.go", type="primary", width="content",
-                       disabled=not found.count)  # fmt: skip
+        if presses.button("Dismiss", key=f"{request}.keep", width="content"):
+            asking.close()
+        go = presses.button(f"{act.label}: {n}", key=f"{request}.go", type="primary", width="content",
+                            disabled=not found.count)  # fmt: skip
     if go:
         sight = frame.sight()
         parts = bulk.parts(found, sight.finished, reason=reason or None, changes=changes,
                            longest_waits=sight.longest_waits)  # fmt: skip
         st.session_state[f"{request}.done"] = bulk.carry_out(parts, request, frame.do, _progress(found.count))
         _clear(key)  # however the dialog is left
-        st.rerun(scope="fragment")
+        frame.again()
 
 
 def _preview(found: Preview) -> str:
@@ -179,13 +179,13 @@ def came_of_it(act: Act, done: Done, request: str, key: str) -> None:
             st.html(f"<div class='d-evidence'>{escape(_some(done.whys.items()))}</div>")
             st.dataframe(pl.DataFrame(done.skipped, schema=["task", "why"], orient="row"), height=200)
     with st.container(horizontal=True, horizontal_alignment="right"):
-        if act.undone and done.changed and not back and st.button("Undo", key=f"{request}.undo", width="content"):
+        if act.undone and done.changed and not back and presses.button("Undo", key=f"{request}.undo", width="content"):
             st.session_state[f"{request}.done"] = _taken_back(done.requests[0])
             st.session_state[f"{request}.back"] = True
-            st.rerun(scope="fragment")
-        if st.button("Close", key=f"{request}.close", type="primary", width="content"):
+            frame.again()
+        if presses.button("Close", key=f"{request}.close", type="primary", width="content"):
             _clear(key)
-            st.rerun()
+            asking.close()
 
 
 def _taken_back(request: str) -> Done:

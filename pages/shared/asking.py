@@ -1,27 +1,67 @@
-"""Dialogs that a page's refresh asks for, opened by the router, outside of it.
+"""Dialogs: opened outside of whatever part of a page asks for one, and open until somebody closes them.
 
 A dialog that a refreshing part opens itself is a part of that part. Where something is pressed in it at the moment at
-which the refresh is due, the server runs the two as one and drops what was pressed. Opened outside, it is a part of its
-own, and every press counts.
+which the refresh is due, the server runs the two as one and drops what was pressed. So the router opens it, beside the
+page, and opens it anew whenever the page as a whole runs, for whatever reason, with what was given in it kept: it is
+the same opening until it is left by `close` or by the browser's own ways, or its page is.
 """
 
 from collections.abc import Callable
+from functools import wraps
+from typing import Literal, NoReturn, ParamSpec
 
 import streamlit as st
 
 from . import presses
 
-_ASKED = "asked"
+P = ParamSpec("P")
+
+_ASKED, _OPEN, _PAGE = "asked", "open dialog", "page of the dialog"
 
 
-def later(open_dialog: Callable[[], None]) -> None:
+def later(open_dialog: Callable[[], None]) -> NoReturn:
     """Run the page anew, which then opens the dialog; call it in a refresh."""
-    st.session_state[_ASKED] = open_dialog
+    st.session_state[_ASKED], st.session_state[_PAGE] = open_dialog, st.session_state.get("page")
     presses.settle()
     st.rerun()
 
 
+def dialog(
+    title: str, *, width: Literal["small", "large"] | int = "small"
+) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Make of what draws a dialog's inside what opens the dialog, for the router to call."""
+
+    def opens(inside: Callable[P, None]) -> Callable[P, None]:
+        @wraps(inside)
+        def open_dialog(*args: P.args, **kwargs: P.kwargs) -> None:
+            def draw() -> None:
+                st.dialog(title, width=width, on_dismiss=_dismissed)(inside)(*args, **kwargs)
+
+            st.session_state[_OPEN] = draw
+            draw()
+
+        return open_dialog
+
+    return opens
+
+
 def now() -> None:
-    """Open what was asked for, if anything was; the router calls it, once per run."""
-    if open_dialog := st.session_state.pop(_ASKED, None):
-        open_dialog()
+    """Open what was asked for, or keep open what is; the router calls it, once per run, before it draws the page."""
+    state = st.session_state
+    asked = state.pop(_ASKED, None)
+    if state.get(_PAGE) != state.get("page"):
+        state.pop(_OPEN, None)
+    elif asked is not None:
+        asked()
+    elif drawn := state.get(_OPEN):
+        drawn()
+
+
+def close() -> NoReturn:
+    """Leave the dialog, and run the page anew without it; call it in the dialog."""
+    _dismissed()
+    st.rerun()
+
+
+def _dismissed() -> None:
+    st.session_state.pop(_OPEN, None)

@@ -16,7 +16,7 @@ from engine.pausing import Closure
 from engine.recurrence import Rule
 from engine.snapshot import BlackoutLook
 
-from . import frame, notice, plan_form, times
+from . import asking, frame, notice, plan_form, presses, times
 
 SATURDAYS = "0 22 * * 6"
 UNITS = {"minutes": 60, "hours": 3600, "days": 86_400}
@@ -41,7 +41,7 @@ def remove(look: BlackoutLook) -> None:
     _remove(look, f"window-{uuid4()}")
 
 
-@st.dialog("New blackout window", width="large")
+@asking.dialog("New blackout window", width="large")
 def _new(spec: BlackoutSpec, sites: Sequence[str], request: str) -> None:
     wanted = _ask(spec, sites, request)
     if _pressed("Create window", wanted, request) and wanted is not None:
@@ -49,20 +49,20 @@ def _new(spec: BlackoutSpec, sites: Sequence[str], request: str) -> None:
     _refused(request)
 
 
-@st.dialog("Edit blackout window", width="large")
+@asking.dialog("Edit blackout window", width="large")
 def _edit(look: BlackoutLook, request: str) -> None:
     st.html("<div class='d-evidence'>A change counts from the next time on. What the window holds now stays until it "
             "is over, or somebody lifts it.</div>")  # fmt: skip
     wanted = _ask(look.spec, (look.spec.site,), request)
     if _pressed("Save", wanted, request) and wanted is not None:
         if wanted == look.spec:
-            st.rerun()
+            asking.close()
         outcome = frame.do(EditBlackout(look.blackout_id, look.version, wanted), _id(request, wanted))
         _done(outcome, f"{_named(wanted)} is changed", request)
     _refused(request)
 
 
-@st.dialog("Remove blackout window")
+@asking.dialog("Remove blackout window")
 def _remove(look: BlackoutLook, request: str) -> None:
     spec = look.spec
     st.html(
@@ -72,9 +72,9 @@ def _remove(look: BlackoutLook, request: str) -> None:
     )
     reason = st.text_input("Reason", max_chars=200, placeholder="for the audit trail", key=f"{request}.reason").strip()
     with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Dismiss", key=f"{request}.keep", width="content"):
-            st.rerun()
-        if st.button("Remove window", key=f"{request}.go", type="primary", width="content"):
+        if presses.button("Dismiss", key=f"{request}.keep", width="content"):
+            asking.close()
+        if presses.button("Remove window", key=f"{request}.go", type="primary", width="content"):
             outcome = frame.do(RemoveBlackout(look.blackout_id, reason or None), request)
             lifted = "; what it held is lifted" if len(outcome.changed) > 1 else ""
             _done(outcome, f"{_named(spec)} is removed{lifted}", request)
@@ -154,16 +154,16 @@ def _id(request: str, wanted: BlackoutSpec) -> str:
 
 def _pressed(label: str, wanted: BlackoutSpec | None, request: str) -> bool:
     with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Dismiss", key=f"{request}.keep", width="content"):
-            st.rerun()
-        return st.button(label, key=f"{request}.go", type="primary", width="content", disabled=wanted is None)
+        if presses.button("Dismiss", key=f"{request}.keep", width="content"):
+            asking.close()
+        return presses.button(label, key=f"{request}.go", type="primary", width="content", disabled=wanted is None)
 
 
 def _done(outcome: Outcome, said: str, request: str) -> None:
     """Say on the page what was done; what was refused, the dialog tells until the next try."""
     if not outcome.refused:
         notice.keep(said)
-        st.rerun()
+        asking.close()
     st.session_state[f"{request}.why"] = outcome.refused
 
 

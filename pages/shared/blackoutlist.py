@@ -33,7 +33,7 @@ def section(business: str, windows: Sequence[Window], sites: Sequence[str], now:
     with st.container(horizontal=True, vertical_alignment="center", key="blackouts"):
         st.html(f"<div class='d-h2'><b>Blackout windows</b><span>{n}</span>"
                 f"{helps.mark('holds.windows', 'blackout windows')}</div>")  # fmt: skip
-        if st.button("New window", key="blackout.new", width="content", disabled=not (well and sites)):
+        if presses.button("New window", key="blackout.new", width="content", disabled=not (well and sites)):
             asking.later(lambda: blackoutform.new(business, sites))
     if not windows:
         return

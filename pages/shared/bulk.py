@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from . import grid
+from . import grid, presses
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ def bar(selected: Sequence[str], living: Sequence[int], actions: Sequence[str], 
         st.html(f"<b>{len(selected):,} selected</b>{gone}", width="content")
         for action in actions:
             label = f"{action} {n:,} {'task' if n == 1 else 'tasks'}"
-            if st.button(label, key=f"{key}.bulk.{action}", disabled=off or not n, width="content"):
+            if presses.button(label, key=f"{key}.bulk.{action}", disabled=off or not n, width="content"):
                 wish = Wish(action, tuple(living))
         _, opened = grid.state(key)
         st.button("Clear", key=f"{key}.clear", width="content", on_click=lambda: grid.put(key, opened=opened))

@@ -6,7 +6,7 @@ import streamlit as st
 
 from engine.messages import Stop
 
-from . import frame, grid, notice
+from . import asking, frame, grid, notice, presses
 
 
 def ask(ids: tuple[int, ...], key: str) -> None:
@@ -14,7 +14,7 @@ def ask(ids: tuple[int, ...], key: str) -> None:
     _dialog(ids, key, f"cancel-{uuid4()}")
 
 
-@st.dialog("Cancel tasks")
+@asking.dialog("Cancel tasks")
 def _dialog(ids: tuple[int, ...], key: str, request: str) -> None:
     n = f"{len(ids):,} {'task' if len(ids) == 1 else 'tasks'}"
     st.html(
@@ -25,12 +25,12 @@ def _dialog(ids: tuple[int, ...], key: str, request: str) -> None:
     )
     reason = st.text_input("Reason", max_chars=200, placeholder="for the audit trail", key=f"{request}.reason")
     with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Dismiss", key=f"{request}.keep", width="content"):
-            st.rerun()
-        if st.button(f"Cancel {n}", key=f"{request}.go", type="primary", width="content"):
+        if presses.button("Dismiss", key=f"{request}.keep", width="content"):
+            asking.close()
+        if presses.button(f"Cancel {n}", key=f"{request}.go", type="primary", width="content"):
             outcome = frame.do(Stop(ids, reason or None), request)
             left = ", ".join(sorted({why for _, why in outcome.skipped}))
             said = f"{len(outcome.changed):,} of {n} cancelled or asked to stop{f'; left: {left}' if left else ''}"
             notice.keep(outcome.refused or said)
             grid.put(key)
-            st.rerun()
+            asking.close()

@@ -11,24 +11,24 @@ from engine.messages import RemoveCap, SetCap
 from engine.onplans import MOST_AT_ONCE
 from engine.snapshot import ThrottleLook
 
-from . import frame, notice
+from . import asking, frame, notice, presses
 
 USUAL = 5
 
 
 def ask(business: str) -> None:
     """Open the dialog that caps a user of a business."""
-    st.dialog("Cap a user")(_dialog)(business, None, f"cap-{uuid4()}")
+    asking.dialog("Cap a user")(_dialog)(business, None, f"cap-{uuid4()}")
 
 
 def change(business: str, cap: ThrottleLook) -> None:
     """Open the dialog that changes a cap."""
-    st.dialog("Change a cap")(_dialog)(business, cap, f"cap-{uuid4()}")
+    asking.dialog("Change a cap")(_dialog)(business, cap, f"cap-{uuid4()}")
 
 
 def remove(business: str, cap: ThrottleLook) -> None:
     """Open the dialog that takes a cap away."""
-    st.dialog("Remove a cap")(_farewell)(business, cap, f"cap-{uuid4()}")
+    asking.dialog("Remove a cap")(_farewell)(business, cap, f"cap-{uuid4()}")
 
 
 def _dialog(business: str, cap: ThrottleLook | None, request: str) -> None:
@@ -67,9 +67,9 @@ def _farewell(business: str, cap: ThrottleLook, request: str) -> None:
 
 def _buttons(go: str, request: str, off: bool) -> bool:
     with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Dismiss", key=f"{request}.keep", width="content"):
-            st.rerun()
-        return st.button(go, key=f"{request}.go", type="primary", width="content", disabled=off)
+        if presses.button("Dismiss", key=f"{request}.keep", width="content"):
+            asking.close()
+        return presses.button(go, key=f"{request}.go", type="primary", width="content", disabled=off)
 
 
 def _send(action: SetCap | RemoveCap, done: str, request: str) -> None:
@@ -80,7 +80,7 @@ def _send(action: SetCap | RemoveCap, done: str, request: str) -> None:
         st.session_state[f"{request}.why"] = outcome.refused
         return
     notice.keep(done)
-    st.rerun()
+    asking.close()
 
 
 def _why(request: str) -> None:

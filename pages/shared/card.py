@@ -108,7 +108,7 @@ def card(
         _past(opened, now, key)
         with st.container(horizontal=True):
             for action in actions if opened.live else ():
-                if st.button(action, key=f"{key}.card.{action}", disabled=stale, width="content"):
+                if presses.button(action, key=f"{key}.{task['task_id']}.{action}", disabled=stale, width="content"):
                     wish = Wish(action, (task["task_id"],))
             copy_link({"task": str(task["task_id"])}, key=f"{key}.copy")
     return wish
@@ -155,7 +155,7 @@ def top(
         _past(opened, now, key)
         with st.container(horizontal=True, key="topcard-actions"):
             for action in actions:
-                if st.button(action, key=f"{key}.card.{action}", disabled=stale, width="content"):
+                if presses.button(action, key=f"{key}.{task['task_id']}.{action}", disabled=stale, width="content"):
                     wish = Wish(action, (task["task_id"],))
             if task["rerun_of"] is not None:
                 said = f"Open {task_label(task['kind'], number_of(task['rerun_of']))}, which this repeats"

@@ -19,7 +19,7 @@ from engine.lifecycle import KIND, STATUS, SYSTEM_KINDS, Kind, task_label
 from engine.messages import Edit, EditMany
 from engine.sight import Sight
 
-from . import acting, frame, times
+from . import acting, asking, frame, presses, times
 
 EDIT = "Edit"
 ANY = "any that can"
@@ -37,7 +37,7 @@ def ask(task: Mapping[str, Any], key: str) -> None:
     _dialog(task, f"edit-{uuid4()}", key)
 
 
-@st.dialog("Edit task", width=WIDTH)
+@asking.dialog("Edit task", width=WIDTH)
 def _dialog(task: Mapping[str, Any], request: str, key: str) -> None:
     asked = st.empty()
     if f"{request}.done" not in st.session_state:
@@ -61,10 +61,10 @@ def _form(task: Mapping[str, Any], request: str) -> Done | None:
     reason = st.text_input("Reason", max_chars=200, placeholder="for the audit trail", key=f"{request}.reason")
     done = None
     with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Dismiss", key=f"{request}.keep", width="content"):
-            st.rerun()
+        if presses.button("Dismiss", key=f"{request}.keep", width="content"):
+            asking.close()
         off = not changes or bool(faults)
-        if st.button("Save", key=f"{request}.go", type="primary", width="content", disabled=off):
+        if presses.button("Save", key=f"{request}.go", type="primary", width="content", disabled=off):
             done = _save(task, changes, reason.strip(), request)
     if why := st.session_state.get(f"{request}.why"):
         st.html(f"<div class='d-told no' role='alert'>{escape(why)}</div>")

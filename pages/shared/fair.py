@@ -80,8 +80,8 @@ def section(sight: Sight, business: str, well: bool, choose_business: Callable[[
             with st.container(key="fair-card"):
                 _card(sight, business, site, period, chosen)
                 offer = may and chosen.user and chosen.who != offered
-                if offer and st.button(plain(f"Pause {chosen.who}…"), key="fair.pause", width="content",
-                                       disabled=not well):  # fmt: skip
+                if offer and presses.button(plain(f"Pause {chosen.who}…"), key="fair.pause", width="content",
+                                            disabled=not well):  # fmt: skip
                     asking.later(partial(pausedialog.ask, business, "user", [chosen.who]))
     _table(found, business, key, may, well)
 

@@ -100,20 +100,23 @@ def sight() -> Sight:
 def _gone() -> Callable[[], bool]:
     """Make what tells whether this very run is not waited for any more."""
     run = get_script_run_ctx()
-    requests = run.script_requests if run is not None else None
-    return lambda: requests is not None and left(requests)
+    if run is None or run.script_requests is None:
+        return lambda: False
+    requests, parts = run.script_requests, len(run.fragment_ids_this_run or ())
+    return lambda: left(requests, parts)
 
 
-def left(requests: ScriptRequests) -> bool:
-    """Tell whether somebody typed on, went elsewhere, or left, while a run is under way.
+def left(requests: ScriptRequests, parts: int) -> bool:
+    """Tell whether somebody typed on, went elsewhere, or left, while a run draws so many parts; 0: the whole page.
 
-    Not that the next refresh is due: a search that takes longer than that would never come to its end. Streamlit itself
+    Not that the next refresh is due: a search that takes longer than that would never come to its end. Nor, where more
+    than one part is drawn, that another one is asked for: a dialog's turn may come after that search. Streamlit itself
     looks at this whenever a run draws something, but while a query runs, nothing is drawn; it has no public name.
     """
-    asked = requests._state
-    return asked is ScriptRequestType.STOP or (
-        asked is ScriptRequestType.RERUN and not requests._rerun_data.is_auto_rerun
-    )
+    asked, then = requests._state, requests._rerun_data
+    if asked is not ScriptRequestType.RERUN:
+        return asked is ScriptRequestType.STOP
+    return not then.is_auto_rerun and (parts == 1 or not (then.fragment_id or then.fragment_id_queue))
 
 
 def sight_later() -> Callable[[], Sight]:
@@ -221,6 +224,7 @@ def menu(sections: Mapping[str, Sequence[tuple[Entry, Any]]], current: Any) -> N
     """Draw the mark, the choice of site and the pages by section into the sidebar; what has no section stands below."""
     if st.session_state.get("page") != current.title:
         st.session_state.pop(_TURNED, None)  # it was of another page
+        presses.forget()
         st.session_state["page"] = current.title
     bars = "".join(f"<b style='width:{width}px'></b>" for width in (16, 11, 6))
     with st.sidebar:
@@ -352,10 +356,11 @@ def go_to(page: Any, business: str, site: str, parameters: Mapping[str, str]) ->
 
 
 def address(changes: Mapping[str, str | None]) -> None:
-    """Change parameters of the page's address, which says what its viewer asked for; None takes one out."""
-    held, *rest = st.session_state.get(_TURNED, _NOTHING)
-    st.session_state[_TURNED] = {name: value for name, value in held.items() if name not in changes}, *rest
-    _put(changes)
+    """Change parameters of the page's address, which says what its viewer asked for; None takes one out.
+
+    Call it where the page is drawn next: in what a widget calls, or in a dialog.
+    """
+    hold(changes, runs_anew=True)
 
 
 def _put(changes: Mapping[str, str | None]) -> None:

@@ -11,7 +11,7 @@ from engine.lifecycle import KIND_LABEL, Kind
 from engine.roles import Right
 from engine.snapshot import HoldLook
 
-from . import frame, times
+from . import frame, presses, times
 
 MOST = 3  #: that are named
 _TARGETS = {"user": "user", "kind": "type", "schedule": "schedule", "site": "site"}
@@ -31,7 +31,9 @@ def strip(over: Sequence[HoldLook], paused: int, *, offer: bool = True) -> bool:
     with st.container(horizontal=True, vertical_alignment="center", key="holds"):
         said_of = escape(named[0].upper() + named[1:])
         st.html(f"<div class='d-holds'><b>{count}.</b> {said_of}. <span>{tasks}.</span>{way}</div>")
-        return offer and bool(paused) and st.button("Show paused", key="holds.show", type="tertiary", width="content")
+        if not (offer and paused):
+            return False
+        return presses.button("Show paused", key="holds.show", type="tertiary", width="content")
 
 
 def said(hold: HoldLook) -> str:

@@ -12,7 +12,7 @@ from engine.clock import DAY
 from engine.hosts import DRAINING, LOST, OFFLINE, ONLINE, Host
 from engine.sight import Sight
 
-from . import charts, frame, grid, hosts, times
+from . import charts, frame, grid, hosts, presses, times
 from .copylink import copy_link
 from .hostlist import free, percent, rate, who_and_why
 
@@ -59,7 +59,7 @@ def card(
         with st.container(horizontal=True):
             for label in able:
                 dots = "…" if label == "Change slots" else ""
-                if st.button(f"{label}{dots}", key=f"{key}.card.{label}", disabled=stale, width="content"):
+                if presses.button(f"{label}{dots}", key=f"{key}.{name}.{label}", disabled=stale, width="content"):
                     wish = label
             copy_link({"service": name}, key=f"{key}.copy")
     return wish

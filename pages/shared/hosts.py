@@ -18,7 +18,7 @@ from engine.messages import AddService, Outcome, SetService
 from engine.roles import Right
 from engine.snapshot import ServiceLook
 
-from . import frame, notice, times
+from . import asking, frame, notice, presses, times
 from .plain import plain
 
 MOST_NAMED = 12  #: tasks of a host
@@ -93,7 +93,7 @@ def silent(host: Host, now: int) -> bool:
 # --- one host
 
 
-@st.dialog("Host")
+@asking.dialog("Host")
 def _host(business: str, site: str, name: str, change: str | None, request: str) -> None:
     sight = frame.sight()
     here = sight.hosts(business, site)
@@ -165,9 +165,9 @@ def _change(
     unchanged = state is None and (slots is None or int(slots) == host.look.slots)
     verb = f"{label} to {int(slots):,}" if slots is not None else f"{label}: {name}"
     with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Dismiss", key=f"{request}.keep", width="content"):
-            st.rerun()
-        if st.button(plain(verb), key=f"{request}.go", type="primary", width="content", disabled=unchanged):
+        if presses.button("Dismiss", key=f"{request}.keep", width="content"):
+            asking.close()
+        if presses.button(plain(verb), key=f"{request}.go", type="primary", width="content", disabled=unchanged):
             wanted = SetService(host.look.business, name, state, None if slots is None else int(slots), reason or None)
             # Another number is another request: the same one would get the same answer again.
             said = _SAID[state] if state else f"{wanted.slots:,} {'slot' if wanted.slots == 1 else 'slots'} from now on"
@@ -214,7 +214,7 @@ def _consequences(
 # --- another host
 
 
-@st.dialog("Add a host")
+@asking.dialog("Add a host")
 def _add(business: str, site: str, role: str | None, request: str) -> None:
     sight = frame.sight()
     if role is None:
@@ -233,10 +233,10 @@ def _add(business: str, site: str, role: str | None, request: str) -> None:
     usual = max((s.slots for s in here), default=2)
     slots = st.number_input("Slots: tasks at a time", None, None, usual, step=1, key=f"{request}.slots.{role}")
     with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Dismiss", key=f"{request}.keep", width="content"):
-            st.rerun()
-        if st.button(f"Add {plain(name.strip()) or 'it'}", key=f"{request}.go", type="primary", width="content",
-                     disabled=not name.strip() or slots is None):  # fmt: skip
+        if presses.button("Dismiss", key=f"{request}.keep", width="content"):
+            asking.close()
+        if presses.button(f"Add {plain(name.strip()) or 'it'}", key=f"{request}.go", type="primary", width="content",
+                          disabled=not name.strip() or slots is None):  # fmt: skip
             # Another name is another request: the same one would get the same answer again.
             wanted = AddService(business, home, name.strip(), role, int(slots))
             _done(frame.do(wanted, f"{request}-{role}-{slots}-{wanted.name}"), f"{wanted.name} is added to {where}")
@@ -260,4 +260,4 @@ def _done(outcome: Outcome, said: str) -> None:
         return
     left = "; ".join(why for _, why in outcome.skipped)
     notice.keep(f"Left as it was: {left}" if left else said)
-    st.rerun()
+    asking.close()

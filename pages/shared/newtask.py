@@ -16,7 +16,7 @@ from engine.ranges import read_span, span_text
 from engine.roles import Right
 from engine.targets import WORKS_ON, Wanted, named, wanted
 
-from . import frame, notice, times
+from . import asking, frame, notice, presses, times
 from .plain import plain
 
 HINT = {
@@ -55,7 +55,7 @@ def likeness(task: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, 
     }  # fmt: skip
 
 
-@st.dialog("New task", width=WIDTH)
+@asking.dialog("New task", width=WIDTH)
 def _dialog(business: str, site: str, like: Mapping[str, Any], request: str) -> None:
     sight = frame.sight()
     if like:
@@ -99,10 +99,10 @@ def _dialog(business: str, site: str, like: Mapping[str, Any], request: str) -> 
         st.html(f"<div class='d-told no'>{told}</div>")
     n = f" {len(names):,} {'task' if len(names) == 1 else 'tasks'}" if names else ""
     with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Dismiss", key=f"{request}.keep", width="content"):
-            st.rerun()
+        if presses.button("Dismiss", key=f"{request}.keep", width="content"):
+            asking.close()
         off = not names or bool(found.faults) or (when == "Later" and due is None) or wrong
-        if st.button(f"Submit{n}", key=f"{request}.go", type="primary", width="content", disabled=off):
+        if presses.button(f"Submit{n}", key=f"{request}.go", type="primary", width="content", disabled=off):
             me = frame.actor().name
             tasks = [
                 NewTask(business, site, kind, name or named(kind, target.name), me, me, target.name, target.kind,
@@ -116,7 +116,7 @@ def _dialog(business: str, site: str, like: Mapping[str, Any], request: str) -> 
             else:
                 later = f", to start {times.whole(due, here)}" if due is not None else ""
                 notice.keep(f"{len(outcome.changed):,} submitted{later}")
-                st.rerun()
+                asking.close()
 
 
 def _said(found: Wanted, in_flight: dict[str, str]) -> None:
@@ -139,4 +139,4 @@ def offer(business: str, site: str) -> bool:
     """Offer the dialog to who may submit; return whether it was just asked for."""
     if not frame.allowed(Right.OPERATE, business, site):
         return False
-    return st.button("New task", key="new-task", width="content")
+    return presses.button("New task", key="new-task", width="content")

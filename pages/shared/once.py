@@ -68,7 +68,7 @@ def section(tasks: Sequence[dict[str, Any]], now: int, zone: str, *, key: str, m
         presses.settle()  # it is gone
 
 
-@st.dialog("Remove task")
+@asking.dialog("Remove task")
 def _remove(task: dict[str, Any], request: str) -> None:
     st.html(
         f"<div class='d-what'><b>{escape(_label(task))}</b><span>due {escape(_due(task))}</span></div>"
@@ -76,9 +76,9 @@ def _remove(task: dict[str, Any], request: str) -> None:
     )
     reason = st.text_input("Reason", max_chars=200, placeholder="for the audit trail", key=f"{request}.reason").strip()
     with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Dismiss", key=f"{request}.keep", width="content"):
-            st.rerun()
-        if st.button("Remove task", key=f"{request}.go", type="primary", width="content"):
+        if presses.button("Dismiss", key=f"{request}.keep", width="content"):
+            asking.close()
+        if presses.button("Remove task", key=f"{request}.go", type="primary", width="content"):
             outcome = frame.do(Delete([task["task_id"]], reason or None), request)
             left = "; ".join(why for _, why in outcome.skipped)
             _done(outcome.refused, f"Left: {left}" if left else f"{_label(task)} is removed")
@@ -97,4 +97,4 @@ def _done(refused: str | None, said: str) -> None:
         st.error(plain(refused))
         return
     notice.keep(said)
-    st.rerun()
+    asking.close()

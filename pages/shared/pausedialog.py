@@ -18,7 +18,7 @@ from engine.messages import HoldTarget, PlaceHolds
 from engine.pausing import Candidate, Reach
 from engine.roles import Right
 
-from . import frame, grid, notice, times
+from . import asking, frame, grid, notice, presses, times
 
 AT = "Until …"
 ENDS = {"No expiry": None, "1 h": HOUR, "4 h": 4 * HOUR, "24 h": 24 * HOUR, AT: 0}
@@ -30,7 +30,7 @@ def ask(business: str, kind: str, chosen: Sequence[str] = ()) -> None:
     """Open the dialog that pauses users ("user") or task types ("kind") of a business, with some chosen already."""
     request = f"hold-{uuid4()}"
     grid.put(f"{request}.grid", selected=chosen)
-    st.dialog(f"Pause {WORDS[kind][1]}", width="large")(_dialog)(business, kind, request)
+    asking.dialog(f"Pause {WORDS[kind][1]}", width="large")(_dialog)(business, kind, request)
 
 
 def _dialog(business: str, kind: str, request: str) -> None:
@@ -142,11 +142,12 @@ def _brief(instant: int) -> str:
 def _buttons(action: PlaceHolds, found: Reach, kind: str, request: str) -> None:
     n, waiting = len(action.targets), found.total("waiting")
     with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Dismiss", key=f"{request}.keep", width="content"):
-            st.rerun()
+        if presses.button("Dismiss", key=f"{request}.keep", width="content"):
+            asking.close()
         what = f"{n:,} {WORDS[kind][n > 1]}" if n else WORDS[kind][1]
         tasks = f", hold {waiting:,} {'task' if waiting == 1 else 'tasks'}" if n else ""
-        go = st.button(f"Pause {what}{tasks}", key=f"{request}.go", type="primary", width="content", disabled=not n)
+        go = presses.button(f"Pause {what}{tasks}", key=f"{request}.go", type="primary", width="content",
+                            disabled=not n)  # fmt: skip
     if go:
         _place(action, what, request)
     if why := st.session_state.get(f"{request}.why"):
@@ -166,4 +167,4 @@ def _place(action: PlaceHolds, what: str, request: str) -> None:
     now = frame.engine().now
     lasts = f"until {times.moment(action.until_at, now)}" if action.until_at is not None else "until somebody resumes"
     notice.keep(f"{what} paused {lasts}")
-    st.rerun()
+    asking.close()

@@ -12,7 +12,7 @@ from engine.messages import HoldTarget, LiftHolds, Outcome, PlaceHolds, RemoveSc
 from engine.snapshot import HoldLook
 from engine.standing import Schedule
 
-from . import asking, frame, notice, plan_card, plan_form, plans, times
+from . import asking, frame, notice, plan_card, plan_form, plans, presses, times
 from .plain import plain
 
 AT = "At …"
@@ -53,7 +53,7 @@ def _named(schedule: Schedule) -> str:
     return f"{plans.label(schedule.schedule_id)} “{schedule.spec.name}”"
 
 
-@st.dialog("Pause schedule")
+@asking.dialog("Pause schedule")
 def _pause(schedule: Schedule, request: str) -> None:
     queues = schedule.spec.on_hold == "queue_one"
     st.html(
@@ -70,9 +70,9 @@ def _pause(schedule: Schedule, request: str) -> None:
                                  key=f"{request}.at")  # fmt: skip
         until = times.instant_of(wall, here) if wall is not None else None
     with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Dismiss", key=f"{request}.keep", width="content"):
-            st.rerun()
-        if st.button("Pause schedule", key=f"{request}.go", type="primary", width="content"):
+        if presses.button("Dismiss", key=f"{request}.keep", width="content"):
+            asking.close()
+        if presses.button("Pause schedule", key=f"{request}.go", type="primary", width="content"):
             target = HoldTarget("schedule", str(schedule.schedule_id))
             minute = until // MINUTE if until is not None else None  # with another end it is another request
             outcome = frame.do(
@@ -83,7 +83,7 @@ def _pause(schedule: Schedule, request: str) -> None:
             _done(outcome, f"{_named(schedule)} is paused {lasts}")
 
 
-@st.dialog("Remove schedule")
+@asking.dialog("Remove schedule")
 def _remove(schedule: Schedule, request: str) -> None:
     st.html(
         f"<div class='d-what'><b>{escape(_named(schedule))}</b><span>{escape(schedule.spec.rule.prose())}</span></div>"
@@ -92,10 +92,10 @@ def _remove(schedule: Schedule, request: str) -> None:
     )
     reason = st.text_input("Reason", max_chars=200, placeholder="for the audit trail", key=f"{request}.reason").strip()
     with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Dismiss", key=f"{request}.keep", width="content"):
-            st.rerun()
-        if st.button(f"Remove {plans.label(schedule.schedule_id)}", key=f"{request}.go", type="primary",
-                     width="content"):  # fmt: skip
+        if presses.button("Dismiss", key=f"{request}.keep", width="content"):
+            asking.close()
+        if presses.button(f"Remove {plans.label(schedule.schedule_id)}", key=f"{request}.go", type="primary",
+                          width="content"):  # fmt: skip
             outcome = frame.do(RemoveSchedule(schedule.schedule_id, reason or None), request)
             if not outcome.refused:
                 frame.address({"schedule": None})
@@ -108,4 +108,4 @@ def _done(outcome: Outcome, said: str) -> None:
         st.error(plain(outcome.refused))
         return
     notice.keep(said)
-    st.rerun()
+    asking.close()

@@ -13,7 +13,7 @@ from engine.recurrence import Rule
 from engine.snapshot import HoldLook
 from engine.timetable import MISS_DAYS, MISSED, Past, Planned, Version
 
-from . import grid, plans, tasklink, times
+from . import grid, plans, presses, tasklink, times
 from .copylink import copy_link
 
 LONGEST = 60 * 366 * DAY  #: as far as the next fires are looked for
@@ -61,7 +61,8 @@ def _actions(planned: Planned, hold: HoldLook | None, key: str, stale: bool) -> 
     pressed = None
     with st.container(horizontal=True, key="plan-actions"):
         for action in (EDIT, RESUME if hold else PAUSE, RUN, REMOVE):
-            if st.button(action, key=f"{key}.card.{action}", disabled=stale, width="content"):
+            known = f"{key}.{planned.schedule.schedule_id}.{action}"
+            if presses.button(action, key=known, disabled=stale, width="content"):
                 pressed = action
         copy_link({"schedule": str(planned.schedule.schedule_id)}, key=f"{key}.copy")
     return pressed

@@ -20,7 +20,7 @@ from engine.roles import Right
 from engine.standing import Schedule
 from engine.task import COLLECT
 
-from . import frame, notice, plan_card, plans, times
+from . import asking, frame, notice, plan_card, plans, presses, times
 
 NIGHTLY = "0 2 * * *"
 ANY = "Any that can"
@@ -42,7 +42,7 @@ def edit(schedule: Schedule) -> None:
     _edit(schedule, f"plan-{uuid4()}")
 
 
-@st.dialog("New schedule", width="large")
+@asking.dialog("New schedule", width="large")
 def _new(spec: ScheduleSpec, request: str) -> None:
     wanted = _ask(spec, request)
     if _pressed("Create schedule", wanted, request) and wanted is not None:
@@ -51,12 +51,12 @@ def _new(spec: ScheduleSpec, request: str) -> None:
             (made,) = outcome.changed
             notice.keep(f"{plans.label(int(made))} “{wanted.name}” is created: {wanted.rule.prose()}")
             frame.address({"schedule": str(made)})
-            st.rerun()
+            asking.close()
         st.session_state[_why(request)] = outcome.refused
     _refused(st.session_state.get(_why(request)))
 
 
-@st.dialog("Edit schedule", width="large")
+@asking.dialog("Edit schedule", width="large")
 def _edit(schedule: Schedule, request: str) -> None:
     label = plans.label(schedule.schedule_id)
     st.html(f"<div class='d-evidence'>{escape(label)}, version {schedule.version:,}. What runs or waits already stays "
@@ -64,11 +64,11 @@ def _edit(schedule: Schedule, request: str) -> None:
     wanted = _ask(schedule.spec, request)
     if _pressed("Save", wanted, request) and wanted is not None:
         if wanted == schedule.spec:
-            st.rerun()
+            asking.close()
         outcome = frame.do(EditSchedule(schedule.schedule_id, schedule.version, wanted), _id(request, wanted))
         if not outcome.refused:
             notice.keep(f"{label} “{wanted.name}” is changed: {wanted.rule.prose()}")
-            st.rerun()
+            asking.close()
         st.session_state[_why(request)] = f"{outcome.refused}{_by_whom(schedule)}"
     _refused(st.session_state.get(_why(request)))
 
@@ -99,9 +99,9 @@ def _refused(why: str | None) -> None:
 
 def _pressed(label: str, wanted: ScheduleSpec | None, request: str) -> bool:
     with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Dismiss", key=f"{request}.keep", width="content"):
-            st.rerun()
-        return st.button(label, key=f"{request}.go", type="primary", width="content", disabled=wanted is None)
+        if presses.button("Dismiss", key=f"{request}.keep", width="content"):
+            asking.close()
+        return presses.button(label, key=f"{request}.go", type="primary", width="content", disabled=wanted is None)
 
 
 def _ask(spec: ScheduleSpec, key: str) -> ScheduleSpec | None:

@@ -1,15 +1,35 @@
-"""What was pressed in a component, heard until it was acted upon, and then no more.
+"""What was pressed, heard until it was acted upon, and then no more.
 
-A component could send it as a trigger, which lasts for one run. But where two things happen before a run begins, the
-server makes one run of both, and may drop a trigger in it; and a run may be broken off by the next one before it has
-acted. So a press is sent as state, numbered, and stays; who has acted on all that a run has heard says so by `settle`.
+Where two things happen before a run begins, the server makes one run of both; where the one begins anew, what was
+pressed is no part of the second beginning, and a run may be broken off by the next one before it has acted. So a press
+in a component is sent as state instead of as a trigger, numbered, and stays; who has acted on all that a run has heard
+says so by `settle`. A press of a button is noted as it arrives, and kept until the button is drawn.
 """
 
 from typing import Any
 
 import streamlit as st
 
-_HEARD, _SETTLED = "presses heard", "presses settled"
+from engine.clock import stopwatch
+
+KEPT_FOR = 20.0  #: seconds; what was pressed longer ago is not expected any more
+_HEARD, _SETTLED, _PRESSED = "presses heard", "presses settled", "presses of buttons"
+
+
+def button(label: str, *, key: str, **drawn: Any) -> bool:
+    """Draw a button as `st.button` does; tell once of each press, in whichever run draws it next."""
+    st.button(label, key=key, on_click=_press, args=(key,), **drawn)
+    pressed = st.session_state.get(_PRESSED, {}).pop(key, None)
+    return pressed is not None and pressed() < KEPT_FOR and not drawn.get("disabled", False)
+
+
+def _press(key: str) -> None:
+    st.session_state.setdefault(_PRESSED, {})[key] = stopwatch()
+
+
+def forget() -> None:
+    """Forget the presses of buttons: they were of another page."""
+    st.session_state.pop(_PRESSED, None)
 
 
 def heard(told: dict[str, Any] | None, key: str) -> dict[str, Any] | None:

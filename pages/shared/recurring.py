@@ -7,7 +7,7 @@ import streamlit as st
 from engine.sight import Sight
 from engine.timetable import Timetable
 
-from . import asking, frame, grid, plan_actions, plan_card, plan_form, plans
+from . import asking, frame, grid, plan_actions, plan_card, plan_form, plans, presses
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Recurring:
         paused, kept = plans.pauses(over), plans.windows(over, sight.blackouts(self.business, self.site))
         with st.container(horizontal=True, vertical_alignment="center", key="filter"):
             query, found = plans.search(made, paused)
-            if self.may and st.button("New schedule", key="new", type="secondary", width="content", disabled=stale):
+            if self.may and presses.button("New schedule", key="new", width="content", disabled=stale):
                 asking.later(lambda: plan_form.new(self.business, self.site, zone))
         frame.hold(grid.follow(self.key, st.query_params, "schedule"))
         _, opened = grid.state(self.key)
@@ -75,5 +75,5 @@ class Recurring:
                 "<div class='d-evidence'>A schedule submits a task at set times, in a zone of its own, for an owner."
                 "</div>"
             )
-            if self.may and st.button("New schedule", key="new", type="primary", width="content"):
+            if self.may and presses.button("New schedule", key="new", type="primary", width="content"):
                 asking.later(lambda: plan_form.new(self.business, self.site, zone))

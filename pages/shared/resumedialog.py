@@ -17,7 +17,7 @@ from engine.messages import LiftHolds
 from engine.onplans import FASTEST
 from engine.pausing import Kept, Release
 
-from . import frame, grid, holds, notice, times
+from . import asking, frame, grid, holds, notice, presses, times
 
 USUAL_RATE = 30  #: tasks a minute
 
@@ -48,7 +48,7 @@ def lift(business: str, kept: Sequence[Kept]) -> None:
 def _open(title: str, business: str, listed: Sequence[Kept], ticked: Sequence[str]) -> None:
     request = f"resume-{uuid4()}"
     grid.put(f"{request}.grid", selected=ticked)
-    st.dialog(title, width="large")(_dialog)(business, listed, request)
+    asking.dialog(title, width="large")(_dialog)(business, listed, request)
 
 
 def _dialog(business: str, listed: Sequence[Kept], request: str) -> None:
@@ -63,12 +63,12 @@ def _dialog(business: str, listed: Sequence[Kept], request: str) -> None:
     st.html(_does(found, len(chosen), rate))
     reason = st.text_input("Reason", max_chars=200, placeholder="for the audit trail", key=f"{request}.reason").strip()
     with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Dismiss", key=f"{request}.keep", width="content"):
-            st.rerun()
+        if presses.button("Dismiss", key=f"{request}.keep", width="content"):
+            asking.close()
         n = "1 hold" if len(chosen) == 1 else f"{len(chosen):,} holds"
         tasks = f"{found.tasks:,} {'task' if found.tasks == 1 else 'tasks'}"
-        if st.button(f"Lift {n}, release {tasks}", key=f"{request}.go", type="primary", width="content",
-                     disabled=not chosen):  # fmt: skip
+        if presses.button(f"Lift {n}, release {tasks}", key=f"{request}.go", type="primary", width="content",
+                          disabled=not chosen):  # fmt: skip
             _lift(chosen, reason, rate, request)
     if why := st.session_state.get(f"{request}.why"):
         st.html(f"<div class='d-told no' role='alert'>{escape(why)}</div>")
@@ -136,4 +136,4 @@ def _lift(chosen: Sequence[int], reason: str, rate: int | None, request: str) ->
     left = f"; {len(outcome.skipped):,} had ended already" if outcome.skipped else ""
     pace = f"; what waited starts at {rate:,} a minute" if rate is not None else ""
     notice.keep(f"{lifted} lifted{left}{pace}")
-    st.rerun()
+    asking.close()

@@ -13,7 +13,7 @@ from engine.messages import DropView, KeepView
 from engine.sight import Sight
 from engine.standing import View
 
-from . import frame, notice, tasklist
+from . import frame, notice, presses, tasklist
 from .copylink import copy_link
 from .finding import Changes
 from .plain import plain
@@ -51,18 +51,18 @@ def menu(sight: Sight, business: str, query: Query) -> Changes:
             st.html("<div class='d-evidence'>No view is kept yet. Keep tab, filter and sort under a name.</div>")
         for view in kept:
             with st.container(horizontal=True, vertical_alignment="center", key=f"view-{view.view_id}"):
-                if st.button(plain(view.name), key=f"view.{view.view_id}", type="tertiary", width="content"):
+                if presses.button(plain(view.name), key=f"view.{view.view_id}", type="tertiary", width="content"):
                     st.session_state[_OPENED] = view.view_id
                     changes = _asked(view)
                 st.html(f"<div class='d-evidence'>{escape(_about(view))}</div>")
                 copy_link({"view": view.view_id}, key=f"link.{view.view_id}")
-                if view.changeable and st.button("Drop", key=f"drop.{view.view_id}", width="content"):
+                if view.changeable and presses.button("Drop", key=f"drop.{view.view_id}", width="content"):
                     outcome = frame.do(DropView(view.view_id), f"drop-view-{uuid4()}")
                     notice.keep(outcome.refused or f"“{view.name}” is dropped")
                     changes = changes or {"q": query.text or None}
         name = st.text_input("Keep what is shown as", max_chars=100, key="view-name", placeholder="a name")
         shared = st.checkbox(f"Share with everybody at {business}", key="view-shared")
-        if st.button("Keep view", key="view-keep", disabled=not name.strip(), width="content"):
+        if presses.button("Keep view", key="view-keep", disabled=not name.strip(), width="content"):
             sort = "-" * query.down + query.sort if query.sort else ""
             action = KeepView(name.strip(), query.tab.lower(), query.text, sort, business if shared else None)
             outcome = frame.do(action, f"keep-view-{uuid4()}")

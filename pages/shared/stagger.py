@@ -13,7 +13,7 @@ from engine.messages import EditSchedule
 from engine.recurrence import Rule
 from engine.standing import Schedule
 
-from . import frame, notice
+from . import asking, frame, notice, presses
 
 APART = 5  #: minutes
 
@@ -23,7 +23,7 @@ def ask(business: str, site: str, schedule_ids: tuple[int, ...]) -> None:
     _dialog(business, site, schedule_ids, f"stagger-{uuid4()}")
 
 
-@st.dialog("Stagger schedules", width="large")
+@asking.dialog("Stagger schedules", width="large")
 def _dialog(business: str, site: str, schedule_ids: tuple[int, ...], request: str) -> None:
     schedules = _together(frame.sight().schedules(business, site), schedule_ids)
     if len(schedules) < 2:
@@ -41,10 +41,10 @@ def _dialog(business: str, site: str, schedule_ids: tuple[int, ...], request: st
     st.html(f"<table class='tb'><tr><th>Schedule<th>Owner<th>Now<th>Then</tr>{rows}</table>")
     able = [(s, rule) for s, rule in moves[1:] if isinstance(rule, Rule)]
     with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Dismiss", key=f"{request}.keep", width="content"):
-            st.rerun()
+        if presses.button("Dismiss", key=f"{request}.keep", width="content"):
+            asking.close()
         n = f"{len(able):,} {'schedule' if len(able) == 1 else 'schedules'}"
-        if st.button(f"Move {n}", key=f"{request}.go", type="primary", width="content", disabled=not able):
+        if presses.button(f"Move {n}", key=f"{request}.go", type="primary", width="content", disabled=not able):
             refused = [
                 why
                 for schedule, rule in able
@@ -55,7 +55,7 @@ def _dialog(business: str, site: str, schedule_ids: tuple[int, ...], request: st
             ]  # fmt: skip
             left = f"; left: {'; '.join(refused)}" if refused else ""
             notice.keep(f"{len(able) - len(refused):,} of {n} moved{left}")
-            st.rerun()
+            asking.close()
 
 
 def _together(schedules: Sequence[Schedule], wanted: Collection[int]) -> list[Schedule]:

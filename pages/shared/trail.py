@@ -16,7 +16,7 @@ from engine.ledger import number_of
 from engine.lifecycle import KIND_LABEL, Kind
 from engine.sight import Sight
 
-from . import frame, grid, tasklink, times
+from . import frame, grid, presses, tasklink, times
 from .copylink import copy_link
 
 WIDTH = 380
@@ -107,7 +107,7 @@ def card(entry: Mapping[str, Any] | None, sight: Sight, now: int, *, key: str) -
         st.html(_facts(entry, names, now))
         st.html(_sides(entry))
         with st.container(horizontal=True):
-            if entry["of_request"] > 1 and st.button(
+            if entry["of_request"] > 1 and presses.button(
                 f"Show all {entry['of_request']:,} rows", key=f"{key}.request", width="content"
             ):
                 asked = {"q": by_request(entry["request"]).text, "about": None, "after": None, "before": None}

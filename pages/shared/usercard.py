@@ -13,7 +13,7 @@ from engine.errors import NotFound
 from engine.roles import worded
 from engine.throttle import Waiting
 
-from . import frame, grid, helps, times
+from . import frame, grid, helps, presses, times
 from .copylink import copy_link
 
 WIDTH = 340
@@ -98,8 +98,8 @@ def _offers(user: User, guesses: Sequence[Waiting], obstacles: dict[str, str], k
     ]  # fmt: skip
     with st.container(horizontal=True, key="user-acts"):
         for label, why in offered:
-            if st.button(label, key=f"{key}.card.{label}", disabled=stale or why is not None, help=why,
-                         width="content"):  # fmt: skip
+            if presses.button(label, key=f"{key}.{user.name}.{label}", disabled=stale or why is not None, help=why,
+                              width="content"):  # fmt: skip
                 wish = label
         copy_link({"user": user.name}, key=f"{key}.copy")
     if why := obstacles.get("disable"):

@@ -15,7 +15,7 @@ from engine.clock import DAY
 from engine.errors import DrainboardError
 from engine.roles import Grant, Right, Role, worded
 
-from . import frame, notice, usercard
+from . import asking, frame, notice, presses, usercard
 from .copylink import copy_address
 from .plain import plain
 
@@ -26,18 +26,18 @@ NO_ANSWER = "The engine did not answer in time; look in a moment whether it happ
 
 def create() -> None:
     """Open the form of a user to be."""
-    st.dialog("New user")(_create)(f"user-{uuid4()}")
+    asking.dialog("New user")(_create)(f"user-{uuid4()}")
 
 
 def ask(wish: str, user: User) -> None:
     """Open the dialog of what was pressed on a user's card."""
     request = f"user-{uuid4()}"
     if wish == usercard.CHANGE:
-        st.dialog("Change a user")(_change)(user, request)
+        asking.dialog("Change a user")(_change)(user, request)
     elif wish == usercard.LINK:
-        st.dialog("New link")(_new_link)(user, request)
+        asking.dialog("New link")(_new_link)(user, request)
     else:
-        st.dialog(wish)(_act)(wish, user, request)
+        asking.dialog(wish)(_act)(wish, user, request)
 
 
 def _create(request: str) -> None:
@@ -67,7 +67,7 @@ def _change(user: User, request: str) -> None:
     reason = _reason(request)
     if _pressed("Change user", request):
         if set(grants) == set(user.grants) and (identity or None) == user.identity:
-            st.rerun()
+            asking.close()
         who = frame.actor()
 
         def change() -> bool:
@@ -76,7 +76,7 @@ def _change(user: User, request: str) -> None:
 
         if _tried(change, request):
             notice.keep(f"{user.name}: {'; '.join(worded(grants))}")
-            st.rerun()
+            asking.close()
     _refused(request)
 
 
@@ -132,7 +132,7 @@ def _act(wish: str, user: User, request: str) -> None:
 
         if _tried(act, request):
             notice.keep(f"{name}: {said}")
-            st.rerun()
+            asking.close()
     _refused(request)
 
 
@@ -174,9 +174,9 @@ def _says(*lines: str) -> None:
 
 def _pressed(label: str, request: str) -> bool:
     with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Dismiss", key=f"{request}.keep", width="content"):
-            st.rerun()
-        return st.button(label, key=f"{request}.go", type="primary", width="content")
+        if presses.button("Dismiss", key=f"{request}.keep", width="content"):
+            asking.close()
+        return presses.button(label, key=f"{request}.go", type="primary", width="content")
 
 
 def _tried(act: Callable[[], T], request: str) -> T | None:
@@ -196,7 +196,7 @@ def _refused(request: str) -> None:
 
 def _show_link(name: str, secret: str, request: str) -> None:
     st.session_state[f"{request}.link"] = name, secret
-    st.rerun(scope="fragment")
+    frame.again()
 
 
 def _shown_link(request: str) -> bool:
@@ -216,7 +216,7 @@ def _shown_link(request: str) -> bool:
                 "https://console.example.org.</div>")  # fmt: skip
     with st.container(horizontal=True, horizontal_alignment="right"):
         copy_address(address, key=f"{request}.copy")
-        if st.button("Done", key=f"{request}.done", type="primary", width="content"):
+        if presses.button("Done", key=f"{request}.done", type="primary", width="content"):
             del st.session_state[f"{request}.link"]
-            st.rerun()
+            asking.close()
     return True

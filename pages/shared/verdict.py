@@ -6,7 +6,7 @@ from typing import Literal
 
 import streamlit as st
 
-from . import helps
+from . import helps, presses
 from .plain import plain
 
 Level = Literal["steady", "busy", "alarm", "unknown", "stale"]
@@ -27,6 +27,7 @@ def verdict(level: Level, headline: str, evidence: str, actions: Sequence[str] =
             f"<div class='d-evidence'>{escape(evidence)}{more}</div>"
         )
         for n, label in enumerate(actions):
-            if st.button(plain(label), key=f"offer.{label}", type="secondary" if n else "primary", width="content"):
+            rank = "secondary" if n else "primary"
+            if presses.button(plain(label), key=f"offer.{label}", type=rank, width="content"):
                 pressed = n
     return pressed
