@@ -94,7 +94,7 @@ def sight() -> Sight:
     if console is None or console.watch is None:
         st.rerun()
     who = actor()
-    return Sight(console.watch, who.grants, who.name, _gone(), st.stop)
+    return Sight(console.watch, who.grants, who.name, _gone(), _leave)
 
 
 def _gone() -> Callable[[], bool]:
@@ -104,6 +104,16 @@ def _gone() -> Callable[[], bool]:
         return lambda: False
     requests, parts = run.script_requests, len(run.fragment_ids_this_run or ())
     return lambda: left(requests, parts)
+
+
+def _leave() -> None:
+    """Break off the run that is not waited for any more, and let what it has drawn stand with what it has not.
+
+    A run that is stopped counts as all there is: what it has not come to would vanish from the screen, and with it what
+    somebody types there.
+    """
+    st.session_state.get("page")  # whoever asks for the whole page, or leaves, is heard here
+    again()
 
 
 def left(requests: ScriptRequests, parts: int) -> bool:
