@@ -8,8 +8,7 @@ from typing import Any, NoReturn
 from urllib.parse import urlencode, urlsplit
 
 import streamlit as st
-from streamlit.errors import StreamlitInvalidLayoutContextError
-from streamlit.runtime.scriptrunner_utils.script_requests import ScriptRequests, ScriptRequestType
+from streamlit.runtime.scriptrunner_utils.script_requests import RerunData, ScriptRequests, ScriptRequestType
 from streamlit.runtime.scriptrunner_utils.script_run_context import get_script_run_ctx
 from streamlit.runtime.state import get_session_state
 
@@ -399,14 +398,21 @@ def turn_to(changes: Mapping[str, str | None]) -> None:
 
 
 def again() -> NoReturn:
-    """Draw anew what is being drawn: within a refresh that alone, else the page.
+    """Draw anew what is being drawn: some parts of the page, or all of it.
 
-    A page as a whole runs not only at first: the server makes one run of a press and of whatever else asks for all.
+    A page as a whole runs not only at first: the server makes one run of a press and of whatever else asks for all. Of
+    several parts, `st.rerun` would let go of those that were drawn before: what they have no more, as a dialog its
+    fault, is taken off the screen at the end of a run that comes to its end.
     """
-    try:
-        st.rerun(scope="fragment")
-    except StreamlitInvalidLayoutContextError:
-        st.rerun()
+    run = get_script_run_ctx()
+    if run is not None and run.script_requests is not None and (parts := run.fragment_ids_this_run):
+        run.script_requests.request_rerun(
+            RerunData(run.query_string, page_script_hash=run.page_script_hash, fragment_id_queue=list(parts),
+                      is_fragment_scoped_rerun=True, cached_message_hashes=run.cached_message_hashes,
+                      context_info=run.context_info)
+        )  # fmt: skip
+        st.session_state.get("page")  # where the server looks for what is asked of it, and begins
+    st.rerun()
 
 
 def hold(changes: Mapping[str, str | None], *, runs_anew: bool = False) -> None:
