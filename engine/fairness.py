@@ -23,7 +23,7 @@ import polars as pl
 
 from . import spells
 from .clock import DAY, HOUR, SECOND
-from .dispatch import AUDIT_SERVICE, EXPLORER, HOSTED_ZONE, lane_of
+from .lanes import AUDIT_SERVICE, EXPLORER, HOSTED_ZONE, lane_of
 from .lifecycle import RUNNING, SYSTEM_KINDS, Cause, Kind, Status
 from .snapshot import Snapshot
 from .standing import OWN, sites

@@ -17,9 +17,9 @@ from engine import messages as m
 from engine import rollups
 from engine.clock import MINUTE, SECOND, Reading
 from engine.core import Core, Input
+from engine.deciding import Policy, Step
 from engine.ledger import AssetSeen, TaskRow
 from engine.lifecycle import Kind, own_name
-from engine.machine import Policy, Step
 from engine.outbox import Outbox
 from engine.recurrence import Rule
 from engine.runtime import rebuild

@@ -23,9 +23,9 @@ from engine import messages as m
 from engine import web
 from engine.clock import SECOND
 from engine.console import STORE, Console
+from engine.deciding import Step
 from engine.errors import SettingsError
 from engine.lifecycle import Kind, own_name
-from engine.machine import Step
 from engine.metrics import METRICS
 from engine.runtime import Engine
 from engine.settings import SETTINGS, Settings, load

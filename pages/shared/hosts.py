@@ -12,8 +12,8 @@ from uuid import uuid4
 import streamlit as st
 
 from engine.clock import SECOND
-from engine.dispatch import ROLES
 from engine.hosts import Host
+from engine.lanes import ROLES
 from engine.messages import AddService, Outcome, SetService
 from engine.roles import Right
 from engine.snapshot import ServiceLook

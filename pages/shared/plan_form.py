@@ -11,8 +11,8 @@ from zoneinfo import available_timezones
 import streamlit as st
 
 from engine.clock import HOUR
-from engine.dispatch import SERVES, lane_of
 from engine.errors import InvalidSchedule
+from engine.lanes import SERVES, lane_of
 from engine.lifecycle import KIND_LABEL, SYSTEM_KINDS, Kind
 from engine.messages import CreateSchedule, EditSchedule, ScheduleSpec
 from engine.recurrence import Rule

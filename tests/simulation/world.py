@@ -16,9 +16,10 @@ from typing import Any
 from engine import messages as m
 from engine.clock import MINUTE, SECOND, EngineClock, Reading
 from engine.core import Core, Input, answers_from
+from engine.deciding import Policy, Step
+from engine.hearing import LONGEST_LOOK_GAP
 from engine.ledger import NUMBERED_TABLES, BlackoutFire, Rows, ScheduleFire, TaskEvent, TaskRow, business_of
 from engine.lifecycle import TERMINAL, Kind, Status, own_name
-from engine.machine import LONGEST_LOOK_GAP, Policy, Step
 from engine.outbox import Batch, Outbox
 from engine.recurrence import Rule
 from engine.state import State, replay
