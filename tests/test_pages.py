@@ -198,7 +198,7 @@ def test_a_host_that_was_refused_is_asked_for_anew_under_another_name(seen: Seen
     def page() -> None:
         from pages.shared import hosts
 
-        hosts._add.__wrapped__("Acme", "Berlin", "audit_service", "r")  # type: ignore[attr-defined]
+        hosts._add.__wrapped__("Acme", "Berlin", "audit_service", "r")
 
     dialog = AppTest.from_function(page).run()
     assert not dialog.exception  # though the neighbour has more slots than one may ask for here
@@ -215,7 +215,7 @@ def test_a_dialog_names_what_a_host_is_at_work_on_up_to_a_dozen_tasks(seen: Seen
     def page() -> None:
         from pages.shared import hosts
 
-        hosts._host.__wrapped__("Acme", "Berlin", "audit-1", None, "r")  # type: ignore[attr-defined]
+        hosts._host.__wrapped__("Acme", "Berlin", "audit-1", None, "r")
 
     seen.rows = [{"task": f"Audit #{n}", "target": "<b>db</b>"} for n in range(1, 15)]
     dialog = AppTest.from_function(page).run()

@@ -54,10 +54,10 @@ def test_two_requests_of_one_id_at_once_each_get_their_own_answer(engine: Engine
 
 
 def test_no_command_however_odd_stops_the_engine(engine: Engine) -> None:
-    for odd in (m.Stop(None), m.Submit("task"), m.KeepView({}, "Failed"), 5):  # type: ignore[arg-type]
-        assert engine.do(m.Command("odd", "ann", odd)).result(30).refused  # type: ignore[arg-type]
+    for odd in (m.Stop(None), m.Submit("task"), m.KeepView({}, "Failed"), 5):
+        assert engine.do(m.Command("odd", "ann", odd)).result(30).refused
     with pytest.raises(Invalid):
-        engine.do(m.Command(["odd"], "ann", m.Stop([1]))).result(30)  # type: ignore[arg-type]
+        engine.do(m.Command(["odd"], "ann", m.Stop([1]))).result(30)
     assert submit(engine, "fine").result(30).changed
 
 

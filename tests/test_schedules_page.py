@@ -180,9 +180,9 @@ def dialog(name: str, task: dict[str, Any], request: str = "r") -> AppTest:
         from pages.shared import edittask, once
 
         if name == "edit":
-            edittask._dialog.__wrapped__(task, request, "grid")  # type: ignore[attr-defined]
+            edittask._dialog.__wrapped__(task, request, "grid")
         else:
-            once._remove.__wrapped__(task, request)  # type: ignore[attr-defined]
+            once._remove.__wrapped__(task, request)
 
     return AppTest.from_function(page, args=(name, task, request), default_timeout=30).run()
 

@@ -470,7 +470,7 @@ class World:
             del self.held[lease]
             if self.faults and chance.random() < 0.08:
                 self.notes.hazards["report repeated late"] += 1
-                self.late.append((self.life + chance.randrange(90) * SECOND, words[-1]))  # type: ignore[arg-type]
+                self.late.append((self.life + chance.randrange(90) * SECOND, words[-1]))
         due = [report for at, report in self.late if at <= self.life]
         self.late = [(at, report) for at, report in self.late if at > self.life]
         words += due
