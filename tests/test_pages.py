@@ -16,8 +16,6 @@ from zoneinfo import ZoneInfo
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from engine import console as console_module
-from engine.access import Actor
 from engine.console import Console
 from engine.health import Look, Signal
 from engine.hosts import Day, Host
@@ -37,13 +35,14 @@ from engine.messages import (
     Stop,
     Submit,
 )
-from engine.roles import EVERYTHING, Grant, Role
+from engine.roles import Grant, Role
 from engine.sight import Hosts
 from engine.snapshot import ServiceLook
 from engine.watch import Judged
 from pages.shared import card, frame, newtask, pastruns, remedies, times
 from pages.shared.kpi import Kpi
 from pages.shared.plain import plain
+from tests.visiting import visit
 
 ROOT = Path(__file__).resolve().parent.parent
 EVIL = "![x](https://elsewhere.example/x.png) :red[a] $b$ *c* <script>d</script> [e](javascript:f)"
@@ -260,8 +259,7 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
 @pytest.fixture
 def look(console: Console, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """Tell what the page shows under an address."""
-    monkeypatch.setattr(console_module, "_current", console)
-    monkeypatch.setattr(frame, "_who", lambda: Actor("ann", EVERYTHING))
+    visit(console, monkeypatch)
 
     def told(**address: str) -> str:
         page = AppTest.from_file(ROOT / "pages" / "router.py", default_timeout=30)
@@ -397,7 +395,7 @@ def test_services_say_what_to_do_where_there_is_no_host_and_that_an_archive_has_
     assert "Paris has no host yet" in services("Paris")
     assert "scans need an explorer" in services("Paris")
     assert "An archive has no services" in services("Old log")
-    monkeypatch.setattr(frame, "_who", lambda: Actor("sid", [Grant(Role.SITE_USER, "Globex", "Paris")]))
+    visit(console, monkeypatch, "sid", [Grant(Role.SITE_USER, "Globex", "Paris")])
     assert "A site admin can add one here" in services("Paris")
 
 
