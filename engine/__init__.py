@@ -16,9 +16,17 @@ Words and rules first, all of them pure:
     fleet         businesses, sites, services, users, mixes; loads and validates fleet.toml
     reports       what reports and the outlier calculation make of assets
     task          one live task
-    dispatch      sub-queues, clocks of waiting, who may start next, and why not
+    lanes         which services serve which tasks, and whether one has room
+    holds         what holds and throttles are, and whom each is over
+    splits        for what somebody has waited: clocks of waiting, and the difference of two readings
+    subqueues     where tasks wait: places, lines and sub-queues, and who goes first in each
+    dispatch      all that waits and all that serves: who may start next, and why the others may not
     state         what the rows make of the world: apply
-    machine       what the engine does by itself: time, holds, schedules, silence, reports, dispatch
+    deciding      a step under way: every change is a row first, then applied
+    holding       holds, blackout windows and throttles begin and end; how long a task may wait
+    firing        tasks come in: submitted by people, or by schedules at their nominal times
+    hearing       reports of services, and what follows where they say nothing
+    machine       what the engine does by itself: time passes, and tasks start
     commanding    what every command needs: who asks, what he may, what is told of it
     ontasks       what people do with tasks
     onplans       what people do with holds and schedules

@@ -289,7 +289,7 @@ class Trail:
         with self._lock:
             known = self._kept.get(key)
         if known is not None and known[0] == mark:
-            return known[1]  # type: ignore[no-any-return]
+            return known[1]  # type: ignore[no-any-return]  # a key always stands for the same sort of thing
         made = make()
         if made is not None:
             with self._lock:

@@ -17,11 +17,11 @@ from dataclasses import fields, is_dataclass
 from . import messages as m
 from . import wellformed
 from .clock import Reading
-from .dispatch import Service
+from .deciding import ENGINE, Policy, Step
 from .errors import Refused
+from .lanes import Service
 from .ledger import Audit
 from .lifecycle import Reason, Status
-from .machine import ENGINE, Policy, Step
 from .onblackouts import OnBlackouts
 from .onplaces import OnPlaces
 from .onplans import OnPlans

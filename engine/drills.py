@@ -15,9 +15,9 @@ from typing import Any
 from uuid import uuid4
 
 from .clock import DAY, SECOND
-from .dispatch import SERVES
 from .errors import Invalid, NotFound, Refused
 from .fleet import Fleet
+from .lanes import SERVES
 from .lifecycle import COLLECTING_KINDS, Kind, task_label
 from .messages import Action, Command, NoteDrill, Outcome
 from .roles import Grants, Right, require

@@ -23,7 +23,7 @@ import polars as pl
 
 from . import spells
 from .clock import DAY, HOUR, SECOND
-from .dispatch import AUDIT_SERVICE, EXPLORER, HOSTED_ZONE, lane_of
+from .lanes import AUDIT_SERVICE, EXPLORER, HOSTED_ZONE, lane_of
 from .lifecycle import RUNNING, SYSTEM_KINDS, Cause, Kind, Status
 from .snapshot import Snapshot
 from .standing import OWN, sites
@@ -179,7 +179,7 @@ def look(
     live = _live(snapshot, now, business).filter(~pl.col("site").is_in(archives)) if not archive else ended.clear()
     tasks = pl.concat([ended, live], how="diagonal_relaxed")
     if length is None and not first:
-        begin = int(tasks["queued_at"].min() or now)  # type: ignore[arg-type]
+        begin = int(tasks["queued_at"].min() or now)  # type: ignore[arg-type]  # of integers
     here = pl.col("site").is_in(list(within)) if within else pl.lit(True)
     stages = staged(tasks, now, archive).with_columns(here=here)
     ahead = _ahead(snapshot, business, within, named) if not archive else {}
@@ -527,7 +527,7 @@ def _peak(stages: pl.DataFrame, until: int) -> int:
     ran = stages.filter(pl.col("begun").is_not_null())
     ends = ran.select(at=pl.coalesce("ended", pl.lit(until)), n=pl.lit(-1))
     moves = pl.concat([ran.select(at="begun", n=pl.lit(1)), ends]).group_by("at").agg(pl.col("n").sum()).sort("at")
-    return int(moves["n"].cum_sum().max() or 0)  # type: ignore[arg-type]
+    return int(moves["n"].cum_sum().max() or 0)  # type: ignore[arg-type]  # of integers
 
 
 # --- the same period once more

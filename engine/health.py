@@ -23,7 +23,7 @@ import polars as pl
 import polars.selectors as cs
 
 from .clock import MINUTE, SECOND
-from .dispatch import AUDIT_SERVICE, EXPLORER, HOSTED_ZONE, PROCESSOR, SERVES, lane_of
+from .lanes import AUDIT_SERVICE, EXPLORER, HOSTED_ZONE, PROCESSOR, SERVES, lane_of
 from .lifecycle import Cause, Kind, Status, task_label
 from .settings import Settings
 from .task import COLLECT, PROCESS

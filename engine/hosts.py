@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from .clock import DAY, HOUR
-from .dispatch import SERVES
+from .lanes import SERVES
 from .lifecycle import Cause
 from .rollups import QUARTER
 from .snapshot import ServiceLook, Snapshot

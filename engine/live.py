@@ -20,10 +20,10 @@ from typing import Any, Generic, TypeVar
 
 import polars as pl
 
-from .dispatch import lane_of
 from .errors import Invalid
 from .filters import Filter
 from .health import WAITS_FOR, Words
+from .lanes import lane_of
 from .lifecycle import KIND_LABEL, PAUSED, RUNNING, SYSTEM_KINDS, UNFINISHED, Cause, Kind, Status, queue_word
 from .living import OF_QUEUES, Place, among, asked_at, living
 from .snapshot import LiveRow, Snapshot, frame_of

@@ -19,9 +19,9 @@ from prometheus_client.registry import Collector
 
 from .clock import SECOND
 from .console import Console, Stage
-from .dispatch import CAUSES
 from .runtime import Engine, Pulse
 from .snapshot import ServiceLook, Snapshot
+from .splits import CAUSES
 from .tally import Spread, Tally
 from .task import COLLECT, PROCESS
 

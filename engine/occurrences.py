@@ -12,7 +12,7 @@ undoing and "run now" may let several wait.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,26 +30,7 @@ FOREVER = 2**62  #: later than any event
 def schedules(ledger: Ledger) -> Iterator[Wrong]:
     """Compare fired rows with the runs submitted, then walk each schedule's nominal times beside its rows."""
     yield from ledger.wrongs(_FIRED)
-    last_tick = _last_tick(ledger)
-    versions: dict[int, list[_Version]] = {}
-    wheres: dict[int, Wrong] = {}
-    for event in ledger.store.rows("schedule_event", f"batch <= {ledger.upto}", order="event_id"):
-        _succeed(versions.setdefault(event.schedule_id, []), event)
-        wheres[event.schedule_id] = {
-            "check": "schedules", "business": event.business, "site": event.site, "thing": f"schedule “{event.name}”"
-        }  # fmt: skip
-    for ids in _in_portions(ledger, versions):
-        frame = ledger.read(
-            "select schedule_id, batch, epoch_us(nominal_at), epoch_us(last_nominal_at), count, epoch_us(occurred_at), "
-            "outcome from schedule_fire where batch <= $upto and schedule_id in ($ids) order by schedule_id, event_id",
-            ids=", ".join(map(str, ids)),
-        )
-        rows: dict[int, list[tuple[Any, ...]]] = {}
-        for schedule_id, *row in frame.iter_rows():
-            rows.setdefault(schedule_id, []).append(tuple(row))
-        for schedule_id in ids:
-            for batch, what in _settled(versions[schedule_id], rows.get(schedule_id, []), last_tick):
-                yield {**wheres[schedule_id], "batch": batch, "what": what}
+    yield from _walked(ledger, "schedule", "schedule", _last_tick(ledger))
     yield from ledger.wrongs(
         """select 'schedules' as "check", batch, business, site, format('schedule {}', schedule_id) as thing,
                   'fired, but there is no such schedule' as what
@@ -61,21 +42,7 @@ def blackouts(ledger: Ledger) -> Iterator[Wrong]:
     """Walk each blackout window's nominal times beside its rows, and look at the holds that these tell of."""
     last_tick = _last_tick(ledger)
     yield from ledger.wrongs(_WINDOWS, last_tick=last_tick)
-    versions: dict[int, list[_Version]] = {}
-    wheres: dict[int, Wrong] = {}
-    for event in ledger.store.rows("blackout_event", f"batch <= {ledger.upto}", order="event_id"):
-        _succeed(versions.setdefault(event.blackout_id, []), event)
-        wheres[event.blackout_id] = {
-            "check": "blackouts", "business": event.business, "site": event.site, "thing": f"window “{event.name}”"
-        }  # fmt: skip
-    for blackout_id, own in versions.items():
-        frame = ledger.read(
-            "select batch, epoch_us(nominal_at), epoch_us(last_nominal_at), count, epoch_us(occurred_at), outcome "
-            "from blackout_fire where batch <= $upto and blackout_id = $id order by event_id",
-            id=blackout_id,
-        )
-        for batch, what in _settled(own, frame.rows(), last_tick):
-            yield {**wheres[blackout_id], "batch": batch, "what": what}
+    yield from _walked(ledger, "blackout", "window", last_tick)
 
 
 def one_waiting_run(ledger: Ledger) -> Iterator[Wrong]:
@@ -85,11 +52,35 @@ def one_waiting_run(ledger: Ledger) -> Iterator[Wrong]:
 
 @dataclass(frozen=True, slots=True)
 class _Version:
-    """One version of a schedule, in force from its event until the next one's (None: still)."""
+    """One version of a schedule or window, in force from its event until the next one's (None: still)."""
 
     rule: Rule
     since: int
     until: int | None
+
+
+def _walked(ledger: Ledger, what: str, called: str, last_tick: int) -> Iterator[Wrong]:
+    """Walk the nominal times of all that has a rule, "schedule" or "blackout", beside the rows that settle them."""
+    versions: dict[int, list[_Version]] = {}
+    wheres: dict[int, Wrong] = {}
+    for event in ledger.store.rows(f"{what}_event", f"batch <= {ledger.upto}", order="event_id"):
+        an_id = getattr(event, f"{what}_id")
+        _succeed(versions.setdefault(an_id, []), event)
+        wheres[an_id] = {
+            "check": f"{what}s", "business": event.business, "site": event.site, "thing": f"{called} “{event.name}”"
+        }  # fmt: skip
+    for ids in _in_portions(ledger, what, versions):
+        frame = ledger.read(
+            f"select {what}_id, batch, epoch_us(nominal_at), epoch_us(last_nominal_at), count, epoch_us(occurred_at), "
+            f"outcome from {what}_fire where batch <= $upto and {what}_id in ($ids) order by {what}_id, event_id",
+            ids=", ".join(map(str, ids)),
+        )
+        rows: dict[int, list[tuple[Any, ...]]] = {}
+        for an_id, *row in frame.iter_rows():
+            rows.setdefault(an_id, []).append(tuple(row))
+        for an_id in ids:
+            for batch, wrong in _settled(versions[an_id], rows.get(an_id, []), last_tick):
+                yield {**wheres[an_id], "batch": batch, "what": wrong}
 
 
 def _succeed(versions: list[_Version], event: Any) -> None:
@@ -111,16 +102,14 @@ def _last_tick(ledger: Ledger) -> int:
     return frame.item() or 0
 
 
-def _in_portions(ledger: Ledger, versions: dict[int, list[_Version]]) -> Iterator[list[int]]:
-    """Group schedules so that not too many rows are read at once."""
-    counts = dict(
-        ledger.read("select schedule_id, count(*) from schedule_fire where batch <= $upto group by 1").iter_rows()
-    )
+def _in_portions(ledger: Ledger, what: str, all_ids: Iterable[int]) -> Iterator[list[int]]:
+    """Group schedules or windows so that not too many rows are read at once."""
+    counts = dict(ledger.read(f"select {what}_id, count(*) from {what}_fire where batch <= $upto group by 1").rows())
     portion: list[int] = []
     size = 0
-    for schedule_id in versions:
-        portion.append(schedule_id)
-        size += counts.get(schedule_id, 0)
+    for an_id in all_ids:
+        portion.append(an_id)
+        size += counts.get(an_id, 0)
         if size >= FIRES_AT_ONCE or len(portion) >= 1_000:
             yield portion
             portion, size = [], 0

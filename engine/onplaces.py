@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from . import messages as m
 from . import views
 from .commanding import Commanded, check_name
-from .dispatch import ROLES, Service
+from .deciding import Policy
 from .errors import Invalid, NotAllowed, NotFound, Refused
+from .lanes import ROLES, Service
 from .ledger import Account, Detail, OneTimeLink, SavedView, ServiceEvent, SignIn, make_id
 from .lifecycle import Reason, Status
-from .machine import Policy
 from .recurrence import check_zone
 from .roles import Grant, Right, checked
 from .state import State

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from . import messages as m
 from .commanding import check_instant
-from .dispatch import Hold, Throttle
 from .errors import Invalid, NotAllowed, NotFound, Refused
+from .holds import Hold, Throttle
 from .ledger import Detail, ScheduleEvent
 from .lifecycle import REPORTS, Kind, named_report, own_name
 from .ontasks import OnTasks

@@ -10,8 +10,9 @@ from collections import OrderedDict
 
 from . import messages as m
 from .commanding import Commanded, check_instant
-from .dispatch import SERVES, lane_of
+from .deciding import Policy
 from .errors import Invalid, NotAllowed, NotFound, Refused
+from .lanes import SERVES, lane_of
 from .ledger import QueueShift, TaskEvent, TaskRow, number_of
 from .lifecycle import (
     ANALYSED,
@@ -26,7 +27,6 @@ from .lifecycle import (
     result_site,
     task_label,
 )
-from .machine import Policy
 from .roles import Right
 from .state import State
 from .task import COLLECT, EDITABLE, SYSTEM_OWNER, Task, again

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .machine import Step
+from .deciding import Step
 
 
 @dataclass(slots=True)

@@ -14,8 +14,8 @@ import polars as pl
 
 from .clock import DAY, MINUTE, SECOND
 from .conditions import WILD
-from .dispatch import EXPLORER, SERVES, lane_of
 from .filters import Either, Filter, Term
+from .lanes import EXPLORER, SERVES, lane_of
 from .lifecycle import COLLECTING, KIND_LABEL, RUNNING, SYSTEM_KINDS, Kind, Status
 from .messages import BlackoutSpec, HoldTarget
 from .snapshot import BlackoutLook, HoldLook, Snapshot, ThrottleLook

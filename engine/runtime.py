@@ -33,9 +33,9 @@ from . import rollups
 from .batch import Bulk
 from .clock import SECOND, EngineClock, Reading
 from .core import Core, Input, answers_from
+from .deciding import Policy
 from .errors import Busy, CommitFailed, DrainboardError, Invalid, StoreError, StoreFull
 from .ledger import Rows, TaskRow
-from .machine import Policy
 from .outbox import Batch, Outbox
 from .settings import Settings
 from .snapshot import Capture, Publisher, Snapshot

@@ -30,7 +30,6 @@ from .activity import Reach
 from .bulk import Preview, Verb
 from .catalogue import LIVE_TABS, Asked, Counts, Page
 from .chain import Broken
-from .dispatch import SERVES, lane_of
 from .errors import GivenUp, NotAllowed, NotFound
 from .fairness import Given, Lens
 from .filters import Filter
@@ -38,6 +37,7 @@ from .health import GRADUALLY
 from .history import Recent
 from .hosts import Day, Host
 from .inventory import Found
+from .lanes import SERVES, lane_of
 from .ledger import ReportResult, TaskRow
 from .lifecycle import (
     ANALYSED,

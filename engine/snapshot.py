@@ -17,10 +17,11 @@ import polars as pl
 
 from .clock import SECOND
 from .core import Core
-from .dispatch import CAUSES, THROTTLED, Joined, Marks, Reach, waited
+from .holds import Reach
 from .ledger import TaskRow
 from .lifecycle import SYSTEM_KINDS, Cause
 from .messages import BlackoutSpec
+from .splits import CAUSES, THROTTLED, Joined, Marks, waited
 from .task import COLLECT
 
 _ALWAYS = ("task_id", "status", "queue")
@@ -121,7 +122,7 @@ class QueueLook:
     cause: str
     n: int
     oldest_at: int
-    lane: str  #: which services it takes; see `dispatch.SERVES`
+    lane: str  #: which services it takes; see `lanes.SERVES`
     requested: str | None  #: the only one of them that will do
 
 
@@ -401,7 +402,7 @@ class Publisher:
         return {
             queue.serial: throttle.id
             for throttle in self._core.queues.throttles.values() if throttle.shut
-            for queue in throttle.queues if queue.members and queue.cause_index == THROTTLED
+            for queue in self._core.queues.under(throttle) if queue.members and queue.cause_index == THROTTLED
         }  # fmt: skip
 
     def _numbers(self) -> Mapping[tuple[str, str | None], Numbers]:

@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from .clock import SECOND
-from .dispatch import Hold, Queues, Service, Shifts, Throttle, targets_of
+from .dispatch import Queues
+from .holds import Hold, Throttle, targets_of
+from .lanes import Service
 from .ledger import (
     SYSTEM,
     BlackoutEvent,
@@ -30,6 +32,7 @@ from .ledger import (
 from .lifecycle import COLLECTING, STATUS, SYSTEM_KINDS, TERMINAL, Kind, Reason, Status
 from .messages import BlackoutSpec, ScheduleSpec
 from .recurrence import Rule
+from .subqueues import Shifts
 from .task import COLLECT, PROCESS, Task
 
 Row = (

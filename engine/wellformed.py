@@ -11,7 +11,7 @@ from __future__ import annotations
 import types
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
 from enum import Enum
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -185,9 +185,8 @@ def _optional(of: Check) -> Check:
 
 def _made_of(kind: type) -> Check:
     """Make the check of a type of `messages`, field by field."""
-    hints = get_type_hints(kind)
-    names = [field.name for field in fields(kind)] if is_dataclass(kind) else list(kind._fields)  # type: ignore[attr-defined]
-    checks = [(name, name.replace("_", " "), _checked(kind, name, hints[name])) for name in names]
+    hints = get_type_hints(kind)  # in the order of the fields
+    checks = [(name, name.replace("_", " "), _checked(kind, name, hint)) for name, hint in hints.items()]
 
     def check_fields(what: str, value: Any) -> None:
         if type(value) is not kind:

@@ -8,9 +8,9 @@ from typing import Any
 from engine import messages as m
 from engine.clock import SECOND, Reading
 from engine.core import Core, answers_from
+from engine.deciding import Policy, Step
 from engine.ledger import NUMBERED_TABLES, Rows, TaskEvent, TaskRow
 from engine.lifecycle import Kind, own_name
-from engine.machine import Policy, Step
 from engine.state import replay
 from engine.task import Task
 

@@ -17,9 +17,9 @@ from engine import messages as m
 from engine import rollups
 from engine.clock import MINUTE, SECOND, Reading
 from engine.core import Core, Input
+from engine.deciding import Policy, Step
 from engine.ledger import AssetSeen, TaskRow
 from engine.lifecycle import Kind, own_name
-from engine.machine import Policy, Step
 from engine.outbox import Outbox
 from engine.recurrence import Rule
 from engine.runtime import rebuild
@@ -91,7 +91,7 @@ class Hands:
         if chance.random() < 0.05:
             assets = [AssetSeen(order.business, order.site, order.target or "?", "host", "server", now, True, None)]
         found = {"report": order.name, "n": order.task_id} if order.kind in (Kind.REPORT, Kind.OUTLIER) else None
-        return m.Finished(order.task_id, order.lease, chance.choice((0, 0, 0, 2)), changes, assets, found)  # type: ignore[arg-type]
+        return m.Finished(order.task_id, order.lease, chance.choice((0, 0, 0, 2)), changes, assets, found)
 
 
 class Drive:
@@ -206,7 +206,7 @@ class Drive:
             "longest_wait_s": 40 if chance.random() < 0.1 else None, "target": f"host-{chance.randrange(50)}",
         }  # fmt: skip
         new = m.NewTask(business, site, kind, own_name(kind, f"{kind} task"), owner, owner)
-        return new._replace(**(facts | changes))  # type: ignore[arg-type]
+        return new._replace(**(facts | changes))
 
 
 def lived(folder: Path, tasks: int = 2_000, seed: int = 1, throttles: int | None = None) -> Drive:

@@ -11,11 +11,11 @@ from engine import messages as m
 from engine import rollups
 from engine.clock import MINUTE, SECOND, Reading
 from engine.core import Core, Input
+from engine.deciding import Policy, Step
 from engine.health import Look
 from engine.ledger import Rows
 from engine.lifecycle import Kind, own_name
 from engine.looks import look
-from engine.machine import Policy, Step
 from engine.runtime import rebuild
 from engine.snapshot import Publisher, Snapshot
 from engine.store import Store

@@ -29,10 +29,11 @@ ONLY_IN = {
         "time comes from the engine's clock; beside it only ages of threads and children, and a CLI's instants",
     ),
 }
-PURE = ("errors", "lifecycle", "ledger", "roles", "recurrence", "messages", "fleet", "reports", "task", "dispatch",
-        "state", "machine", "commanding", "ontasks", "onplans", "onplaces", "core", "outbox", "snapshot", "schema",
-        "columns", "chain", "batch", "health", "usual", "conditions", "ranges", "filters", "tables", "targets", "tally",
-        "views", "bulk", "masks")  # fmt: skip
+PURE = ("errors", "lifecycle", "ledger", "roles", "recurrence", "messages", "fleet", "reports", "task", "lanes",
+        "holds", "splits", "subqueues", "dispatch", "state", "deciding", "holding", "firing", "hearing", "machine",
+        "commanding", "ontasks", "onplans", "onplaces", "core", "outbox", "snapshot", "schema", "columns", "chain",
+        "batch", "health", "usual", "conditions", "ranges", "filters", "tables", "targets", "tally", "views", "bulk",
+        "masks")  # fmt: skip
 IMPURE_MODULES = {"os", "socket", "subprocess", "threading", "time", "random", "duckdb", "apscheduler", "queue"}
 
 

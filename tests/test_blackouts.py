@@ -298,7 +298,7 @@ YEAR = 365 * DAY
 
 
 def utc(*when: int) -> int:
-    return int(datetime(*when, tzinfo=UTC).timestamp()) * SECOND  # type: ignore[misc,arg-type]
+    return int(datetime(*when, tzinfo=UTC).timestamp()) * SECOND
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ class Site:
     def submit(
         self, n: int, owner: str = "ann", site: str = "berlin", kind: Kind = Kind.AUDIT, **facts: object
     ) -> list[int]:
-        new = m.NewTask("acme", site, kind, own_name(kind, "task"), owner, owner, **facts)  # type: ignore[arg-type]
+        new = m.NewTask("acme", site, kind, own_name(kind, "task"), owner, owner, **facts)
         (outcome,) = self.drive.do(m.Submit([new] * n))
         return [int(task) for task in outcome.changed]
 
@@ -84,7 +84,7 @@ class Site:
     def do(self, verb: Verb, request: str, tasks: Sequence[int] | None = None, **more: object) -> bulk.Done:
         frame = self.frame()
         frame = frame if tasks is None else frame.filter(pl.col("task_id").is_in(tasks))
-        return carry_out(parts(preview(verb, frame), self.rows, **more), request, self.send())  # type: ignore[arg-type]
+        return carry_out(parts(preview(verb, frame), self.rows, **more), request, self.send())
 
     def undo(self, request: str, by: str, actor: str = "ann", grants: Grants = EVERYTHING) -> bulk.Done:
         found = undo(self.drive.store, request, lambda *place: may(grants, Right.OPERATE, *place))

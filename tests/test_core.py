@@ -9,9 +9,9 @@ import pytest
 from engine import messages as m
 from engine.clock import HOUR, SECOND, Reading
 from engine.core import Core, answers_from
+from engine.deciding import Policy
 from engine.ledger import Audit
 from engine.lifecycle import EXTERNAL, Cause, Kind, Status, own_name
-from engine.machine import Policy
 from engine.recurrence import Rule
 from tests.desk import CLUSTER, EXPLORER, PROCESSOR, SITE, START, Desk
 

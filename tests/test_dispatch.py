@@ -6,8 +6,8 @@ import pytest
 
 from engine import messages as m
 from engine.clock import SECOND
+from engine.deciding import Policy
 from engine.lifecycle import Cause, Kind
-from engine.machine import Policy
 from tests.desk import EXPLORER, PROCESSOR, SITE, START, Desk
 
 SCAN, CONNECTOR, REPORT = Kind.SCAN, Kind.CONNECTOR, Kind.REPORT

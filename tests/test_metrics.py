@@ -23,9 +23,9 @@ from engine import messages as m
 from engine import web
 from engine.clock import SECOND
 from engine.console import STORE, Console
+from engine.deciding import Step
 from engine.errors import SettingsError
 from engine.lifecycle import Kind, own_name
-from engine.machine import Step
 from engine.metrics import METRICS
 from engine.runtime import Engine
 from engine.settings import SETTINGS, Settings, load
@@ -115,9 +115,9 @@ def ask(path: str = "/metrics", **headers: str) -> tuple[int, dict[str, str], st
         "headers": [(name.encode(), value.encode()) for name, value in headers.items()], "scheme": "http",
         "server": ("localhost", 80), "client": ("127.0.0.1", 1), "http_version": "1.1",
     }  # fmt: skip
-    answer = web.Guard(Starlette(routes=web.routes))(scope, receive, send)  # type: ignore[arg-type]
+    answer = web.Guard(Starlette(routes=web.routes))(scope, receive, send)
     with ThreadPoolExecutor(1) as elsewhere:  # the browser tests' driver keeps a loop of its own in this thread
-        elsewhere.submit(asyncio.run, answer).result()  # type: ignore[arg-type]  # a coroutine, not any awaitable
+        elsewhere.submit(asyncio.run, answer).result()
     body = b"".join(message.get("body", b"") for message in told)
     return told[0]["status"], {n.decode(): v.decode() for n, v in told[0]["headers"]}, body.decode()
 
@@ -228,7 +228,7 @@ def test_a_scrape_tells_the_snapshots_numbers(console: Console) -> None:
             assert numbers.queued == sum(n for (at, cause), n in waits.items() if at == "collect" and cause != "hold")
             assert numbers.running == told["drainboard_running_tasks", (business, site)]
             free = tasks.filter(pl.col("site") == site, pl.col("held_by").is_null())["queued_at"]
-            oldest = (now - free.min()) / SECOND  # type: ignore[operator]
+            oldest = (now - free.min()) / SECOND
             assert told["drainboard_oldest_wait_seconds", (business, site, "collect")] == pytest.approx(oldest, abs=1)
             assert told["drainboard_oldest_wait_seconds", (business, site, "process")] == 0
     services = "drainboard_services", "drainboard_service_slots", "drainboard_service_slots_used"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,11 +15,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from engine import console as console_module
-from engine.access import Actor
 from engine.console import Console
 from engine.health import Look, Signal
-from engine.hosts import Day, Host
 from engine.lifecycle import OVERVIEW, Kind
 from engine.messages import (
     Action,
@@ -31,19 +27,18 @@ from engine.messages import (
     HoldTarget,
     KeepView,
     NewTask,
-    Outcome,
     PlaceHolds,
     SetService,
     Stop,
     Submit,
 )
-from engine.roles import EVERYTHING, Grant, Role
-from engine.sight import Hosts
-from engine.snapshot import ServiceLook
+from engine.onplaces import MOST_SLOTS
+from engine.roles import Grant, Role
 from engine.watch import Judged
-from pages.shared import card, frame, newtask, pastruns, remedies, times
+from pages.shared import card, newtask, pastruns, remedies, times
 from pages.shared.kpi import Kpi
 from pages.shared.plain import plain
+from tests.visiting import visit
 
 ROOT = Path(__file__).resolve().parent.parent
 EVIL = "![x](https://elsewhere.example/x.png) :red[a] $b$ *c* <script>d</script> [e](javascript:f)"
@@ -162,70 +157,6 @@ def test_a_day_that_was_steady_is_not_called_so_beside_a_figure_that_is_out_of_u
 # --- hosts
 
 
-@dataclass
-class Seen:
-    """A sight, as far as the dialogs of hosts look, and what they have the engine do."""
-
-    looks: list[ServiceLook]
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    asked: list[tuple[Any, str]] = field(default_factory=list)
-
-    def services(self, *_: object) -> list[ServiceLook]:
-        return self.looks
-
-    def hosts(self, *_: object) -> Hosts:
-        return Hosts([Host(look, "online", None, {}, None, Day()) for look in self.looks], [], Day(), True, False)
-
-    def at_work(self, *_: object) -> dict[str, list[dict[str, Any]]]:
-        return {"audit-1": self.rows}
-
-    def do(self, action: AddService, request: str) -> Outcome:
-        self.asked.append((action, request))
-        return Outcome(refused=f"There is a service “{action.name}” in Acme already")
-
-
-@pytest.fixture
-def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
-    one = Seen([ServiceLook("Acme", "Berlin", "audit-1", "audit_service", "online", False, 2_000, 2, 0, "online")])
-    monkeypatch.setattr(frame, "sight", lambda: one)
-    monkeypatch.setattr(frame, "do", one.do)
-    monkeypatch.setattr(frame, "engine", lambda: SimpleNamespace(now=0))
-    monkeypatch.setattr(frame, "allowed", lambda *_: False)
-    return one
-
-
-def test_a_host_that_was_refused_is_asked_for_anew_under_another_name(seen: Seen) -> None:
-    def page() -> None:
-        from pages.shared import hosts
-
-        hosts._add.__wrapped__("Acme", "Berlin", "audit_service", "r")  # type: ignore[attr-defined]
-
-    dialog = AppTest.from_function(page).run()
-    assert not dialog.exception  # though the neighbour has more slots than one may ask for here
-    dialog.button(key="r.go").click().run()
-    assert "already" in dialog.error[0].value
-    dialog.text_input(key="r.name.audit_service").set_value("audit-*3*").run()
-    assert dialog.button(key="r.go").label == plain("Add audit-*3*")
-    dialog.button(key="r.go").click().run()
-    assert [action.name for action, _ in seen.asked] == ["audit-2", "audit-*3*"]
-    assert len({request for _, request in seen.asked}) == 2
-
-
-def test_a_dialog_names_what_a_host_is_at_work_on_up_to_a_dozen_tasks(seen: Seen) -> None:
-    def page() -> None:
-        from pages.shared import hosts
-
-        hosts._host.__wrapped__("Acme", "Berlin", "audit-1", None, "r")  # type: ignore[attr-defined]
-
-    seen.rows = [{"task": f"Audit #{n}", "target": "<b>db</b>"} for n in range(1, 15)]
-    dialog = AppTest.from_function(page).run()
-    assert not dialog.exception
-    facts = next(part.proto.body for part in dialog.get("html") if "At work" in part.proto.body)
-    assert "Audit #12 (&lt;b&gt;db&lt;/b&gt;), 2 more" in facts
-    assert not dialog.button  # who may not is offered nothing
-    assert "needs the role of a site admin" in dialog.caption[0].value
-
-
 # --- the whole page
 
 FLEET = """
@@ -260,8 +191,7 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
 @pytest.fixture
 def look(console: Console, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """Tell what the page shows under an address."""
-    monkeypatch.setattr(console_module, "_current", console)
-    monkeypatch.setattr(frame, "_who", lambda: Actor("ann", EVERYTHING))
+    visit(console, monkeypatch)
 
     def told(**address: str) -> str:
         page = AppTest.from_file(ROOT / "pages" / "router.py", default_timeout=30)
@@ -397,7 +327,7 @@ def test_services_say_what_to_do_where_there_is_no_host_and_that_an_archive_has_
     assert "Paris has no host yet" in services("Paris")
     assert "scans need an explorer" in services("Paris")
     assert "An archive has no services" in services("Old log")
-    monkeypatch.setattr(frame, "_who", lambda: Actor("sid", [Grant(Role.SITE_USER, "Globex", "Paris")]))
+    visit(console, monkeypatch, "sid", [Grant(Role.SITE_USER, "Globex", "Paris")])
     assert "A site admin can add one here" in services("Paris")
 
 
@@ -435,3 +365,72 @@ def test_async_tasks_show_what_a_business_has_paused_whatever_the_address_says(
     for garbage in ({"sort": "name", "after": "x"}, {"q": "\0(\"", "before": "1.iq"}, {"business": "Nowhere"}):
         said(tasks(site="Berlin", **garbage))
     do(console, Stop(ids))
+
+
+@pytest.fixture
+def hosts(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two sites of a business, each with a host that another machine runs: it keeps what it is given."""
+    engine = console.engine
+    assert engine is not None
+    visit(console, monkeypatch)
+    if ("Initech", "Rome") in engine.snapshot.zones:
+        return
+    do(console, AddBusiness("Initech"))
+    for site, name, slots in (("Rome", "audit-1", MOST_SLOTS), ("Turin", "audit-2", 1)):
+        do(console, AddSite("Initech", site))
+        do(console, AddService("Initech", site, name, "audit_service", slots, "elsewhere"))
+    until(lambda: "audit-2" in names(console))
+
+
+def names(console: Console) -> list[str]:
+    assert console.engine is not None
+    return [look.name for look in console.engine.snapshot.services if look.business == "Initech"]
+
+
+def until(seen: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not seen():
+        assert time.monotonic() < deadline, "Pages did not see it in time"
+        time.sleep(0.02)
+
+
+@pytest.mark.usefixtures("hosts")
+def test_a_host_that_was_refused_is_asked_for_anew_under_another_name(console: Console) -> None:
+    def page() -> None:
+        from pages.shared import hosts
+
+        hosts._add.__wrapped__("Initech", "Rome", "audit_service", "r")
+
+    dialog = AppTest.from_function(page, default_timeout=30).run()
+    assert dialog.text_input(key="r.name.audit_service").value == "audit-2"  # which is free at Rome
+    dialog.button(key="r.go").click().run()
+    assert "already" in dialog.error[0].value
+    dialog.text_input(key="r.name.audit_service").set_value("audit-*3*").run()
+    assert dialog.button(key="r.go").label == plain("Add audit-*3*")
+    dialog.button(key="r.go").click().run()
+    assert not dialog.exception
+    until(lambda: sorted(names(console)) == ["audit-*3*", "audit-1", "audit-2"])
+
+
+@pytest.mark.usefixtures("hosts")
+def test_a_dialog_names_what_a_host_is_at_work_on_up_to_a_dozen_tasks(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def page() -> None:
+        from pages.shared import hosts
+
+        hosts._host.__wrapped__("Initech", "Rome", "audit-1", None, "r")
+
+    new = NewTask("Initech", "Rome", Kind.AUDIT, "Audit", "ann", "ann", "<b>db</b>", "device",
+                  requested_service="audit-1")  # fmt: skip
+    do(console, Submit([new] * 14))
+    visit(console, monkeypatch, "rae", [Grant(Role.SITE_USER, "Initech", "Rome")])
+
+    def facts() -> str:
+        dialog = AppTest.from_function(page, default_timeout=30).run()
+        assert not dialog.exception
+        assert not dialog.button  # who may not is offered nothing
+        assert "needs the role of a site admin" in dialog.caption[0].value
+        return next(part.proto.body for part in dialog.get("html") if "At work" in part.proto.body)
+
+    until(lambda: "Audit #12 (&lt;b&gt;db&lt;/b&gt;), 2 more" in facts())

@@ -35,7 +35,7 @@ def pauses(life: Life, business: str | None = "Acme") -> Pauses:
 
 
 def hold(life: Life, kind: str, name: str, business: str | None = "Acme", **facts: object) -> int:
-    (outcome,) = life.do(m.PlaceHolds(business, [HoldTarget(kind, name)], "backlog", **facts))  # type: ignore[arg-type]
+    (outcome,) = life.do(m.PlaceHolds(business, [HoldTarget(kind, name)], "backlog", **facts))
     return int(outcome.changed[0])
 
 

@@ -390,7 +390,7 @@ def seen(target: str, at: int, *, online: bool = True, score: float | None = Non
 
 def kept(store: Store) -> dict[str, tuple[Any, ...]]:
     found = store.read("select target, online, outlier_score, epoch_us(last_seen_at) from asset").rows()
-    return {target: rest for target, *rest in found}  # type: ignore[misc]
+    return {target: rest for target, *rest in found}
 
 
 @pytest.mark.parametrize("together", [True, False])

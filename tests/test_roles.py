@@ -12,10 +12,10 @@ import pytest
 from engine import messages as m
 from engine.clock import SECOND, Reading
 from engine.core import _COMMANDS, Core
+from engine.deciding import Step
 from engine.errors import NotAllowed
 from engine.ledger import Account, Rows, SignIn, TaskRow
 from engine.lifecycle import EXTERNAL, OVERVIEW, Kind
-from engine.machine import Step
 from engine.recurrence import Rule
 from engine.roles import EVERYTHING, Grant, Grants, Right, Role, checked, may, require, worded
 

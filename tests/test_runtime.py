@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
@@ -15,10 +16,11 @@ import pytest
 from engine import messages as m
 from engine import runtime
 from engine.batch import Batch
+from engine.core import Core
 from engine.errors import Busy, Invalid
 from engine.ledger import Audit, Rows
 from engine.lifecycle import Kind
-from engine.runtime import Engine, Import
+from engine.runtime import Engine, Executor, Import
 from engine.settings import Settings
 from engine.state import Business
 
@@ -31,7 +33,13 @@ FLEET = (
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    one = Engine(tmp_path / "store", Settings()).start()
+    with founded(tmp_path) as one:
+        yield one
+
+
+@contextmanager
+def founded(folder: Path, executors: Callable[[Core], Sequence[Executor]] = lambda _: ()) -> Iterator[Engine]:
+    one = Engine(folder / "store", Settings(), executors).start()
     for n, action in enumerate(FLEET):
         assert one.do(m.Command(f"founding-{n}", "ann", action)).result(30).refused is None
     try:
@@ -54,10 +62,10 @@ def test_two_requests_of_one_id_at_once_each_get_their_own_answer(engine: Engine
 
 
 def test_no_command_however_odd_stops_the_engine(engine: Engine) -> None:
-    for odd in (m.Stop(None), m.Submit("task"), m.KeepView({}, "Failed"), 5):  # type: ignore[arg-type]
-        assert engine.do(m.Command("odd", "ann", odd)).result(30).refused  # type: ignore[arg-type]
+    for odd in (m.Stop(None), m.Submit("task"), m.KeepView({}, "Failed"), 5):
+        assert engine.do(m.Command("odd", "ann", odd)).result(30).refused
     with pytest.raises(Invalid):
-        engine.do(m.Command(["odd"], "ann", m.Stop([1]))).result(30)  # type: ignore[arg-type]
+        engine.do(m.Command(["odd"], "ann", m.Stop([1]))).result(30)
     assert submit(engine, "fine").result(30).changed
 
 
@@ -146,15 +154,25 @@ def test_a_chore_is_done_again_and_again_also_by_a_scheduler_that_takes_a_dead_o
     assert engine._scheduler is not dead
 
 
-def test_an_engine_that_an_error_has_stopped_says_so_to_all_who_still_ask(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(engine.core, "step", lambda *_: 1 / 0)
-    submit(engine, "the last straw")
-    while engine.pulse.trouble is None:
-        time.sleep(0.01)
-    with pytest.raises(Busy, match="nothing was changed"):
-        submit(engine, "too late").result(30)
+class Faulty:
+    """An executor that fails of the first order it is given."""
+
+    name = "simulated"
+
+    def give(self, orders: Sequence[m.Order]) -> None:
+        raise ZeroDivisionError
+
+    def step(self, now: int) -> Sequence[m.Report]:
+        return ()
+
+
+def test_an_engine_that_an_error_has_stopped_says_so_to_all_who_still_ask(tmp_path: Path) -> None:
+    with founded(tmp_path, lambda _: [Faulty()]) as engine:
+        submit(engine, "the last straw")
+        while engine.pulse.trouble is None:
+            time.sleep(0.01)
+        with pytest.raises(Busy, match="nothing was changed"):
+            submit(engine, "too late").result(30)
 
 
 def test_what_a_commit_under_way_makes_durable_while_the_engine_closes_is_told_as_done(

@@ -13,16 +13,15 @@ from uuid import uuid4
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from engine import console as console_module
 from engine import messages as m
-from engine.access import Actor
 from engine.clock import HOUR
 from engine.console import Console
 from engine.lifecycle import Kind
 from engine.recurrence import Rule
-from engine.roles import EVERYTHING, Grant, Grants, Role
+from engine.roles import EVERYTHING, Grant, Role
 from engine.sight import Sight
-from pages.shared import frame, plans
+from pages.shared import plans
+from tests.visiting import visit
 
 ROOT = Path(__file__).resolve().parent.parent
 EVIL = "<script>x</script> ![x](https://elsewhere.example/x.png) :red[a]"
@@ -57,10 +56,11 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
 @pytest.fixture
 def look(console: Console, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """Tell what the page shows under an address to somebody."""
-    monkeypatch.setattr(console_module, "_current", console)
+    visit(console, monkeypatch)
 
-    def told(grants: Grants = EVERYTHING, **address: str) -> str:
-        monkeypatch.setattr(frame, "_who", lambda: Actor("ann", grants))
+    def told(role: Role = Role.PLATFORM_ADMIN, **address: str) -> str:
+        if role is not Role.PLATFORM_ADMIN:
+            visit(console, monkeypatch, role.value, [Grant(role, "Acme", "Berlin")])
         page = AppTest.from_file(ROOT / "pages" / "router.py", default_timeout=30)
         for name, value in address.items():
             page.query_params[name] = value
@@ -140,8 +140,8 @@ def test_a_stack_is_named_with_when_it_comes_and_who_is_in_it(console: Console, 
 
 def test_who_may_only_read_is_told_which_role_changing_needs(look: Callable[..., str], schedule: int) -> None:
     sentence = "needs the role of a site admin"
-    assert sentence in look([Grant(Role.SITE_USER, "Acme", "Berlin")])
-    assert sentence not in look([Grant(Role.SITE_ADMIN, "Acme", "Berlin")])
+    assert sentence in look(Role.SITE_USER)
+    assert sentence not in look(Role.SITE_ADMIN)
 
 
 def test_a_pages_worth_of_many_is_shown_in_the_order_that_was_asked_for(console: Console) -> None:
@@ -180,9 +180,9 @@ def dialog(name: str, task: dict[str, Any], request: str = "r") -> AppTest:
         from pages.shared import edittask, once
 
         if name == "edit":
-            edittask._dialog.__wrapped__(task, request, "grid")  # type: ignore[attr-defined]
+            edittask._dialog.__wrapped__(task, request, "grid")
         else:
-            once._remove.__wrapped__(task, request)  # type: ignore[attr-defined]
+            once._remove.__wrapped__(task, request)
 
     return AppTest.from_function(page, args=(name, task, request), default_timeout=30).run()
 

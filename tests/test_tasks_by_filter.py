@@ -70,7 +70,7 @@ class Fleet:
         self, n: int = 1, owner: str = "ann", site: str = "Berlin", kind: Kind = Kind.AUDIT, business: str = "Acme",
         **facts: object,
     ) -> list[int]:
-        new = m.NewTask(business, site, kind, "task", owner, owner, **facts)  # type: ignore[arg-type]
+        new = m.NewTask(business, site, kind, "task", owner, owner, **facts)
         return [int(task) for task in self.do(m.Submit([new] * n)).changed]
 
     def statuses(self, tasks: Sequence[int]) -> list[str]:
@@ -119,7 +119,7 @@ Rows = Callable[..., list[dict[str, object]]]
 
 def child(folder: Path, *words: str, **how: object) -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-m", "engine", *words, "--data", str(folder)]
-    return subprocess.run(command, cwd=ROOT, timeout=120, **({"capture_output": True} | how))  # type: ignore[call-overload,no-any-return]
+    return subprocess.run(command, cwd=ROOT, timeout=120, **({"capture_output": True} | how))
 
 
 # --- finding
@@ -330,7 +330,7 @@ def test_ended_tasks_are_hidden_shown_again_and_submitted_once_more(fleet: Fleet
     assert len(rows("--tab", "failed")) == 2
     assert run("bulk", "rerun", "target:db-1", "--reason", "x", "--yes")[1] == "2 submitted again.\n"
     again = rows("target:db-1", "--tab", "active")
-    assert sorted(row["rerun_of"] for row in again) == tasks  # type: ignore[type-var]
+    assert sorted(row["rerun_of"] for row in again) == tasks
 
 
 def test_a_stop_leaves_ended_and_scheduled_tasks_alone_unless_their_tab_is_named(fleet: Fleet, run: Run) -> None:
@@ -392,6 +392,6 @@ def test_a_terminal_that_lacks_a_sign_gets_another_and_csv_stays_utf_8(fleet: Fl
 def test_a_formula_leaves_as_text_and_what_is_no_text_is_refused(fleet: Fleet, run: Run) -> None:
     fleet.submit(owner="=1+1")
     assert ",'=1+1," in run("tasks", "--csv")[1]
-    assert child(fleet.folder, "tasks", b"user:\xff").returncode == 2  # type: ignore[arg-type]
+    assert child(fleet.folder, "tasks", b"user:\xff").returncode == 2
     words = "bulk", "stop", "--all", "--yes", "--reason"
-    assert child(fleet.folder, *words, b"\xff").returncode == 2  # type: ignore[arg-type]
+    assert child(fleet.folder, *words, b"\xff").returncode == 2

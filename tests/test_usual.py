@@ -137,7 +137,7 @@ def test_bands_are_made_once_an_hour(life: Life, monkeypatch: pytest.MonkeyPatch
 
     def counted(store: object, now: int, *args: object, **more: object) -> pl.DataFrame:
         made.append(now)
-        return true(store, now, *args, **more)  # type: ignore[arg-type]
+        return true(store, now, *args, **more)
 
     monkeypatch.setattr(history, "usual_bands", counted)
     kept = history.Usual(life.store)
@@ -167,7 +167,7 @@ def test_the_last_hours_end_with_what_stands_now(life: Life) -> None:
     assert last["at"].replace(tzinfo=UTC).timestamp() * SECOND == pytest.approx(life.now, abs=1)
     assert last["queued"] == tasks.height
     assert last["running"] == 12
-    oldest: int = tasks["queued_at"].dt.epoch("us").min()  # type: ignore[assignment]
+    oldest: int = tasks["queued_at"].dt.epoch("us").min()
     assert last["oldest_s"] == (life.now - oldest) / SECOND
     assert found.series["at"].is_sorted()
     assert 70 <= found.series.height <= 74

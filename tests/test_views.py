@@ -188,11 +188,11 @@ def test_views_and_their_names_outlive_the_console(engine: Engine, folder: Path)
         (m.KeepView("", "Failed"), "can be seen"),
         (m.KeepView(" Padded", "Failed"), "no space around"),
         (m.KeepView("two\nlines", "Failed"), "can be seen"),
-        (m.KeepView(5, "Failed"), "name is 5; it must be a text"),  # type: ignore[arg-type]
+        (m.KeepView(5, "Failed"), "name is 5; it must be a text"),
         (m.KeepView("x" * 101, "Failed"), "at most 100 characters"),
         (m.KeepView("Long", "Failed", "x" * 4_001), "at most 4,000 characters; this one has 4,001"),
-        (m.KeepView("Odd", "Failed", None), "filter is None; it must be a text"),  # type: ignore[arg-type]
-        (m.KeepView("Odd", "Failed", "", ["name"]), "sort is list; it must be a text"),  # type: ignore[arg-type]
+        (m.KeepView("Odd", "Failed", None), "filter is None; it must be a text"),
+        (m.KeepView("Odd", "Failed", "", ["name"]), "sort is list; it must be a text"),
         (m.KeepView("Odd", "Failed", "half \ud800"), "filter of a view has a character that can't be stored"),
         (m.KeepView("Odd", "x" * 201), "tab of a view has at most 200"),
     ],

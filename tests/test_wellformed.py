@@ -109,13 +109,13 @@ def test_a_command_as_it_is_declared_passes() -> None:
     ("action", "said"),
     [
         (m.Stop([1], "x" * 1_001), "The reason has at most 1,000 characters; this one has 1,001"),
-        (m.Stop(["1"]), "The tasks is '1'; it must be a whole number"),  # type: ignore[list-item]
+        (m.Stop(["1"]), "The tasks is '1'; it must be a whole number"),
         (m.Stop(range(3)), "The tasks is range; it must be a list"),
         (m.Stop([2**63]), "The tasks is beyond what can be stored"),
         (m.Submit([NEW._replace(priority=True)]), "The priority is True; it must be a whole number"),
         (m.Submit([NEW._replace(target="a\0b")]), "The target has a character that can't be stored; take it out"),
         (m.Submit([NEW] * 100_001), "A command is about at most 100,000 tasks; this one has 100,001"),
-        (m.Submit([NEW._replace(kind="scan")]), "The kind is 'scan'; it must be one of scan, audit"),  # type: ignore[arg-type]
+        (m.Submit([NEW._replace(kind="scan")]), "The kind is 'scan'; it must be one of scan, audit"),
         (m.NoteDrill("start", "surge", *SITE, {"a": "\0"}), "The given has a character that can't be stored"),
         (None, "There is no command NoneType"),
     ],

@@ -185,7 +185,7 @@ def form(tuning: Tuning, line: Line, request: str) -> None:
         # As text: a widget for numbers would cut 30.5 or clip 0 without a word; the engine's own bounds say why not.
         value = _number(st.text_input(f"Value, from {setting.least:,.10g} to {setting.most:,.10g}",
                                       "" if line.value is None else str(line.value), key=request))  # fmt: skip
-    reason = st.text_input("Reason", max_chars=200, placeholder="for the audit trail", key=f"{request}.reason").strip()
+    reason = asking.reason(request)
     st.html(f"<div class='d-evidence'>A change counts {escape(setting.counts)}. It stands in the audit trail under "
             f"your name and goes into {FILE}, of which all else stays as it is.</div>")  # fmt: skip
     with st.container(horizontal=True, horizontal_alignment="right"):
@@ -193,9 +193,9 @@ def form(tuning: Tuning, line: Line, request: str) -> None:
             asking.close()
         back = f"Back to {setting.shown(setting.default)}"
         if line.source == FILE and presses.button(back, key=f"{request}.back", width="content"):
-            change(tuning, line, None, reason or None)
+            change(tuning, line, None, reason)
         if presses.button(f"Change {setting.name}", key=f"{request}.go", type="primary", width="content"):
-            change(tuning, line, value, reason or None)
+            change(tuning, line, value, reason)
 
 
 def _number(text: str) -> Any:

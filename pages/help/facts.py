@@ -11,10 +11,10 @@ from enum import StrEnum
 from html import escape
 
 from engine import activity
-from engine.dispatch import ROLES, SERVES, lane_of
 from engine.drills import DRILLS
 from engine.filters import FIELDS, Field, how
 from engine.health import Limits
+from engine.lanes import ROLES, SERVES, lane_of
 from engine.lifecycle import (
     COLLECTING_KINDS,
     KIND_LABEL,

@@ -119,15 +119,11 @@ def _dialog(act: Act, found: Preview, request: str, key: str) -> None:
     if act is PRIORITY:
         level = st.select_slider("Priority", list(range(10)), 5, key=f"{request}.priority")
         changes = {"priority": level}
-    reason = st.text_input("Reason", max_chars=200, placeholder="for the audit trail", key=f"{request}.reason")
-    with st.container(horizontal=True, horizontal_alignment="right"):
-        if presses.button("Dismiss", key=f"{request}.keep", width="content"):
-            asking.close()
-        go = presses.button(f"{act.label}: {n}", key=f"{request}.go", type="primary", width="content",
-                            disabled=not found.count)  # fmt: skip
+    reason = asking.reason(request)
+    go = asking.agreed(f"{act.label}: {n}", request, disabled=not found.count)
     if go:
         sight = frame.sight()
-        parts = bulk.parts(found, sight.finished, reason=reason or None, changes=changes,
+        parts = bulk.parts(found, sight.finished, reason=reason, changes=changes,
                            longest_waits=sight.longest_waits)  # fmt: skip
         st.session_state[f"{request}.done"] = bulk.carry_out(parts, request, frame.do, _progress(found.count))
         _clear(key)  # however the dialog is left

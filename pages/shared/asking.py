@@ -57,6 +57,20 @@ def now() -> None:
         drawn()
 
 
+def reason(request: str) -> str | None:
+    """Ask in a dialog why, for the audit trail; None where nothing is said."""
+    placeholder = "for the audit trail"
+    return st.text_input("Reason", max_chars=200, placeholder=placeholder, key=f"{request}.reason").strip() or None
+
+
+def agreed(label: str, request: str, *, disabled: bool = False) -> bool:
+    """Draw a dialog's last line: leave it, or have it do what it is for; tell whether that was pressed."""
+    with st.container(horizontal=True, horizontal_alignment="right"):
+        if presses.button("Dismiss", key=f"{request}.keep", width="content"):
+            close()
+        return presses.button(label, key=f"{request}.go", type="primary", width="content", disabled=disabled)
+
+
 def close() -> NoReturn:
     """Leave the dialog, and run the page anew without it; call it in the dialog."""
     _dismissed()

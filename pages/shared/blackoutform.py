@@ -16,7 +16,7 @@ from engine.pausing import Closure
 from engine.recurrence import Rule
 from engine.snapshot import BlackoutLook
 
-from . import asking, frame, notice, plan_form, presses, times
+from . import asking, frame, notice, plan_form, times
 
 SATURDAYS = "0 22 * * 6"
 UNITS = {"minutes": 60, "hours": 3600, "days": 86_400}
@@ -44,7 +44,7 @@ def remove(look: BlackoutLook) -> None:
 @asking.dialog("New blackout window", width="large")
 def _new(spec: BlackoutSpec, sites: Sequence[str], request: str) -> None:
     wanted = _ask(spec, sites, request)
-    if _pressed("Create window", wanted, request) and wanted is not None:
+    if asking.agreed("Create window", request, disabled=wanted is None) and wanted is not None:
         _done(frame.do(CreateBlackout(wanted), _id(request, wanted)), f"{_named(wanted)} is created", request)
     _refused(request)
 
@@ -54,7 +54,7 @@ def _edit(look: BlackoutLook, request: str) -> None:
     st.html("<div class='d-evidence'>A change counts from the next time on. What the window holds now stays until it "
             "is over, or somebody lifts it.</div>")  # fmt: skip
     wanted = _ask(look.spec, (look.spec.site,), request)
-    if _pressed("Save", wanted, request) and wanted is not None:
+    if asking.agreed("Save", request, disabled=wanted is None) and wanted is not None:
         if wanted == look.spec:
             asking.close()
         outcome = frame.do(EditBlackout(look.blackout_id, look.version, wanted), _id(request, wanted))
@@ -70,14 +70,11 @@ def _remove(look: BlackoutLook, request: str) -> None:
         "</div><ul class='d-says'><li>It holds its site no more; what it holds now is lifted at once.</li>"
         "<li>Holds that people placed stay. This can’t be undone.</li></ul>"
     )
-    reason = st.text_input("Reason", max_chars=200, placeholder="for the audit trail", key=f"{request}.reason").strip()
-    with st.container(horizontal=True, horizontal_alignment="right"):
-        if presses.button("Dismiss", key=f"{request}.keep", width="content"):
-            asking.close()
-        if presses.button("Remove window", key=f"{request}.go", type="primary", width="content"):
-            outcome = frame.do(RemoveBlackout(look.blackout_id, reason or None), request)
-            lifted = "; what it held is lifted" if len(outcome.changed) > 1 else ""
-            _done(outcome, f"{_named(spec)} is removed{lifted}", request)
+    reason = asking.reason(request)
+    if asking.agreed("Remove window", request):
+        outcome = frame.do(RemoveBlackout(look.blackout_id, reason), request)
+        lifted = "; what it held is lifted" if len(outcome.changed) > 1 else ""
+        _done(outcome, f"{_named(spec)} is removed{lifted}", request)
     _refused(request)
 
 
@@ -150,13 +147,6 @@ def _named(spec: BlackoutSpec) -> str:
 def _id(request: str, wanted: BlackoutSpec) -> str:
     """Name a request: with other contents it is another one, or it would get the same answer again."""
     return f"{request}-{abs(hash(wanted))}"
-
-
-def _pressed(label: str, wanted: BlackoutSpec | None, request: str) -> bool:
-    with st.container(horizontal=True, horizontal_alignment="right"):
-        if presses.button("Dismiss", key=f"{request}.keep", width="content"):
-            asking.close()
-        return presses.button(label, key=f"{request}.go", type="primary", width="content", disabled=wanted is None)
 
 
 def _done(outcome: Outcome, said: str, request: str) -> None:

@@ -6,7 +6,7 @@ import streamlit as st
 
 from engine.messages import Stop
 
-from . import asking, frame, grid, notice, presses
+from . import asking, frame, grid, notice
 
 
 def ask(ids: tuple[int, ...], key: str) -> None:
@@ -23,14 +23,11 @@ def _dialog(ids: tuple[int, ...], key: str, request: str) -> None:
         "<li>Data that was collected stays; nothing is rolled back.</li>"
         "<li>A schedule goes on with its next run.</li></ul>"
     )
-    reason = st.text_input("Reason", max_chars=200, placeholder="for the audit trail", key=f"{request}.reason")
-    with st.container(horizontal=True, horizontal_alignment="right"):
-        if presses.button("Dismiss", key=f"{request}.keep", width="content"):
-            asking.close()
-        if presses.button(f"Cancel {n}", key=f"{request}.go", type="primary", width="content"):
-            outcome = frame.do(Stop(ids, reason or None), request)
-            left = ", ".join(sorted({why for _, why in outcome.skipped}))
-            said = f"{len(outcome.changed):,} of {n} cancelled or asked to stop{f'; left: {left}' if left else ''}"
-            notice.keep(outcome.refused or said)
-            grid.put(key)
-            asking.close()
+    reason = asking.reason(request)
+    if asking.agreed(f"Cancel {n}", request):
+        outcome = frame.do(Stop(ids, reason), request)
+        left = ", ".join(sorted({why for _, why in outcome.skipped}))
+        said = f"{len(outcome.changed):,} of {n} cancelled or asked to stop{f'; left: {left}' if left else ''}"
+        notice.keep(outcome.refused or said)
+        grid.put(key)
+        asking.close()

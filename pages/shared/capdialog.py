@@ -11,7 +11,7 @@ from engine.messages import RemoveCap, SetCap
 from engine.onplans import MOST_AT_ONCE
 from engine.snapshot import ThrottleLook
 
-from . import asking, frame, notice, presses
+from . import asking, frame, notice
 
 USUAL = 5
 
@@ -48,7 +48,7 @@ def _dialog(business: str, cap: ThrottleLook | None, request: str) -> None:
         st.html(f"<div class='d-evidence'>{escape(user)} now: {counts}.</div>")
     why = "why, and what ends it"
     reason = st.text_input("Reason", max_chars=200, placeholder=why, key=f"{request}.reason").strip()
-    if _buttons("Set the cap" if cap is None else "Change the cap", request, user is None):
+    if asking.agreed("Set the cap" if cap is None else "Change the cap", request, disabled=user is None):
         if not reason:
             st.session_state[f"{request}.why"] = "Say why: whoever finds the tasks waiting reads it."
         elif user is not None:
@@ -59,17 +59,10 @@ def _dialog(business: str, cap: ThrottleLook | None, request: str) -> None:
 def _farewell(business: str, cap: ThrottleLook, request: str) -> None:
     st.html(f"<div class='d-evidence'>{escape(str(cap.owner))} may run at most {cap.at_most:,} at once now. "
             "Without the cap, what waits starts as hosts have room.</div>")  # fmt: skip
-    reason = st.text_input("Reason", max_chars=200, placeholder="for the audit trail", key=f"{request}.reason").strip()
-    if _buttons("Remove the cap", request, False):
-        _send(RemoveCap(business, str(cap.owner), reason or None), f"{cap.owner} has no cap any more", request)
+    reason = asking.reason(request)
+    if asking.agreed("Remove the cap", request):
+        _send(RemoveCap(business, str(cap.owner), reason), f"{cap.owner} has no cap any more", request)
     _why(request)
-
-
-def _buttons(go: str, request: str, off: bool) -> bool:
-    with st.container(horizontal=True, horizontal_alignment="right"):
-        if presses.button("Dismiss", key=f"{request}.keep", width="content"):
-            asking.close()
-        return presses.button(go, key=f"{request}.go", type="primary", width="content", disabled=off)
 
 
 def _send(action: SetCap | RemoveCap, done: str, request: str) -> None:

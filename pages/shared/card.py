@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import streamlit as st
 
 from engine.clock import SECOND
-from engine.dispatch import PROCESSOR, SERVES, lane_of
+from engine.lanes import PROCESSOR, SERVES, lane_of
 from engine.ledger import number_of
 from engine.lifecycle import ANALYSED, KIND, PAUSED, REASON_WORDS, STATUS, TERMINAL, Cause, Kind, queue_word, task_label
 from engine.sight import Sight

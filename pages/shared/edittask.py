@@ -19,7 +19,7 @@ from engine.lifecycle import KIND, STATUS, SYSTEM_KINDS, Kind, task_label
 from engine.messages import Edit, EditMany
 from engine.sight import Sight
 
-from . import acting, asking, frame, presses, times
+from . import acting, asking, frame, times
 
 EDIT = "Edit"
 ANY = "any that can"
@@ -58,14 +58,10 @@ def _form(task: Mapping[str, Any], request: str) -> Done | None:
     texts, faults, hints = ({}, [], []) if kind in SYSTEM_KINDS else _texts(sight, task, kind, request)
     changes = texts | _rest(sight, task, kind, request, faults, hints)
     _told(faults, hints)
-    reason = st.text_input("Reason", max_chars=200, placeholder="for the audit trail", key=f"{request}.reason")
+    reason = asking.reason(request)
     done = None
-    with st.container(horizontal=True, horizontal_alignment="right"):
-        if presses.button("Dismiss", key=f"{request}.keep", width="content"):
-            asking.close()
-        off = not changes or bool(faults)
-        if presses.button("Save", key=f"{request}.go", type="primary", width="content", disabled=off):
-            done = _save(task, changes, reason.strip(), request)
+    if asking.agreed("Save", request, disabled=not changes or bool(faults)):
+        done = _save(task, changes, reason, request)
     if why := st.session_state.get(f"{request}.why"):
         st.html(f"<div class='d-told no' role='alert'>{escape(why)}</div>")
     return done
@@ -136,10 +132,10 @@ def _told(faults: Sequence[str], hints: Sequence[str]) -> None:
         st.html(f"<div class='d-told{no}'>{'<br>'.join(map(escape, lines))}</div>")
 
 
-def _save(task: Mapping[str, Any], changes: Mapping[str, Any], reason: str, request: str) -> Done | None:
+def _save(task: Mapping[str, Any], changes: Mapping[str, Any], reason: str | None, request: str) -> Done | None:
     """Have it changed; a try that was refused is kept to be told, and the next one is another request."""
     tries = st.session_state.get(f"{request}.tries", 0)
-    part = [task["task_id"]], EditMany([Edit(task["task_id"], task["version"], changes)], reason or None)
+    part = [task["task_id"]], EditMany([Edit(task["task_id"], task["version"], changes)], reason)
     done = bulk.carry_out([part], f"{request}-{tries}", frame.do)
     if done.changed:
         return done

@@ -12,13 +12,13 @@ from uuid import uuid4
 import streamlit as st
 
 from engine.clock import SECOND
-from engine.dispatch import ROLES
 from engine.hosts import Host
+from engine.lanes import ROLES
 from engine.messages import AddService, Outcome, SetService
 from engine.roles import Right
 from engine.snapshot import ServiceLook
 
-from . import asking, frame, notice, presses, times
+from . import asking, frame, notice, times
 from .plain import plain
 
 MOST_NAMED = 12  #: tasks of a host
@@ -161,17 +161,14 @@ def _change(
         slots = st.number_input("Slots: tasks at a time", None, None, host.look.slots, step=1, key=f"{request}.slots")
     says = "".join(f"<li>{escape(line)}</li>" for line in _consequences(host, everybody, at_work, label, slots, now))
     st.html(f"<ul class='d-says'>{says}</ul>")
-    reason = st.text_input("Reason", max_chars=200, placeholder="for the audit trail", key=f"{request}.reason")
+    reason = asking.reason(request)
     unchanged = state is None and (slots is None or int(slots) == host.look.slots)
     verb = f"{label} to {int(slots):,}" if slots is not None else f"{label}: {name}"
-    with st.container(horizontal=True, horizontal_alignment="right"):
-        if presses.button("Dismiss", key=f"{request}.keep", width="content"):
-            asking.close()
-        if presses.button(plain(verb), key=f"{request}.go", type="primary", width="content", disabled=unchanged):
-            wanted = SetService(host.look.business, name, state, None if slots is None else int(slots), reason or None)
-            # Another number is another request: the same one would get the same answer again.
-            said = _SAID[state] if state else f"{wanted.slots:,} {'slot' if wanted.slots == 1 else 'slots'} from now on"
-            _done(frame.do(wanted, f"{request}-{state or wanted.slots}"), f"{name}: {said}")
+    if asking.agreed(plain(verb), request, disabled=unchanged):
+        wanted = SetService(host.look.business, name, state, None if slots is None else int(slots), reason)
+        # Another number is another request: the same one would get the same answer again.
+        said = _SAID[state] if state else f"{wanted.slots:,} {'slot' if wanted.slots == 1 else 'slots'} from now on"
+        _done(frame.do(wanted, f"{request}-{state or wanted.slots}"), f"{name}: {said}")
 
 
 def _consequences(
@@ -232,14 +229,10 @@ def _add(business: str, site: str, role: str | None, request: str) -> None:
     name = st.text_input("Name", value=_free_name(role, here, neighbours), max_chars=60, key=f"{request}.name.{role}")
     usual = max((s.slots for s in here), default=2)
     slots = st.number_input("Slots: tasks at a time", None, None, usual, step=1, key=f"{request}.slots.{role}")
-    with st.container(horizontal=True, horizontal_alignment="right"):
-        if presses.button("Dismiss", key=f"{request}.keep", width="content"):
-            asking.close()
-        if presses.button(f"Add {plain(name.strip()) or 'it'}", key=f"{request}.go", type="primary", width="content",
-                          disabled=not name.strip() or slots is None):  # fmt: skip
-            # Another name is another request: the same one would get the same answer again.
-            wanted = AddService(business, home, name.strip(), role, int(slots))
-            _done(frame.do(wanted, f"{request}-{role}-{slots}-{wanted.name}"), f"{wanted.name} is added to {where}")
+    if asking.agreed(f"Add {plain(name.strip()) or 'it'}", request, disabled=not name.strip() or slots is None):
+        # Another name is another request: the same one would get the same answer again.
+        wanted = AddService(business, home, name.strip(), role, int(slots))
+        _done(frame.do(wanted, f"{request}-{role}-{slots}-{wanted.name}"), f"{wanted.name} is added to {where}")
 
 
 def _home(role: str, site: str) -> str | None:

@@ -98,25 +98,22 @@ def _dialog(business: str, site: str, like: Mapping[str, Any], request: str) -> 
         told = escape(f"“{waits}” is no time to wait; write one as 90s, 10m, 1h30m or 2d.")
         st.html(f"<div class='d-told no'>{told}</div>")
     n = f" {len(names):,} {'task' if len(names) == 1 else 'tasks'}" if names else ""
-    with st.container(horizontal=True, horizontal_alignment="right"):
-        if presses.button("Dismiss", key=f"{request}.keep", width="content"):
+    off = not names or bool(found.faults) or (when == "Later" and due is None) or wrong
+    if asking.agreed(f"Submit{n}", request, disabled=off):
+        me = frame.actor().name
+        tasks = [
+            NewTask(business, site, kind, name or named(kind, target.name), me, me, target.name, target.kind,
+                    scope or None, None if service == ANY else service, priority, due,
+                    longest // SECOND if longest else None)
+            for target in found.targets
+        ]  # fmt: skip
+        outcome = frame.do(Submit(tasks), f"{request}-{abs(hash(tuple(tasks)))}")  # other contents, another request
+        if outcome.refused:
+            st.error(plain(outcome.refused))
+        else:
+            later = f", to start {times.whole(due, here)}" if due is not None else ""
+            notice.keep(f"{len(outcome.changed):,} submitted{later}")
             asking.close()
-        off = not names or bool(found.faults) or (when == "Later" and due is None) or wrong
-        if presses.button(f"Submit{n}", key=f"{request}.go", type="primary", width="content", disabled=off):
-            me = frame.actor().name
-            tasks = [
-                NewTask(business, site, kind, name or named(kind, target.name), me, me, target.name, target.kind,
-                        scope or None, None if service == ANY else service, priority, due,
-                        longest // SECOND if longest else None)
-                for target in found.targets
-            ]  # fmt: skip
-            outcome = frame.do(Submit(tasks), f"{request}-{abs(hash(tuple(tasks)))}")  # other contents, another request
-            if outcome.refused:
-                st.error(plain(outcome.refused))
-            else:
-                later = f", to start {times.whole(due, here)}" if due is not None else ""
-                notice.keep(f"{len(outcome.changed):,} submitted{later}")
-                asking.close()
 
 
 def _said(found: Wanted, in_flight: dict[str, str]) -> None:

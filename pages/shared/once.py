@@ -74,14 +74,11 @@ def _remove(task: dict[str, Any], request: str) -> None:
         f"<div class='d-what'><b>{escape(_label(task))}</b><span>due {escape(_due(task))}</span></div>"
         "<ul class='d-says'><li>It will not be run.</li><li>It can be restored for some minutes.</li></ul>"
     )
-    reason = st.text_input("Reason", max_chars=200, placeholder="for the audit trail", key=f"{request}.reason").strip()
-    with st.container(horizontal=True, horizontal_alignment="right"):
-        if presses.button("Dismiss", key=f"{request}.keep", width="content"):
-            asking.close()
-        if presses.button("Remove task", key=f"{request}.go", type="primary", width="content"):
-            outcome = frame.do(Delete([task["task_id"]], reason or None), request)
-            left = "; ".join(why for _, why in outcome.skipped)
-            _done(outcome.refused, f"Left: {left}" if left else f"{_label(task)} is removed")
+    reason = asking.reason(request)
+    if asking.agreed("Remove task", request):
+        outcome = frame.do(Delete([task["task_id"]], reason), request)
+        left = "; ".join(why for _, why in outcome.skipped)
+        _done(outcome.refused, f"Left: {left}" if left else f"{_label(task)} is removed")
 
 
 def _label(task: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ from engine.messages import HoldTarget, PlaceHolds
 from engine.pausing import Candidate, Reach
 from engine.roles import Right
 
-from . import asking, frame, grid, notice, presses, times
+from . import asking, frame, grid, notice, times
 
 AT = "Until …"
 ENDS = {"No expiry": None, "1 h": HOUR, "4 h": 4 * HOUR, "24 h": 24 * HOUR, AT: 0}
@@ -141,13 +141,9 @@ def _brief(instant: int) -> str:
 
 def _buttons(action: PlaceHolds, found: Reach, kind: str, request: str) -> None:
     n, waiting = len(action.targets), found.total("waiting")
-    with st.container(horizontal=True, horizontal_alignment="right"):
-        if presses.button("Dismiss", key=f"{request}.keep", width="content"):
-            asking.close()
-        what = f"{n:,} {WORDS[kind][n > 1]}" if n else WORDS[kind][1]
-        tasks = f", hold {waiting:,} {'task' if waiting == 1 else 'tasks'}" if n else ""
-        go = presses.button(f"Pause {what}{tasks}", key=f"{request}.go", type="primary", width="content",
-                            disabled=not n)  # fmt: skip
+    what = f"{n:,} {WORDS[kind][n > 1]}" if n else WORDS[kind][1]
+    tasks = f", hold {waiting:,} {'task' if waiting == 1 else 'tasks'}" if n else ""
+    go = asking.agreed(f"Pause {what}{tasks}", request, disabled=not n)
     if go:
         _place(action, what, request)
     if why := st.session_state.get(f"{request}.why"):

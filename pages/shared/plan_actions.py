@@ -12,7 +12,7 @@ from engine.messages import HoldTarget, LiftHolds, Outcome, PlaceHolds, RemoveSc
 from engine.snapshot import HoldLook
 from engine.standing import Schedule
 
-from . import asking, frame, notice, plan_card, plan_form, plans, presses, times
+from . import asking, frame, notice, plan_card, plan_form, plans, times
 from .plain import plain
 
 AT = "At …"
@@ -69,18 +69,15 @@ def _pause(schedule: Schedule, request: str) -> None:
         wall = st.datetime_input(f"At, {here.key}", times.wall_of(now + HOUR, here), step=60, format="YYYY-MM-DD",
                                  key=f"{request}.at")  # fmt: skip
         until = times.instant_of(wall, here) if wall is not None else None
-    with st.container(horizontal=True, horizontal_alignment="right"):
-        if presses.button("Dismiss", key=f"{request}.keep", width="content"):
-            asking.close()
-        if presses.button("Pause schedule", key=f"{request}.go", type="primary", width="content"):
-            target = HoldTarget("schedule", str(schedule.schedule_id))
-            minute = until // MINUTE if until is not None else None  # with another end it is another request
-            outcome = frame.do(
-                PlaceHolds(schedule.spec.business, [target], reason.strip(), schedule.spec.site, until_at=until),
-                f"{request}-{minute}",
-            )
-            lasts = f"until {times.moment(until, now)}" if until is not None else "until somebody resumes it"
-            _done(outcome, f"{_named(schedule)} is paused {lasts}")
+    if asking.agreed("Pause schedule", request):
+        target = HoldTarget("schedule", str(schedule.schedule_id))
+        minute = until // MINUTE if until is not None else None  # with another end it is another request
+        outcome = frame.do(
+            PlaceHolds(schedule.spec.business, [target], reason.strip(), schedule.spec.site, until_at=until),
+            f"{request}-{minute}",
+        )
+        lasts = f"until {times.moment(until, now)}" if until is not None else "until somebody resumes it"
+        _done(outcome, f"{_named(schedule)} is paused {lasts}")
 
 
 @asking.dialog("Remove schedule")
@@ -90,16 +87,12 @@ def _remove(schedule: Schedule, request: str) -> None:
         "<ul class='d-says'><li>It fires no more, and a pause of it ends.</li><li>Runs that wait or run already go on."
         "</li><li>Its past runs stay in the logs. This can't be undone.</li></ul>"
     )
-    reason = st.text_input("Reason", max_chars=200, placeholder="for the audit trail", key=f"{request}.reason").strip()
-    with st.container(horizontal=True, horizontal_alignment="right"):
-        if presses.button("Dismiss", key=f"{request}.keep", width="content"):
-            asking.close()
-        if presses.button(f"Remove {plans.label(schedule.schedule_id)}", key=f"{request}.go", type="primary",
-                          width="content"):  # fmt: skip
-            outcome = frame.do(RemoveSchedule(schedule.schedule_id, reason or None), request)
-            if not outcome.refused:
-                frame.address({"schedule": None})
-            _done(outcome, f"{_named(schedule)} is removed")
+    reason = asking.reason(request)
+    if asking.agreed(f"Remove {plans.label(schedule.schedule_id)}", request):
+        outcome = frame.do(RemoveSchedule(schedule.schedule_id, reason), request)
+        if not outcome.refused:
+            frame.address({"schedule": None})
+        _done(outcome, f"{_named(schedule)} is removed")
 
 
 def _done(outcome: Outcome, said: str) -> None:

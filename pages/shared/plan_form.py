@@ -11,8 +11,8 @@ from zoneinfo import available_timezones
 import streamlit as st
 
 from engine.clock import HOUR
-from engine.dispatch import SERVES, lane_of
 from engine.errors import InvalidSchedule
+from engine.lanes import SERVES, lane_of
 from engine.lifecycle import KIND_LABEL, SYSTEM_KINDS, Kind
 from engine.messages import CreateSchedule, EditSchedule, ScheduleSpec
 from engine.recurrence import Rule
@@ -20,7 +20,7 @@ from engine.roles import Right
 from engine.standing import Schedule
 from engine.task import COLLECT
 
-from . import asking, frame, notice, plan_card, plans, presses, times
+from . import asking, frame, notice, plan_card, plans, times
 
 NIGHTLY = "0 2 * * *"
 ANY = "Any that can"
@@ -45,7 +45,7 @@ def edit(schedule: Schedule) -> None:
 @asking.dialog("New schedule", width="large")
 def _new(spec: ScheduleSpec, request: str) -> None:
     wanted = _ask(spec, request)
-    if _pressed("Create schedule", wanted, request) and wanted is not None:
+    if asking.agreed("Create schedule", request, disabled=wanted is None) and wanted is not None:
         outcome = frame.do(CreateSchedule(wanted), _id(request, wanted))
         if not outcome.refused:
             (made,) = outcome.changed
@@ -62,7 +62,7 @@ def _edit(schedule: Schedule, request: str) -> None:
     st.html(f"<div class='d-evidence'>{escape(label)}, version {schedule.version:,}. What runs or waits already stays "
             "as it is; a change counts from the next fire on.</div>")  # fmt: skip
     wanted = _ask(schedule.spec, request)
-    if _pressed("Save", wanted, request) and wanted is not None:
+    if asking.agreed("Save", request, disabled=wanted is None) and wanted is not None:
         if wanted == schedule.spec:
             asking.close()
         outcome = frame.do(EditSchedule(schedule.schedule_id, schedule.version, wanted), _id(request, wanted))
@@ -95,13 +95,6 @@ def _why(request: str) -> str:
 def _refused(why: str | None) -> None:
     if why:
         st.html(f"<div class='d-told no' role='alert'>{escape(why)}</div>")
-
-
-def _pressed(label: str, wanted: ScheduleSpec | None, request: str) -> bool:
-    with st.container(horizontal=True, horizontal_alignment="right"):
-        if presses.button("Dismiss", key=f"{request}.keep", width="content"):
-            asking.close()
-        return presses.button(label, key=f"{request}.go", type="primary", width="content", disabled=wanted is None)
 
 
 def _ask(spec: ScheduleSpec, key: str) -> ScheduleSpec | None:

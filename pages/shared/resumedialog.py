@@ -17,7 +17,7 @@ from engine.messages import LiftHolds
 from engine.onplans import FASTEST
 from engine.pausing import Kept, Release
 
-from . import asking, frame, grid, holds, notice, presses, times
+from . import asking, frame, grid, holds, notice, times
 
 USUAL_RATE = 30  #: tasks a minute
 
@@ -61,15 +61,11 @@ def _dialog(business: str, listed: Sequence[Kept], request: str) -> None:
     found = frame.sight().pauses(business).release(chosen)
     rate = _rate(request)
     st.html(_does(found, len(chosen), rate))
-    reason = st.text_input("Reason", max_chars=200, placeholder="for the audit trail", key=f"{request}.reason").strip()
-    with st.container(horizontal=True, horizontal_alignment="right"):
-        if presses.button("Dismiss", key=f"{request}.keep", width="content"):
-            asking.close()
-        n = "1 hold" if len(chosen) == 1 else f"{len(chosen):,} holds"
-        tasks = f"{found.tasks:,} {'task' if found.tasks == 1 else 'tasks'}"
-        if presses.button(f"Lift {n}, release {tasks}", key=f"{request}.go", type="primary", width="content",
-                          disabled=not chosen):  # fmt: skip
-            _lift(chosen, reason, rate, request)
+    reason = asking.reason(request)
+    n = "1 hold" if len(chosen) == 1 else f"{len(chosen):,} holds"
+    tasks = f"{found.tasks:,} {'task' if found.tasks == 1 else 'tasks'}"
+    if asking.agreed(f"Lift {n}, release {tasks}", request, disabled=not chosen):
+        _lift(chosen, reason, rate, request)
     if why := st.session_state.get(f"{request}.why"):
         st.html(f"<div class='d-told no' role='alert'>{escape(why)}</div>")
 
@@ -126,9 +122,9 @@ def _drains(found: Release, rate: int | None) -> str:
     return f"{lasts} with all else that waits, on {drain.reason}"
 
 
-def _lift(chosen: Sequence[int], reason: str, rate: int | None, request: str) -> None:
+def _lift(chosen: Sequence[int], reason: str | None, rate: int | None, request: str) -> None:
     asked = f"{request}-{rate or ''}-{'-'.join(map(str, chosen))}"[:200]
-    outcome = frame.do(LiftHolds(list(chosen), reason or None, rate), asked)
+    outcome = frame.do(LiftHolds(list(chosen), reason, rate), asked)
     if outcome.refused:
         st.session_state[f"{request}.why"] = outcome.refused
         return

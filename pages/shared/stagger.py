@@ -13,7 +13,7 @@ from engine.messages import EditSchedule
 from engine.recurrence import Rule
 from engine.standing import Schedule
 
-from . import asking, frame, notice, presses
+from . import asking, frame, notice
 
 APART = 5  #: minutes
 
@@ -40,22 +40,19 @@ def _dialog(business: str, site: str, schedule_ids: tuple[int, ...], request: st
     )
     st.html(f"<table class='tb'><tr><th>Schedule<th>Owner<th>Now<th>Then</tr>{rows}</table>")
     able = [(s, rule) for s, rule in moves[1:] if isinstance(rule, Rule)]
-    with st.container(horizontal=True, horizontal_alignment="right"):
-        if presses.button("Dismiss", key=f"{request}.keep", width="content"):
-            asking.close()
-        n = f"{len(able):,} {'schedule' if len(able) == 1 else 'schedules'}"
-        if presses.button(f"Move {n}", key=f"{request}.go", type="primary", width="content", disabled=not able):
-            refused = [
-                why
-                for schedule, rule in able
-                if (why := frame.do(
-                    EditSchedule(schedule.schedule_id, schedule.version, replace(schedule.spec, rule=rule)),
-                    f"{request}-{schedule.schedule_id}",
-                ).refused)
-            ]  # fmt: skip
-            left = f"; left: {'; '.join(refused)}" if refused else ""
-            notice.keep(f"{len(able) - len(refused):,} of {n} moved{left}")
-            asking.close()
+    n = f"{len(able):,} {'schedule' if len(able) == 1 else 'schedules'}"
+    if asking.agreed(f"Move {n}", request, disabled=not able):
+        refused = [
+            why
+            for schedule, rule in able
+            if (why := frame.do(
+                EditSchedule(schedule.schedule_id, schedule.version, replace(schedule.spec, rule=rule)),
+                f"{request}-{schedule.schedule_id}",
+            ).refused)
+        ]  # fmt: skip
+        left = f"; left: {'; '.join(refused)}" if refused else ""
+        notice.keep(f"{len(able) - len(refused):,} of {n} moved{left}")
+        asking.close()
 
 
 def _together(schedules: Sequence[Schedule], wanted: Collection[int]) -> list[Schedule]:

@@ -49,7 +49,7 @@ def _create(request: str) -> None:
     grants = _roles((), request)
     identity = _identity(None, request)
     # Never off: a press would only end the typing then, and have to be made once more. The engine says what is missing.
-    if _pressed("Create user", request):
+    if asking.agreed("Create user", request):
         who = frame.actor()
         secret = _tried(lambda: frame.access().invite(who, name, grants, identity or None, renew=False), request)
         if secret is not None:
@@ -64,8 +64,8 @@ def _change(user: User, request: str) -> None:
             "</div>")  # fmt: skip
     grants = _roles(user.grants, request, own)
     identity = _identity(user.identity, request)
-    reason = _reason(request)
-    if _pressed("Change user", request):
+    reason = asking.reason(request)
+    if asking.agreed("Change user", request):
         if set(grants) == set(user.grants) and (identity or None) == user.identity:
             asking.close()
         who = frame.actor()
@@ -89,7 +89,7 @@ def _new_link(user: User, request: str) -> None:
         "Until then the old password goes on working, and sessions stay open." if user.last_at is not None else "",
         old,
     )
-    if _pressed("Make a link", request):
+    if asking.agreed("Make a link", request):
         who = frame.actor()
         secret = _tried(lambda: frame.access().reset(who, user.name), request)
         if secret is not None:
@@ -124,8 +124,8 @@ def _act(wish: str, user: User, request: str) -> None:
         ),
     }[wish]  # fmt: skip
     _says(*says)
-    reason = _reason(request)
-    if _pressed(f"{wish}: {plain(name)}", request):
+    reason = asking.reason(request)
+    if asking.agreed(f"{wish}: {plain(name)}", request):
         def act() -> bool:
             do(who, name, reason)
             return True
@@ -163,20 +163,8 @@ def _identity(known: str | None, request: str) -> str:
     ).strip()  # fmt: skip
 
 
-def _reason(request: str) -> str | None:
-    asked = st.text_input("Reason", max_chars=200, placeholder="for the audit trail", key=f"{request}.reason")
-    return asked.strip() or None
-
-
 def _says(*lines: str) -> None:
     st.html(f"<ul class='d-says'>{''.join(f'<li>{escape(line)}</li>' for line in lines if line)}</ul>")
-
-
-def _pressed(label: str, request: str) -> bool:
-    with st.container(horizontal=True, horizontal_alignment="right"):
-        if presses.button("Dismiss", key=f"{request}.keep", width="content"):
-            asking.close()
-        return presses.button(label, key=f"{request}.go", type="primary", width="content")
 
 
 def _tried(act: Callable[[], T], request: str) -> T | None:

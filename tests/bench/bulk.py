@@ -66,7 +66,7 @@ class Fleet:
         frame, start = self.frame(tasks), time.perf_counter()
         frozen = preview(verb, frame)
         seen = time.perf_counter()
-        done = carry_out(parts(frozen, self.rows, **more), request, self.do)  # type: ignore[arg-type]
+        done = carry_out(parts(frozen, self.rows, **more), request, self.do)
         assert len(done.changed) == len(tasks), (verb, done.whys)
         self.changed = [int(task) for task in done.changed]
         took = time.perf_counter() - seen
@@ -80,7 +80,7 @@ class Fleet:
         return round(time.perf_counter() - start, 3)
 
     def rows(self, ids: object) -> object:
-        return history.finished(self.engine.store, ids)  # type: ignore[arg-type]
+        return history.finished(self.engine.store, ids)
 
 
 def lookups(tasks: int, n: int) -> dict[str, object]:
@@ -125,8 +125,8 @@ def main() -> None:
         fleet.engine.close()
     if options.history:
         found |= lookups(options.history, n)
-    seconds: float = found["stop"]["s"]  # type: ignore[index]
-    assert found["stop"]["running"] == n // 2  # type: ignore[index]
+    seconds: float = found["stop"]["s"]
+    assert found["stop"]["running"] == n // 2
     one_commit = batches.item() == 1
     report(
         "bulk", seconds, f"s to stop {n:,} tasks, half of them running", TARGET_S, seconds <= TARGET_S and one_commit,

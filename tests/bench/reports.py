@@ -63,7 +63,7 @@ def main() -> None:
     scope = Scope("acme", None, [f"site {i}" for i in range(options.sites)], NOW)
     value = spent(lambda: reports.outliers(assets, scope), options.times)
     three = {made.__name__: made for made in (reports.overview, reports.comparison, reports.external)}
-    took = {name: spent(lambda made=made: made(assets, scope), options.times) for name, made in three.items()}  # type: ignore[misc]
+    took = {name: spent(lambda made=made: made(assets, scope), options.times) for name, made in three.items()}
     with tempfile.TemporaryDirectory() as place, Store.open(Path(place) / "store") as store:
         at = pl.col("last_seen_at").dt.epoch("us")
         columns = ("business", "site", "target", "name", "type", at, "online", "outlier_score")

@@ -17,10 +17,10 @@ from pathlib import Path
 from engine.catalogue import ENDED_TABS, SORTS, Asked, Catalogue, Key
 from engine.census import AT_ONCE
 from engine.core import Core
+from engine.deciding import Policy
 from engine.filters import Filter, parse
 from engine.lifecycle import Tab
 from engine.living import Place
-from engine.machine import Policy
 from engine.runtime import rebuild
 from engine.snapshot import Publisher, Snapshot
 from engine.standing import last_instant

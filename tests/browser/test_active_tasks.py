@@ -133,7 +133,7 @@ def test_over_a_slow_line_what_was_pressed_counts_and_stays(page: Page) -> None:
 
 def test_the_sheet_keeps_its_heights(page: Page) -> None:
     heights = {
-        name: round(page.locator(selector).first.bounding_box()["height"])  # type: ignore[index]
+        name: round(page.locator(selector).first.bounding_box()["height"])
         for name, selector in {
             "row": ".row.body",
             "head": ".row.head",

@@ -69,15 +69,15 @@ def holds(page: Page) -> Locator:
     return page.get_by_role("grid", name="Holds", exact=True).locator(".row.body")
 
 
-def submit(page: Page, server: Server, target: str) -> None:
-    """Submit an audit on Tasks, in the name of whoever is signed in."""
+def submit(page: Page, server: Server, *targets: str) -> None:
+    """Submit audits on Tasks, in the name of whoever is signed in."""
     page.goto(f"{server.url}/tasks?site=Berlin")
     page.get_by_role("button", name="New task").click(timeout=60_000)
     dialog = page.get_by_role("dialog")
     dialog.get_by_role("radio", name="Audit").click()
-    dialog.get_by_label(re.compile("^Targets: a device, by name")).fill(target)
+    dialog.get_by_label(re.compile("^Targets: a device, by name")).fill("\n".join(targets))
     page.keyboard.press("Tab")
-    dialog.get_by_role("button", name="Submit 1 task").click()
+    dialog.get_by_role("button", name=re.compile(f"^Submit {len(targets)} task")).click()
     expect(dialog).to_be_hidden()
     page.goto(f"{server.url}/async-tasks?site=Berlin")
 

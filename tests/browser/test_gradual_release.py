@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.browser.conftest import Server, looking, running
-from tests.browser.test_async_tasks import FLEET, HERE, holds, pause, rows
+from tests.browser.test_async_tasks import FLEET, HERE, holds, pause, rows, submit
 
 pytestmark = pytest.mark.browser
 
@@ -25,19 +25,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def page(browser: Browser, server: Server, cookie: str) -> Iterator[Page]:
     with looking(browser, server, cookie, HERE) as page:
         yield page
-
-
-def submit(page: Page, server: Server, *targets: str) -> None:
-    """Submit audits on Tasks, in the name of whoever is signed in."""
-    page.goto(f"{server.url}/tasks?site=Berlin")
-    page.get_by_role("button", name="New task").click(timeout=60_000)
-    dialog = page.get_by_role("dialog")
-    dialog.get_by_role("radio", name="Audit").click()
-    dialog.get_by_label(re.compile("^Targets: a device, by name")).fill("\n".join(targets))
-    page.keyboard.press("Tab")
-    dialog.get_by_role("button", name=re.compile(f"^Submit {len(targets)} task")).click()
-    expect(dialog).to_be_hidden()
-    page.goto(f"{server.url}/async-tasks?site=Berlin")
 
 
 def listed(page: Page, name: str) -> Locator:

@@ -30,7 +30,7 @@ def server(folder: Path) -> Iterator[Server]:
 
 
 def enter(browser: Browser, server: Server, cookie: str, **how: object) -> Page:
-    context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **how})  # type: ignore[arg-type]
+    context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **how})
     context.add_cookies(server.cookies(cookie))
     return context.new_page()
 

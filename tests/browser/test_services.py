@@ -196,7 +196,7 @@ def test_on_a_phone_every_host_has_its_two_lines_and_nothing_is_wider_than_the_s
     browser: Browser, server: Server, page: Page
 ) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 844})
-    context.add_cookies(page.context.cookies())  # type: ignore[arg-type]
+    context.add_cookies(page.context.cookies())
     phone = context.new_page()
     phone.goto(f"{server.url}/services")
     expect(row(phone, "audit-1")).to_be_visible(timeout=60_000)
@@ -209,7 +209,7 @@ def test_on_a_phone_the_menu_goes_away_once_a_page_is_chosen_and_each_page_names
     browser: Browser, server: Server, page: Page
 ) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 844})
-    context.add_cookies(page.context.cookies())  # type: ignore[arg-type]
+    context.add_cookies(page.context.cookies())
     phone = context.new_page()
     phone.goto(f"{server.url}/services")
     expect(row(phone, "audit-1")).to_be_visible(timeout=60_000)

@@ -10,6 +10,7 @@ import itertools
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from engine import messages as m
@@ -435,33 +436,61 @@ def time_never_goes_back(life: Life) -> Broken:
 @invariant
 def occurrences_settled_once(life: Life) -> Broken:
     """one_task_per_occurrence, no_occurrence_lost: each nominal time is told once, up to the last tick."""
-    versions: dict[int, list[Any]] = defaultdict(list)
-    for b in life.batches:
-        for e in b.rows.schedule_event:
-            versions[e.schedule_id].append(e)
     told: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
     for f in life.fires:
         if f.count:
             told[f.schedule_id].append((f.nominal_at, f.last_nominal_at, f.count))
-    for schedule, events in versions.items():
+    for schedule, terms in _terms(life, "schedule").items():
         spans = told[schedule]
         for (_, end, _), (start, _, _) in itertools.pairwise(spans):
             if start <= end:
                 yield f"one_task_per_occurrence: schedule {schedule}: {start} again after {end}"
+        for term in terms:
+            counted = sum(n for start, _, n in spans if start in term)
+            if counted not in term.expected:
+                yield f"no_occurrence_lost: schedule {schedule} v{term.version}: {counted} told, not {term.expected}"
+            for start, end, n in spans:
+                if start in term and not term.counts(start, end, n):
+                    yield f"no_occurrence_lost: schedule {schedule}: [{start}, {end}] can't be {n} occurrences"
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """The nominal times of one version of a schedule or window: every so often, from the first to the last."""
+
+    version: int
+    first: int
+    until: int
+    every: int
+    expected: tuple[int, ...]  #: how many there may be
+
+    def __contains__(self, at: object) -> bool:
+        return isinstance(at, int) and self.first <= at <= self.until
+
+    def counts(self, start: int, end: int, n: int) -> bool:
+        """Tell whether there are so many from start to end, both of them nominal times."""
+        return (start - self.first) % self.every == 0 and (end - start) // self.every + 1 == n
+
+
+def _terms(life: Life, what: str) -> dict[int, list[Term]]:
+    """List the versions of all that has a rule, "schedule" or "blackout", by its id."""
+    versions: dict[int, list[Any]] = defaultdict(list)
+    for b in life.batches:
+        for e in getattr(b.rows, f"{what}_event"):
+            versions[getattr(e, f"{what}_id")].append(e)
+    terms: dict[int, list[Term]] = {}
+    for an_id, events in versions.items():
+        terms[an_id] = []
         for e, after in zip(events, [*events[1:], None], strict=True):
             if e.event == "removed":
                 continue
             until = after.occurred_at if after is not None else life.last
             every, anchor = _every(e.detail["rule"])
             first = anchor + ((e.occurred_at - anchor) // every + 1) * every
-            expected = max(0, (until - first) // every + 1)
+            n = max(0, (until - first) // every + 1)
             # what falls due in the very step of an edit or removal is settled before it, or never was to be
-            counted = sum(n for start, _, n in spans if first <= start <= until)
-            if counted not in ((expected,) if after is None else (expected, expected - 1)):
-                yield f"no_occurrence_lost: schedule {schedule} v{e.version}: {counted} of {expected} told"
-            for start, end, n in spans:
-                if first <= start <= until and ((start - anchor) % every or (end - start) // every + 1 != n):
-                    yield f"no_occurrence_lost: schedule {schedule}: [{start}, {end}] can't be {n} occurrences"
+            terms[an_id].append(Term(e.version, first, until, every, (n,) if after is None else (n, n - 1)))
+    return terms
 
 
 def _every(rule: dict[str, Any]) -> tuple[int, int]:
@@ -474,33 +503,24 @@ def _every(rule: dict[str, Any]) -> tuple[int, int]:
 @invariant
 def windows_settled_once(life: Life) -> Broken:
     """one_hold_per_window, no_window_lost: each nominal time is held once, or told as missed while nobody looked."""
-    versions: dict[int, list[Any]] = defaultdict(list)
-    for b in life.batches:
-        for e in b.rows.blackout_event:
-            versions[e.blackout_id].append(e)
     held = [f.hold_id for f in life.windows if f.hold_id is not None]
     if len(held) != len(set(held)):
         yield "one_hold_per_window: a hold stands for several times"
     placed = {h.hold_id for h in life.holds if h.event == "placed" and h.actor == "engine"}
     if placed != set(held):
         yield f"one_hold_per_window: holds {placed ^ set(held)} are of no nominal time, or were not placed"
-    for window, events in versions.items():
+    for window, terms in _terms(life, "blackout").items():
         fires = [f for f in life.windows if f.blackout_id == window]
         for one, other in itertools.pairwise(fires):
             if other.nominal_at <= one.last_nominal_at:
                 yield f"one_hold_per_window: window {window}: {other.nominal_at} again after {one.last_nominal_at}"
-        for e, after in zip(events, [*events[1:], None], strict=True):
-            if e.event == "removed":
-                continue
-            until = after.occurred_at if after is not None else life.last
-            every, anchor = _every(e.detail["rule"])
-            first = anchor + ((e.occurred_at - anchor) // every + 1) * every
-            expected = max(0, (until - first) // every + 1)
-            own = [f for f in fires if first <= f.nominal_at <= until]
-            if sum(f.count for f in own) not in ((expected,) if after is None else (expected, expected - 1)):
-                yield f"no_window_lost: window {window} v{e.version}: {sum(f.count for f in own)} of {expected} told"
+        for term in terms:
+            own = [f for f in fires if f.nominal_at in term]
+            counted = sum(f.count for f in own)
+            if counted not in term.expected:
+                yield f"no_window_lost: window {window} v{term.version}: {counted} told, not {term.expected}"
             for f in own:
-                if (f.nominal_at - anchor) % every or (f.last_nominal_at - f.nominal_at) // every + 1 != f.count:
+                if not term.counts(f.nominal_at, f.last_nominal_at, f.count):
                     yield f"no_window_lost: window {window}: {f} can't be"
                 if f.hold_id is None and _was_up(life, f.nominal_at, f.until_at):
                     yield f"no_window_lost: window {window}: {f.nominal_at} was missed though the console was up"

@@ -14,12 +14,15 @@ from typing import Any
 from engine import messages as m
 from engine.clock import SECOND, Reading
 from engine.core import Core
-from engine.dispatch import Hold, Place, Queues, Service, Shifts, Throttle
+from engine.deciding import Policy, Step
+from engine.dispatch import Queues
+from engine.holds import Hold, Throttle
+from engine.lanes import Service
 from engine.ledger import Detail, SavedView
 from engine.lifecycle import NEXT, RUNNING, Cause, Kind, Reason, Status
-from engine.machine import Policy, Step
 from engine.outbox import Batch
 from engine.state import Blackout, Row, Schedule, State
+from engine.subqueues import Place, Shifts
 from engine.task import PROCESS, Task
 from tests.simulation.world import World
 

@@ -16,9 +16,10 @@ from typing import Any
 from engine import messages as m
 from engine.clock import MINUTE, SECOND, EngineClock, Reading
 from engine.core import Core, Input, answers_from
+from engine.deciding import Policy, Step
+from engine.hearing import LONGEST_LOOK_GAP
 from engine.ledger import NUMBERED_TABLES, BlackoutFire, Rows, ScheduleFire, TaskEvent, TaskRow, business_of
 from engine.lifecycle import TERMINAL, Kind, Status, own_name
-from engine.machine import LONGEST_LOOK_GAP, Policy, Step
 from engine.outbox import Batch, Outbox
 from engine.recurrence import Rule
 from engine.state import State, replay
@@ -469,7 +470,7 @@ class World:
             del self.held[lease]
             if self.faults and chance.random() < 0.08:
                 self.notes.hazards["report repeated late"] += 1
-                self.late.append((self.life + chance.randrange(90) * SECOND, words[-1]))  # type: ignore[arg-type]
+                self.late.append((self.life + chance.randrange(90) * SECOND, words[-1]))
         due = [report for at, report in self.late if at <= self.life]
         self.late = [(at, report) for at, report in self.late if at > self.life]
         words += due
