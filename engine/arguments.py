@@ -148,7 +148,10 @@ def add_blackout(verb: argparse.ArgumentParser, common: argparse.ArgumentParser)
 
 def add_user(verb: argparse.ArgumentParser) -> None:
     """Offer what `user` does."""
-    verb.add_argument("do", choices=USER_DOES)
+    verb.add_argument("do", choices=USER_DOES,
+                      help="invite (add): a link for a new user, or a new one where it was lost; reset: one for a new "
+                      "password; grant, revoke: one role more or less; change: other roles or another identity; "
+                      "forgive: wrong guesses")  # fmt: skip
     verb.add_argument("name", nargs="?", default="", metavar="NAME")
     verb.add_argument("--role", default="", choices=[role.value for role in Role],
                       help="needed to invite, grant or revoke; with change, instead of all that he has")  # fmt: skip
