@@ -94,8 +94,10 @@ Then the world:
     drills        simulated incidents that people start on a running fleet
     tuning        changes of settings by people: checked, audited, then written into settings.toml
     byfilter      tasks by filter, as the command line asks for them: listed in parts, counted, acted on
+    restraints    holds, ramps, caps and blackout windows, as the command line asks for them
     verbs         what the command line can do with a store
     control       the socket through which it asks a running console
+    arguments     what verbs take on the command line besides tasks: checked so that bad usage is told as such
     shell         tasks by filter at a terminal: shown as they come, actions confirmed first
     console       first start, engine, orderly stop
     metrics       what Prometheus is told

@@ -24,13 +24,12 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from . import control, drills, rollups, seeding, shell, verbs
+from . import arguments, control, drills, rollups, seeding, shell, verbs
 from .console import SEEDING, STORE, Console, fleet_file
 from .errors import DrainboardError, Refused, StoreInUse
 from .fleet import load_file
 from .joblogs import FORMATS
 from .lifecycle import Kind
-from .roles import Role
 from .settings import data_folder, load
 from .store import Store, discard
 from .tables import PLAINLY
@@ -126,13 +125,11 @@ def _parser() -> argparse.ArgumentParser:
     shell.add_tasks(add("tasks", _tasks, "list the tasks that a filter finds, count them, or show the query"))
     shell.add_bulk(add("bulk", _bulk, "act on all tasks that a filter finds: look first, then do, then undo"), deeper)
     add("verify", _verify, "check the ledger, and that all the rest follows from it")
-    one = add("user", _user, "invite a user, let one set a new password, disable, enable, sign out or list them")
-    one.add_argument("do", choices=("add", "invite", "reset", "list", "disable", "enable", "sign-out"))
-    one.add_argument("name", nargs="?", default="", metavar="NAME")
-    one.add_argument("--role", default="", choices=[role.value for role in Role], help="needed to add or invite")
-    one.add_argument("--business", help="where the role holds; none for a platform_admin")
-    one.add_argument("--site", help="where the role holds; for site_admin and site_user")
-    one.add_argument("--identity", help="the e-mail address, or sub:…, by which an identity provider knows the user")
+    arguments.add_user(add("user", _user, "invite users, give them new links, change their roles, bar or list them"))
+    one = add("hold", _restrain("hold"), "pause users and task types; resume them, at once or gradually")
+    arguments.add_hold(one, deeper)
+    arguments.add_cap(add("cap", _restrain("cap"), "let at most so many tasks of a user run at once"), deeper)
+    arguments.add_blackout(add("blackout", _restrain("blackout"), "hold a whole site at set times, by itself"), deeper)
     one = add("backup", _backup, "copy the store into a new folder, also while a console runs")
     one.add_argument("target", metavar="FOLDER")
     one = add("restore", _restore, "put a backup in the store's place; what was there is kept")
@@ -247,9 +244,16 @@ def _verify(folder: Path, options: argparse.Namespace) -> verbs.Reply:
 
 
 def _user(folder: Path, options: argparse.Namespace) -> verbs.Reply:
-    arguments = {"do": options.do, "name": options.name, "role": options.role, "business": options.business,
-                 "site": options.site, "identity": options.identity}  # fmt: skip
-    return _carry_out(folder, "user", arguments)
+    return _carry_out(folder, "user", arguments.given(options))
+
+
+def _restrain(verb: str) -> Any:
+    def run(folder: Path, options: argparse.Namespace) -> verbs.Reply:
+        if wrong := arguments.lacks(options):
+            return verbs.Reply(shell.USAGE, wrong)
+        return _carry_out(folder, verb, arguments.given(options))
+
+    return run
 
 
 def _backup(folder: Path, options: argparse.Namespace) -> verbs.Reply:

@@ -163,7 +163,7 @@ class Desk:
             Preview.of(ACTS[name].verb, frozen), lambda ids: history.finished(self.store, ids), reason=reason,
             changes=changes,
         )  # fmt: skip
-        return bulk.carry_out(parts, request, self._do)
+        return bulk.carry_out(parts, request, self.do)
 
     def undo(self, request: str) -> Undo:
         """Tell what would take a request back."""
@@ -172,11 +172,12 @@ class Desk:
     def take_back(self, request: str, new_request: str) -> Done:
         """Undo a request, as far as what it changed stands as it left it."""
         back = self.undo(request)
-        done = bulk.carry_out(back.parts, new_request, self._do)
+        done = bulk.carry_out(back.parts, new_request, self.do)
         done.skipped += back.left
         return done
 
-    def _do(self, action: Action, request: str) -> Outcome:
+    def do(self, action: Action, request: str) -> Outcome:
+        """Have a command carried out, and tell what came of it once it is durable; what goes wrong, as a refusal."""
         if self.engine is None:
             raise Refused("This needs a running console")
         try:

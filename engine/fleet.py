@@ -20,7 +20,18 @@ from typing import Any, Final, TypeVar
 from .clock import DAY, SECOND
 from .errors import InvalidFleet, InvalidSchedule, NotFound
 from .lifecycle import COLLECTING_KINDS, REPORTS, Kind, named_report
-from .messages import Action, AddBusiness, AddService, AddSite, CreateSchedule, ScheduleSpec
+from .messages import (
+    LONGEST_BLACKOUT,
+    SHORTEST_BLACKOUT,
+    Action,
+    AddBusiness,
+    AddService,
+    AddSite,
+    BlackoutSpec,
+    CreateBlackout,
+    CreateSchedule,
+    ScheduleSpec,
+)
 from .recurrence import Rule, check_zone
 
 SERVICE_ROLES = ("explorer", "audit_service", "hosted_zone")
@@ -149,7 +160,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A place with its own zone: services, targets, dashboard, schedules, and one mix for every kind."""
+    """A place with its own zone: services, targets, dashboard, schedules, blackout windows, a mix for every kind."""
 
     name: str
     zone: str
@@ -157,6 +168,7 @@ class Site:
     targets: tuple[Target, ...]
     widgets: tuple[Widget, ...]
     schedules: tuple[ScheduleSpec, ...]
+    blackouts: tuple[BlackoutSpec, ...]
     mix: Mapping[Kind, Mix]
 
     def targets_for(self, kind: Kind) -> tuple[Target, ...]:
@@ -228,6 +240,8 @@ class Fleet:
                     yield AddService(business.name, site.name, service.name, service.role, service.slots)
                 for spec in site.schedules:
                     yield CreateSchedule(spec)
+                for window in site.blackouts:
+                    yield CreateBlackout(window)
 
     def tasks_per_day(self) -> float:
         """Return the mean number of tasks a day: asked for by people, schedules and widgets."""
@@ -558,8 +572,10 @@ def _site(
     hosts = (*services, *processors)
     schedules = tuple(_schedule(row, business, name, zone, users, hosts, targets) for row in table.rows("schedules"))
     _unique(table, "schedules", "schedule", [spec.name for spec in schedules])
+    blackouts = tuple(_blackout(row, business, name, zone) for row in table.rows("blackouts"))
+    _unique(table, "blackouts", "blackout window", [window.name for window in blackouts])
     table.done()
-    return Site(name, zone, services, targets, widgets, schedules, mix)
+    return Site(name, zone, services, targets, widgets, schedules, blackouts, mix)
 
 
 def _serves(service: Service, kind: Kind) -> bool:
@@ -627,7 +643,7 @@ def _schedule(
         business=business,
         site=site,
         kind=kind,
-        rule=_rule(table, zone),
+        rule=_rule(table, zone, "schedule"),
         owner=owner,
         target=target,
         target_kind=of_target.kind if of_target else None,
@@ -641,7 +657,20 @@ def _schedule(
     return spec
 
 
-def _rule(table: _Table, zone: str) -> Rule:
+def _blackout(table: _Table, business: str, site: str, zone: str) -> BlackoutSpec:
+    known = len(table.problems)
+    name, rule = table.text("name"), _rule(table, zone, "blackout window")
+    shortest, longest = SHORTEST_BLACKOUT // SECOND, LONGEST_BLACKOUT // SECOND
+    lasts_s = table.whole("duration_s", least=shortest, most=longest)
+    suspend = table.take("suspend", False, lambda v: isinstance(v, bool), "true or false", False)
+    window = BlackoutSpec(name, business, site, rule, lasts_s, table.text("reason", ""), suspend)
+    if len(table.problems) == known and window.piles_up(_MEASURED_WEEK[0]):
+        table.wrong("duration_s", "the window occurs a third time before the first is over; make it shorter, or rarer")
+    table.done()
+    return window
+
+
+def _rule(table: _Table, zone: str, what: str) -> Rule:
     """Read `cron` or `every_s` (anchored at `anchor`, a date and time with its offset), in `zone` or the site's."""
     cron, every_s = table.text("cron", None), table.whole("every_s", None, least=1)
     zone = _zone(table, zone)
@@ -649,7 +678,7 @@ def _rule(table: _Table, zone: str) -> Rule:
         "anchor", None, lambda v: isinstance(v, datetime) and v.tzinfo is not None, "a date and time with offset", None
     )
     if (cron is None) == (every_s is None):
-        table.wrong("cron", "a schedule takes either cron or every_s")
+        table.wrong("cron", f"a {what} takes either cron or every_s")
     elif cron is None:
         return Rule.interval(every_s, _DEFAULT_ANCHOR if anchor is None else int(anchor.timestamp()) * SECOND, zone)
     elif anchor is not None:

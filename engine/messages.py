@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from .clock import DAY, MINUTE, SECOND
 from .ledger import Account, AssetSeen, Detail, OneTimeLink, SignIn, TaskRow
 from .lifecycle import Kind
 from .recurrence import Rule
@@ -197,6 +198,10 @@ class RunNow:
     schedule: int
 
 
+SHORTEST_BLACKOUT, LONGEST_BLACKOUT = MINUTE, 7 * DAY
+BLACKOUTS_LOOKED_AT = 200  #: times to come that are looked at: a window must not pile up hold upon hold
+
+
 @dataclass(frozen=True, slots=True)
 class BlackoutSpec:
     """A blackout window: at each time of the rule its whole site is held for so long, by the engine itself.
@@ -211,6 +216,11 @@ class BlackoutSpec:
     duration_s: int
     reason: str = ""
     suspend: bool = False
+
+    def piles_up(self, now: int) -> bool:
+        """Tell whether it occurs a third time before the first is over; once more it may, as days of 23 hours do."""
+        times = self.rule.occurrences(now, now + 366 * DAY, BLACKOUTS_LOOKED_AT)
+        return any(third - first < self.duration_s * SECOND for first, third in zip(times, times[2:], strict=False))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,15 +7,12 @@ it occurs, and what became of each time, is the machine's.
 from __future__ import annotations
 
 from . import messages as m
-from .clock import DAY, MINUTE, SECOND
+from .clock import SECOND
 from .commanding import Commanded, check_name
 from .errors import Invalid, NotFound, Refused
 from .ledger import BlackoutEvent, Detail
 from .roles import Right
 from .state import Blackout, blackout_to_detail
-
-SHORTEST, LONGEST = MINUTE, 7 * DAY
-LOOKED_AT = 200  #: times to come that are looked at: a window must not pile up hold upon hold
 
 
 class OnBlackouts(Commanded):
@@ -73,9 +70,13 @@ class OnBlackouts(Commanded):
                   if b.id != own and (b.spec.business, b.spec.site) == (spec.business, spec.site)]  # fmt: skip
         check_name("blackout window", spec.name, others)
         spec.rule.check()
-        if not SHORTEST <= spec.duration_s * SECOND <= LONGEST:
+        if not m.SHORTEST_BLACKOUT <= spec.duration_s * SECOND <= m.LONGEST_BLACKOUT:
             raise Invalid("A blackout window lasts from 1 minute to 7 days")
-        _refuse_piles(spec, self._step.now)
+        if spec.piles_up(self._step.now):
+            raise Invalid(
+                "This window would occur a third time before its first hold is over: make it shorter, or have it occur "
+                "less often"
+            )
 
     def _blackout_event(
         self, blackout_id: int, event: str, version: int, spec: m.BlackoutSpec, detail: Detail | None
@@ -86,16 +87,6 @@ class OnBlackouts(Commanded):
                 self.state.businesses[spec.business].next_event(), self._step.now, blackout_id, event, version,
                 spec.business, spec.site, spec.name, self._actor, self._request.request_id, detail,
             )
-        )
-
-
-def _refuse_piles(spec: m.BlackoutSpec, now: int) -> None:
-    """Refuse a window that occurs a third time before the first is over; once more it may, as days of 23 hours do."""
-    times = spec.rule.occurrences(now, now + 366 * DAY, LOOKED_AT)
-    if any(third - first < spec.duration_s * SECOND for first, third in zip(times, times[2:], strict=False)):
-        raise Invalid(
-            "This window would occur a third time before its first hold is over: make it shorter, or have it occur "
-            "less often"
         )
 
 

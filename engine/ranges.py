@@ -173,4 +173,9 @@ def _moment(text: str) -> Moment | None:
     return Moment(text=text.upper()) if 1970 <= at.year < 9999 else None
 
 
+def read_moment(text: str) -> Moment | None:
+    """Read an instant, as 2026-11-01, 2026-11-01T08:30, today, -2h; None where it is none."""
+    return _moment(text.strip())
+
+
 _READ: dict[str, Callable[[str], Moment | int | None]] = {"instant": _moment, "span": _span, "number": _number}

@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, TextIO
 from uuid import uuid4
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from . import tables
+from . import arguments, tables
 from .byfilter import ACTS, Wanted
 from .catalogue import ROW, TABS, sorts
 from .clock import SECOND
@@ -30,7 +30,6 @@ from .verbs import Reply
 Ask = Callable[[str, dict[str, Any]], Reply]
 """Has a verb carried out by its name, by the console that runs or on the store that none runs on."""
 
-LONGEST_REASON = 200
 USAGE = 2  #: exit code
 
 Row = dict[str, Any]
@@ -61,7 +60,8 @@ def add_bulk(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -
             one.add_argument("--to", type=int, choices=range(10), required=True, metavar="0-9",
                              help="higher goes first")  # fmt: skip
         if act.reason:
-            one.add_argument("--reason", type=_reason, default="", help="for the audit trail; needed but to --dry-run")
+            one.add_argument("--reason", type=arguments.reason, default="",
+                             help="for the audit trail; needed but to --dry-run")  # fmt: skip
         one.add_argument("--dry-run", action="store_true", help="show what it would touch, and do nothing")
         one.add_argument("--yes", action="store_true", help="do not ask; needed where there is no terminal")
     one = which.add_parser("undo", parents=[common], help="take back what one of these did")
@@ -78,15 +78,13 @@ def _add_place(parser: argparse.ArgumentParser, tabs: str = "where to look (defa
                         help=f"{tabs}; may be given more than once")  # fmt: skip
     parser.add_argument("--system", action="store_true", help="system tasks, too")
     parser.add_argument("--hidden", action="store_true", help="hidden tasks, too")
-    parser.add_argument("--zone", type=_zone, default="UTC", help="zone of dates in the filter and in the table")
+    parser.add_argument("--zone", type=arguments.zone, default="UTC",
+                        help="zone of dates in the filter and in the table")  # fmt: skip
 
 
 def as_values(arguments: list[str]) -> list[str]:
     """Let what begins with one dash be a value, as in `tasks -type:query --sort -created_at`: -h is the only option."""
     return [f" {word}" if word[:1] == "-" != word[1:2] and word not in ("-", "-h") else word for word in arguments]
-
-
-# --- what argparse checks, so that it is told as bad usage
 
 
 def _limit(text: str) -> int:
@@ -98,21 +96,6 @@ def _limit(text: str) -> int:
 
 def _tab(text: str) -> str:
     return text.strip().lower()
-
-
-def _zone(text: str) -> str:
-    if text not in available_timezones():
-        raise argparse.ArgumentTypeError(f"there is no zone {text!r}; names look like Europe/Stockholm")
-    return text
-
-
-def _reason(text: str) -> str:
-    said = text.strip()
-    if not said.isprintable():
-        raise argparse.ArgumentTypeError("has characters that can't be seen")
-    if len(said) > LONGEST_REASON:
-        raise argparse.ArgumentTypeError(f"has at most {LONGEST_REASON} characters")
-    return said
 
 
 # --- listing

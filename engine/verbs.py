@@ -17,19 +17,20 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from . import byfilter, health, imports, looks, messages, rollups, verify
-from .access import ACTIVE, INVITED, LINK, Access, Actor
+from . import byfilter, health, imports, looks, messages, restraints, rollups, verify
+from .access import ACTIVE, INVITED, LINK, Access, Actor, User
 from .batch import Bulk
 from .byfilter import ACTS, Desk, Wanted
 from .catalogue import Catalogue
 from .clock import Reading
 from .core import Core
 from .drills import Drills
-from .errors import InvalidFilter, InvalidImport, NotFound, Refused, StoreError
+from .errors import Invalid, InvalidFilter, InvalidImport, NotFound, Refused, StoreError
 from .ledger import Audit, Rows
 from .lifecycle import Kind
 from .outbox import Outbox
-from .roles import EVERYTHING, checked
+from .restraints import Came
+from .roles import EVERYTHING, Grant, checked, worded
 from .runtime import Engine, Import, policy_of, rebuild
 from .settings import Settings
 from .snapshot import Snapshot
@@ -287,9 +288,9 @@ def drill(context: Context, do: str, name: str = "", given: dict[str, Any] | Non
 
 def manage_users(
     context: Context, do: str, name: str = "", role: str = "", business: str | None = None, site: str | None = None,
-    identity: str | None = None,
+    identity: str | None = None, reason: str | None = None,
 ) -> Reply:  # fmt: skip
-    """Invite a user, let one set a new password, disable, enable or sign one out everywhere, or list them."""
+    """Invite a user, give him a new link, change him, bar or sign him out, let him guess again, or list all."""
     if context.access is None:
         raise Refused("Users are managed on a running console")
     access, by = context.access, Actor(context.actor, EVERYTHING)
@@ -304,24 +305,59 @@ def manage_users(
                  + "; ".join(" / ".join(part for part in grant if part) for grant in u.grants) for u in users]
         return Reply(0, "\n".join(lines) or "There is no user yet.", {"users": data})
     if do in ("disable", "enable"):
-        access.disable(by, name, disabled=do == "disable")
+        access.disable(by, name, do == "disable", reason)
         return Reply(0, f"{name} is {do}d.", {"user": name})
     if do == "sign-out":
-        ended = access.sign_out_everywhere(by, name)
+        ended = access.sign_out_everywhere(by, name, reason)
         return Reply(0, f"{name} is signed out everywhere; {ended:,} open.", {"user": name, "sessions": ended})
+    if do == "forgive":
+        access.forgive(by, name, reason)
+        return Reply(0, f"{name}: wrong guesses count no more.", {"user": name})
     if context.engine is not None:
         _check_place(context.engine, business, site)
+    known = next((user for user in access.users(by) if user.name == name), None)
+    if do in ("change", "grant", "revoke"):
+        if known is None:
+            raise NotFound.named("user", name, [user.name for user in access.users(by)])
+        return _change_user(access, by, known, do, checked(role, business, site) if role else None, identity, reason)
     if do == "reset":
         secret = access.reset(by, name)
+    elif known is not None and not role:  # the link has lapsed, or got lost
+        secret = access.invite(by, name, known.grants, identity)
     else:
         secret = access.invite(by, name, [checked(role, business, site)], identity)
-    link, known = f"{LINK}{secret}", str(context.settings["public_url"])
-    how = "" if known else (
+    link, reached = f"{LINK}{secret}", str(context.settings["public_url"])
+    how = "" if reached else (
         ".\nPut in front of it where browsers reach the console, as in https://console.example.org; "
         "with public_url in settings.toml it stands there by itself"
     )  # fmt: skip
-    told = f"{name} sets a password at this address, once and within two days{how}:\n{known}{link}"
-    return Reply(0, told, {"user": name, "link": f"{known}{link}"})
+    told = f"{name} sets a password at this address, once and within two days{how}:\n{reached}{link}"
+    return Reply(0, told, {"user": name, "link": f"{reached}{link}"})
+
+
+def _change_user(
+    access: Access, by: Actor, user: User, do: str, grant: Grant | None, identity: str | None, reason: str | None
+) -> Reply:
+    """Give a user other roles or another identity; what is not named stays."""
+    if grant is None and (do != "change" or identity is None):
+        what = "a --role, or an --identity" if do == "change" else "the --role that is meant"
+        raise Invalid(f"It needs {what}; nothing was changed")
+    grants = [grant] if grant is not None and do == "change" else list(user.grants)
+    if grant is not None and do == "grant":
+        grants = [*dict.fromkeys([*grants, grant])]
+    elif grant is not None and do == "revoke":
+        if grant not in grants:
+            raise NotFound(f"{user.name} has no such role; he is {'; '.join(worded(grants))}")
+        grants.remove(grant)
+        if not grants:
+            raise Refused(f"It is the last role of {user.name}; give him another one first, or disable him")
+    who = user.identity if identity is None else identity or None
+    told = {"user": user.name, "grants": [[*one] for one in grants], "identity": who}
+    if set(grants) == set(user.grants) and who == user.identity:
+        return Reply(0, f"{user.name} is so already; nothing was changed.", told)
+    access.change(by, user.name, grants, who, seen=user.changed_at, reason=reason)
+    known_by = f", known as {who}" if who else ""
+    return Reply(0, f"{user.name}: {'; '.join(worded(grants))}{known_by}. It counts at once.", told)
 
 
 def _check_place(engine: Engine, business: str | None, site: str | None) -> None:
@@ -330,6 +366,17 @@ def _check_place(engine: Engine, business: str | None, site: str | None) -> None
         raise NotFound.named("business", business, sorted({b for b, _ in places}))
     if business is not None and site is not None and (business, site) not in places:
         raise NotFound.named(f"site in {business}", site, [s for b, s in places if b == business])
+
+
+# --- holds, caps, blackout windows
+
+
+def _restraint(came_of: Callable[..., Came]) -> Callable[..., Reply]:
+    def carry_out(context: Context, do: str, **given: Any) -> Reply:
+        came = came_of(context.desk, do, **given)
+        return Reply(1 if came.refused else 0, came.text, came.data)
+
+    return carry_out
 
 
 # --- tasks by filter
@@ -397,6 +444,9 @@ _VERBS: dict[str, Callable[..., Reply]] = {
     "import": import_log,
     "user": manage_users,
     "drill": drill,
+    "hold": _restraint(restraints.hold),
+    "cap": _restraint(restraints.cap),
+    "blackout": _restraint(restraints.blackout),
     "tasks": find_tasks,
     "bulk": act_on_tasks,
 }

@@ -2,20 +2,26 @@
 FOLDER` those of every page and dialog too, in both themes, on a desktop and a phone, as an admin and as a site user.
 
 The demo fleet is seeded as a first start does, lives ten times as fast, and loses a host; the pictures are of the site
-that feels it, and of one where nothing has happened yet. Look at them whenever pages change their face; names of stages
-after the folder take only those.
+that feels it, and of one where nothing has happened yet. Then people pause, cap and close what they can, so that Async
+tasks has something to show, and Users its people. Look at them whenever pages change their face; names of stages after
+the folder take only those, and `--seeded DATA` takes the history of a data folder instead of building one.
 """
 
 import argparse
 import io
 import json
 import re
+import shlex
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
 
 from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
 
@@ -30,6 +36,28 @@ ZONE = "America/New_York"
 WIDTHS = (1280, 390)
 TALLEST = 2_600  #: pixels of a picture
 PATIENCE = 15_000  #: milliseconds
+SEEDED_WITHIN = 600  #: seconds, on a machine that has other things to do
+
+#: What is done to a business before its Async tasks are taken, at other sites than the one that Active tasks is of.
+RESTRAINED = (
+    "hold place --type audit --site 'Santos port' --for 6h --reason 'The crane vendor tests its agents'",
+    "drill surge --kind audit --tasks 90 --site 'Santos port'",
+    "hold lift --type audit --rate 3 --reason 'Tests are over; slowly, the port network is thin'",
+    "hold place --user felix.brandt --for 3h --reason 'Ad-hoc audits all morning; asked to batch them'",
+    "hold place --type connector --site 'Santos port' --reason 'API quota used up; the cloud team will say when'",
+    "cap set tom.okafor --at-most 2 --reason 'Leave explorers to the others until Friday'",
+    "cap set nw.scanbot --at-most 4 --reason 'Scripted; it can wait'",
+    "blackout add Stocktaking --site 'Berlin hub' --cron '{soon}' --for 4h --reason 'Scanners are counted'",
+)
+#: Who is there on Users: name, roles, whether he has signed in.
+PEOPLE: tuple[tuple[str, tuple[tuple[str, ...], ...], bool], ...] = (
+    ("greta.vogel", (("business_admin", BUSINESS),), True),
+    ("jonas.reuter", (("site_admin", BUSINESS, "Berlin hub"),), True),
+    ("ida.lindqvist", (("site_admin", BUSINESS, "Berlin hub"), ("site_admin", BUSINESS, SITE)), True),
+    ("dana.cole", (("site_user", BUSINESS, SITE),), False),
+    ("joana.pires", (("site_user", BUSINESS, "Santos port"),), True),
+    ("amelia.grant", (("business_admin", "Harbor Health"),), False),
+)
 
 #: A site at which nothing has ever happened.
 EMPTY = """
@@ -156,9 +184,14 @@ STAGES: dict[str, Stage] = {
     "report-external": Stage("/reports", result("External assets report"), whole=True),
     "report-outliers": Stage("/reports", result("Outlier calculation"), whole=True),
     "async-tasks": Stage("/async-tasks", whole=True),
+    "async-pause": Stage("/async-tasks", press("Pause User")),
+    "async-cap": Stage("/async-tasks", press("Cap User")),
+    "async-resume": Stage("/async-tasks", press("Resume All")),
+    "async-window": Stage("/async-tasks", press("New window")),
     "fairness": Stage("/async-tasks?part=fairness", whole=True),
+    "fairness-card": Stage("/async-tasks?part=fairness", follow("Fairness"), whole=True),
     "users": Stage("/users", whole=True),
-    "users-card": Stage("/users", follow("Users"), whole=True),
+    "users-card": Stage("/users", follow("Users", link="jonas.reuter"), whole=True),
     "users-new": Stage("/users", press("New user")),
     "users-link": Stage("/users", follow("Users", "New link", "Make a link")),
     "users-change": Stage("/users", follow("Users", "Change…")),
@@ -173,19 +206,24 @@ PAGES = {
 }  # fmt: skip
 
 
+SHOWN = ("async-tasks", "fairness-card")  #: in the README besides
+
+
 def main(arguments: list[str] | None = None) -> None:
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("--all", dest="folder", type=Path, help="take every page and dialog, into this folder")
     asked.add_argument("stages", nargs="*", help="only these")
+    asked.add_argument("--seeded", type=Path, metavar="DATA", help="a data folder whose history is taken")
     options = asked.parse_args(arguments)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        with served(SETTINGS) as (server, cookie, data):
-            lost = ["drill", "host-lost", "--data", str(data), "--business", BUSINESS, "--service", HOST]
-            assert engine(lost) == 0
+        with served(SETTINGS, seeded=options.seeded) as (server, cookie, data):
+            tell(data, "drill", "host-lost", "--business", BUSINESS, "--service", HOST)
             if options.folder is None:
-                readme(browser, server, cookie)
+                readme(browser, server, cookie, data)
             else:
+                restrain(data)
+                people(server, data)
                 every(browser, server, cookie, STAGES, options.folder, options.stages)
                 reader = server.sign_in(invited(data))
                 read = {f"reader-{name}": Stage(path) for name, path in PAGES.items()}
@@ -198,26 +236,58 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 @contextmanager
-def served(settings: str, fleet: str | None = None) -> Iterator[tuple[Server, str, Path]]:
+def served(settings: str, fleet: str | None = None, seeded: Path | None = None) -> Iterator[tuple[Server, str, Path]]:
     """Serve a new data folder; yield the server, an admin's cookie and the folder."""
     with tempfile.TemporaryDirectory() as place:
         data = Path(place)
+        if seeded is not None:
+            shutil.copytree(seeded / "store", data / "store")
         (data / "settings.toml").write_text(settings)
         if fleet is not None:
             (data / "fleet.toml").write_text(fleet)
         server = serve(data, data / "server.log")
         try:
-            yield server, server.sign_in(server.first_link()), data
+            yield server, server.sign_in(server.first_link(SEEDED_WITHIN)), data
         finally:
             server.stop()
 
 
-def invited(data: Path) -> str:
-    """Invite somebody who may read the site; return the path of the link."""
-    asked = ["user", "invite", "reader", "--role", "site_user", "--business", BUSINESS, "--site", SITE]
+def tell(data: Path, *words: str) -> dict[str, Any]:
+    """Have a verb of the command line carried out; return its answer."""
     with redirect_stdout(io.StringIO()) as told:
-        assert engine([*asked, "--data", str(data), "--json"]) == 0
-    return str(json.loads(told.getvalue())["link"])
+        assert engine([*words, "--data", str(data), "--json"]) == 0, told.getvalue()
+    answer: dict[str, Any] = json.loads(told.getvalue())
+    return answer
+
+
+def invited(data: Path, name: str = "reader", role: str = "site_user", *place: str) -> str:
+    """Invite somebody, who may read the site unless told otherwise; return the path of the link."""
+    business, site = (*(place or (BUSINESS, SITE)), None)[:2]
+    where = ["--business", business, *(["--site", site] if site else [])]
+    return str(tell(data, "user", "invite", name, "--role", role, *where)["link"])
+
+
+def restrain(data: Path) -> None:
+    """Pause, cap and close what people do; return once the window has begun."""
+    soon = datetime.now(ZoneInfo("Europe/Berlin")) + timedelta(seconds=70)
+    rule = f"{soon.minute} {soon.hour} * * *"
+    for words in RESTRAINED:
+        tell(data, *shlex.split(words.format(soon=rule)), "--business", BUSINESS)
+    while not any(hold["blackout"] for hold in tell(data, "hold", "list")["holds"]):
+        time.sleep(1)
+
+
+def people(server: Server, data: Path) -> None:
+    """Invite people, let most of them sign in, bar one, and let somebody guess at the password of another."""
+    for name, roles, signs_in in PEOPLE:
+        link = invited(data, name, *roles[0])
+        for role, *place in roles[1:]:
+            tell(data, "user", "grant", name, "--role", role, "--business", place[0], "--site", place[1])
+        if signs_in:
+            server.sign_in(link)
+    tell(data, "user", "disable", "joana.pires", "--reason", "left the company")
+    for _ in range(6):
+        server.ask("POST", "/auth/sign-in", {"name": "jonas.reuter", "password": "not this one"})
 
 
 @contextmanager
@@ -237,7 +307,7 @@ def opened(
     context.close()
 
 
-def readme(browser: Browser, server: Server, cookie: str) -> None:
+def readme(browser: Browser, server: Server, cookie: str, data: Path) -> None:
     """Take the README's pictures."""
     FOLDER.mkdir(exist_ok=True)
     for theme in ("light", "dark"):
@@ -248,6 +318,16 @@ def readme(browser: Browser, server: Server, cookie: str) -> None:
             expect(page.locator(".st-key-card")).to_be_visible()
             time.sleep(3)
             page.screenshot(path=FOLDER / f"active-tasks-{theme}.png")
+    restrain(data)
+    for theme in ("light", "dark"):
+        for name in SHOWN:
+            stage = STAGES[name]
+            with opened(browser, server, cookie, stage.path, theme) as page:
+                expect(page.locator("h1.d-title")).to_be_visible(timeout=60_000)
+                page.wait_for_timeout(3_000)
+                stage.steps(page)
+                page.wait_for_timeout(1_500)
+                page.screenshot(path=FOLDER / f"{name}-{theme}.png")
 
 
 def every(

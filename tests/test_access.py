@@ -18,6 +18,7 @@ from engine.access import (
     IDLE,
     INVITED,
     IS_DISABLED,
+    LINK,
     LINK_VALID,
     LONGEST,
     NO_PASSWORD,
@@ -31,7 +32,7 @@ from engine.access import (
 )  # fmt: skip
 from engine.clock import HOUR, MINUTE, SECOND, Reading
 from engine.core import Core
-from engine.errors import CommitFailed, Invalid, NotAllowed, NotFound, Refused
+from engine.errors import CommitFailed, DrainboardError, Invalid, NotAllowed, NotFound, Refused
 from engine.oidc import Identity
 from engine.outbox import Outbox
 from engine.roles import EVERYTHING, Grant, Role
@@ -718,6 +719,58 @@ def test_the_command_line_lists_users_as_they_stand_and_signs_them_out(desk: Des
     ]  # fmt: skip
     assert manage_users(context, "sign-out", "bob").data["sessions"] == 1
     assert desk.access.who(token) is None
+
+
+def test_the_command_line_changes_users_as_the_page_does_and_says_why_in_the_audit_trail(desk: Desk) -> None:
+    context = Context(desk.folder, Settings(), desk.store, "cli:ops", access=desk.access)
+    token = desk.user("bob")
+    at_acme = {"role": "business_admin", "business": "acme"}
+    assert "Business admin, acme; Site user, berlin, acme" in manage_users(context, "grant", "bob", **at_acme).text
+    assert desk.access.require(token).grants == (SITE_USER, Grant(Role.BUSINESS_ADMIN, "acme"))
+    manage_users(context, "revoke", "bob", "site_user", "acme", "berlin", reason="he moved on")
+    assert desk.access.require(token).grants == (Grant(Role.BUSINESS_ADMIN, "acme"),)
+    manage_users(context, "change", "bob", "site_user", "acme", "berlin", "bob@acme.example")
+    assert (seen(desk, "bob").grants, seen(desk, "bob").identity) == ((SITE_USER,), "bob@acme.example")
+    assert desk.access.who(token) is None, "another identity ends what is open"
+    manage_users(context, "change", "bob", identity="")
+    assert (seen(desk, "bob").grants, seen(desk, "bob").identity) == ((SITE_USER,), None)
+    assert "so already" in manage_users(context, "grant", "bob", "site_user", "acme", "berlin").text
+    manage_users(context, "disable", "bob", reason="on leave")
+    manage_users(context, "enable", "bob")
+    manage_users(context, "forgive", "bob", reason="it was him")
+    trail = desk.store.read("select action, reason from audit where actor = 'cli:ops' order by audit_id").rows()
+    assert trail == [
+        ("change", None), ("change", "he moved on"), ("change", None), ("change", None), ("disable", "on leave"),
+        ("enable", None), ("forgive", "it was him"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("do", "given", "said"),
+    [
+        ("change", {}, "It needs a --role, or an --identity"), ("grant", {}, "It needs the --role that is meant"),
+        ("revoke", {"role": "platform_admin"}, "bob has no such role; he is Site user, berlin, acme"),
+        ("revoke", {"role": "site_user", "business": "acme", "site": "berlin"}, "It is the last role of bob"),
+        ("grant", {"role": "site_user", "business": "acme"}, "goes with a business and a site"),
+        ("invite", {}, "There is a user “bob” already"),
+    ],
+)
+def test_the_command_line_refuses_half_a_change_of_a_user(
+    desk: Desk, do: str, given: dict[str, str], said: str
+) -> None:
+    desk.user("bob")
+    before = seen(desk, "bob")
+    with pytest.raises(DrainboardError, match=re.escape(said)):
+        manage_users(Context(desk.folder, Settings(), desk.store, "cli:ops", access=desk.access), do, "bob", **given)
+    assert seen(desk, "bob") == before
+
+
+def test_an_invitation_that_got_lost_is_made_anew_with_the_roles_it_had(desk: Desk) -> None:
+    context = Context(desk.folder, Settings(), desk.store, "cli:ops", access=desk.access)
+    desk.access.invite(PLATFORM, "cid", [SITE_USER], "cid@acme.example")
+    secret = manage_users(context, "invite", "cid").data["link"].removeprefix(LINK)
+    assert desk.access.link(secret).account == "cid"
+    assert (seen(desk, "cid").grants, seen(desk, "cid").identity) == ((SITE_USER,), "cid@acme.example")
 
 
 def test_what_would_be_refused_of_a_user_is_told_beforehand_and_is_refused(desk: Desk) -> None:

@@ -7,14 +7,18 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
 from statistics import fmean, median
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from engine.clock import SECOND
 from engine.errors import InvalidFleet, NotFound
 from engine.fleet import Duration, Fleet, load, load_file
 from engine.lifecycle import Kind
-from engine.messages import AddBusiness, AddService, AddSite, CreateSchedule
+from engine.messages import AddBusiness, AddService, AddSite, BlackoutSpec, CreateBlackout, CreateSchedule
+from engine.recurrence import Rule
 
+_WEEKS = (1_780_272_000 * SECOND, (1_780_272_000 + 366 * 86_400) * SECOND)
 DEMO = Path(__file__).resolve().parents[1] / "data" / "fleet.toml"
 
 SMALL = """
@@ -43,6 +47,9 @@ widgets = [{ name = "Online", refresh_s = 600, process = { median_s = 20, sigma 
 schedules = [
 {name = "Night", kind = "scan", cron = "0 2 * * *", owner = "ben", target = "office", requested_service = "explorer-1"},
   { name = "Sync", kind = "connector", every_s = 900, anchor = 2026-01-01T00:05:00Z, owner = "ann", target = "cloud" },
+]
+blackouts = [
+  { name = "Night off", cron = "30 22 * * 6", zone = "America/New_York", duration_s = 14400, suspend = true },
 ]
 mix.audit = { per_hour = 2 }
 """
@@ -124,10 +131,27 @@ def test_a_small_fleet_needs_only_what_differs_from_the_standard() -> None:
 def test_founding_commands_name_everything_in_an_order_that_refers_only_backwards() -> None:
     actions = list(load(SMALL).founding())
     assert [type(action) for action in actions] == [
-        AddBusiness, AddService, AddSite, AddService, AddService, CreateSchedule, CreateSchedule,
+        AddBusiness, AddService, AddSite, AddService, AddService, CreateSchedule, CreateSchedule, CreateBlackout,
     ]  # fmt: skip
     assert actions[1] == AddService("Acme", None, "proc-1", "processor", 2)
     assert actions[3] == AddService("Acme", "Berlin hub", "explorer-1", "explorer", 2)
+
+
+def test_a_blackout_window_has_a_zone_of_its_own_or_its_sites() -> None:
+    (window,) = load(SMALL).site("Acme", "Berlin hub").blackouts
+    rule = Rule.cron_rule("30 22 * * 6", "America/New_York")
+    assert window == BlackoutSpec("Night off", "Acme", "Berlin hub", rule, 14400, "", True)
+    (here,) = load(changed(', zone = "America/New_York"', "")).site("Acme", "Berlin hub").blackouts
+    assert here.rule.zone == "Europe/Berlin"
+
+
+def test_a_site_of_the_demo_is_maintained_at_night_by_the_clock_of_those_who_do_it(demo: Fleet) -> None:
+    found = [(site, window) for business in demo.businesses for site in business.sites for window in site.blackouts]
+    ((site, window),) = found
+    assert window.rule.zone != site.zone
+    for at in window.rule.occurrences(*_WEEKS):
+        begin = datetime.fromtimestamp(at / SECOND, ZoneInfo(site.zone))
+        assert begin.hour in (22, 23, 0, 1), "when few would submit anything there"
 
 
 def test_a_site_takes_the_kind_as_the_fleet_has_it_and_overrides_key_by_key() -> None:
@@ -198,6 +222,13 @@ def test_loads_count_people_schedules_and_widgets() -> None:
         ('kind = "scan"', 'kind = "import"', "sites.berlin.schedules[0].kind", "hosted_zone"),
         ('kind = "scan"', 'kind = "skan"', "sites.berlin.schedules[0].kind", "“scan”?"),
         ('slots = 2 },\n  { name = "audit', 'slots = 1 },\n  { name = "audit', "schedules[1].kind", "two slots"),
+        ('cron = "30 22 * * 6", ', "", "sites.berlin.blackouts[0].cron", "a blackout window takes either"),
+        ('"30 22 * * 6"', '"30 22 * * 8"', "sites.berlin.blackouts[0].cron", "weekday “8”"),
+        ('"America/New_York"', '"America/NewYork"', "sites.berlin.blackouts[0].zone", "“America/New_York”?"),
+        ("duration_s = 14400", "duration_s = 30", "sites.berlin.blackouts[0].duration_s", "from 60 to 604800, not 30"),
+        ("duration_s = 14400", "lasts_s = 14400", "sites.berlin.blackouts[0].duration_s", "is missing"),
+        ('"30 22 * * 6"', '"0 * * * *"', "sites.berlin.blackouts[0].duration_s", "make it shorter, or rarer"),
+        ("suspend = true", 'suspend = "yes"', "sites.berlin.blackouts[0].suspend", "true or false"),
         ("mix.audit = { per_hour = 2 }", "mix.import = { per_hour = 2 }", "sites.berlin.mix.import", "hosted_zone"),
         ("mix.audit = { per_hour = 2 }", "mix.audits = { per_hour = 2 }", "sites.berlin.mix.audits", "“audit”?"),
         ("per_hour = 2 }", "per_hour = 2, failure = 1.5 }", "sites.berlin.mix.audit.failure", "from 0 to 1"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from multiprocessing import active_children
 from pathlib import Path
 
@@ -65,6 +66,26 @@ def test_a_fleet_in_which_nobody_may_hold_anything_has_a_history_without_holds(t
     build(tmp_path, BARE.format(name="acme", role="site_user"), days=14)
     with Store.open(tmp_path) as store:
         assert store.rows("hold_event") == []
+        assert verify.check(store) == []
+
+
+def test_in_a_blackout_window_of_the_fleet_tasks_wait_until_it_is_over_and_go_on_then(tmp_path: Path) -> None:
+    window = '{ name = "Night off", every_s = 28800, duration_s = 3600, reason = "maintenance" }'
+    build(tmp_path, BUSY.format(name="acme", role="site_admin") + f"blackouts = [{window}]\n", days=2)
+    with Store.open(tmp_path) as store:
+        holds = store.read(
+            """select min(occurred_at) filter (event = 'begun') as begun,
+                      min(occurred_at) filter (event = 'expired') as over
+               from hold_event where target_kind = 'site' group by hold_id order by 1"""
+        ).drop_nulls()
+        assert holds.height >= 5
+        assert set(holds["over"] - holds["begun"]) == {timedelta(hours=1)}
+        for begun, over in holds.rows():
+            span = {"begun": begun, "over": over}
+            claims = "select count(*) from task_event where event = 'claim' and occurred_at "
+            assert store.read(f"{claims} >= $begun and occurred_at < $over", span).item() == 0
+            assert store.read(f"{claims} >= $over and occurred_at < $over + interval 1 minute", {"over": over}).item()
+        assert store.read("select count(*) from task where wait_hold_s > 0").item() > 100
         assert verify.check(store) == []
 
 

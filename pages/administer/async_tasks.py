@@ -149,7 +149,7 @@ def choose_business(business: str, among: Sequence[str]) -> None:
     """Let people choose a business."""
     st.session_state[BUSINESS] = business
     st.selectbox(
-        "Business", among, key=BUSINESS, label_visibility="collapsed", width=130,
+        "Business", among, key=BUSINESS, label_visibility="collapsed", width=160,
         on_change=lambda: frame.address({"business": st.session_state[BUSINESS], "place": None, **RESET}),
     )  # fmt: skip
 

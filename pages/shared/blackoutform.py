@@ -10,8 +10,15 @@ from uuid import uuid4
 import streamlit as st
 
 from engine.clock import SECOND
-from engine.messages import BlackoutSpec, CreateBlackout, EditBlackout, Outcome, RemoveBlackout
-from engine.onblackouts import LONGEST, SHORTEST
+from engine.messages import (
+    LONGEST_BLACKOUT,
+    SHORTEST_BLACKOUT,
+    BlackoutSpec,
+    CreateBlackout,
+    EditBlackout,
+    Outcome,
+    RemoveBlackout,
+)
 from engine.pausing import Closure
 from engine.recurrence import Rule
 from engine.snapshot import BlackoutLook
@@ -98,7 +105,7 @@ def _ask(spec: BlackoutSpec, sites: Sequence[str], key: str) -> BlackoutSpec | N
     if rule is None:
         return None
     duration = int(lasts or 0) * UNITS[unit]
-    if not SHORTEST <= duration * SECOND <= LONGEST:
+    if not SHORTEST_BLACKOUT <= duration * SECOND <= LONGEST_BLACKOUT:
         _told("A window lasts from 1 minute to 7 days.")
         return None
     wanted = replace(spec, name=name, site=site, rule=rule, duration_s=duration, reason=reason, suspend=suspend)

@@ -16,13 +16,13 @@ from . import asking, blackoutform, grid, helps, presses, times
 
 EDIT, REMOVE = "Edit", "Remove"
 COLUMNS: list[grid.Row] = [
-    {"id": "name", "label": "Window", "type": "status", "width": "1.1fr", "card": "lead"},
-    {"id": "site", "label": "Site", "type": "text", "width": ".7fr"},
-    {"id": "rule", "label": "When", "type": "two", "width": "2.6fr", "card": "line"},
+    {"id": "name", "label": "Window", "type": "status", "width": "1.6fr", "card": "lead"},
+    {"id": "site", "label": "Site", "type": "text", "width": "1fr"},
+    {"id": "rule", "label": "When", "type": "two", "width": "2.2fr", "card": "line"},
     {"id": "next", "label": "Next", "type": "two", "width": "205px"},
-    {"id": "lasts", "label": "Lasts", "type": "text", "width": "64px"},
-    {"id": "reason", "label": "Reason", "type": "text", "width": "1fr"},
-    {"id": "keeps", "label": "Keeps now", "type": "number", "width": "80px"},
+    {"id": "lasts", "label": "Lasts", "type": "text", "width": "52px"},
+    {"id": "reason", "label": "Reason", "type": "text", "width": "1.2fr"},
+    {"id": "keeps", "label": "Keeps", "type": "number", "width": "56px"},
     {"id": "do", "label": "", "type": "act", "width": "126px", "card": "end"},
 ]
 

@@ -254,7 +254,8 @@ def _table(found: Lens, business: str, key: str, may: bool, well: bool) -> None:
             asking.later(partial(pausedialog.ask, business, "user", [name]))
         presses.settle()  # he is gone
     more = f" The {len(people) - ROWS:,} with the least are left out." if len(people) > ROWS else ""
-    st.html(f"<div class='d-foot'>{_moment(found.from_at)} to {_moment(found.until_at)}, "
+    until = times.moment(found.until_at, found.from_at)
+    st.html(f"<div class='d-foot'>{_moment(found.from_at)} to {until}, "
             f"{escape(times.zone().key)}; added up anew every so often.{more}</div>")  # fmt: skip
 
 

@@ -68,7 +68,7 @@ CSS = bars.CSS + """
 .head button:hover{color:var(--d-ink)} .head [aria-sort=ascending] button,.head [aria-sort=descending] button{color:var(--d-ink);font-weight:600}
 a{color:var(--d-accent);text-decoration:none} a:hover{text-decoration:underline}
 :is(a,button,input):focus-visible{outline:2px solid var(--d-accent);outline-offset:1px;border-radius:2px}
-.tag{display:inline-flex;align-items:center;gap:7px;flex:none;min-width:76px;line-height:20px}
+.tag{display:inline-flex;align-items:center;gap:7px;flex:none;min-width:76px;max-width:100%;line-height:20px}
 .tag .glyph{color:inherit} .tag.run .glyph{color:var(--d-run)} .tag.proc .glyph{color:var(--d-proc)} .tag.queued .glyph{color:var(--d-queued)} .tag.done .glyph{color:var(--d-done)}
 .tag.tint{min-width:0;padding:0 8px 0 6px;margin-left:-6px;border-radius:3px}
 .tag.hold{color:var(--d-hold);background:var(--d-hold-tint)} .tag.fail{color:var(--d-fail);background:var(--d-fail-tint)} .tag.stop{color:var(--d-stop);background:var(--d-stop-tint)}

@@ -19,7 +19,8 @@ COLUMNS: list[grid.Row] = [
     {"id": "since", "label": "Since", "type": "two", "width": "1.3fr"},
     {"id": "ends", "label": "Ends", "type": "two", "width": "1.3fr"},
     {"id": "reach", "label": "Reach", "type": "text", "width": "1fr", "pale": True},
-    {"id": "keeps", "label": "Keeps waiting", "type": "number", "width": "98px", "card": "end"},
+    {"id": "keeps", "label": "Keeps waiting", "type": "number", "width": "98px"},
+    {"id": "short", "label": "", "type": "number", "narrow": True, "card": "end"},
     {"id": "do", "label": "", "type": "act", "width": "66px"},
 ]
 
@@ -75,6 +76,7 @@ def row(one: Kept, now: int, well: bool) -> grid.Row:
                 {"t": times.brief(hold.until_at, today, there), "s": f"in {times.age(hold.until_at - now)}"},
         "reach": reach(hold),
         "keeps": {"t": one.waiting, "s": alone},
+        "short": {"t": f"keeps {one.waiting:,}", "s": alone},
         "do": [{"act": "lift", "t": "Lift", "off": why_not(hold) if well else "The engine does not answer"}],
     }  # fmt: skip
 

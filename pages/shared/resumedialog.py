@@ -22,12 +22,13 @@ from . import asking, frame, grid, holds, notice, times
 USUAL_RATE = 30  #: tasks a minute
 
 COLUMNS: list[grid.Row] = [
-    {"id": "hold", "label": "Hold", "type": "text", "width": "1.2fr"},
-    {"id": "reason", "label": "Reason", "type": "text", "width": "1.8fr"},
+    {"id": "hold", "label": "Hold", "type": "text", "width": "1.2fr", "card": "lead"},
+    {"id": "reason", "label": "Reason", "type": "text", "width": "1.8fr", "card": "line"},
     {"id": "by", "label": "By", "type": "text", "width": ".8fr", "pale": True},
     {"id": "since", "label": "Since", "type": "text", "width": "1fr"},
     {"id": "ends", "label": "Ends", "type": "text", "width": "1fr"},
     {"id": "keeps", "label": "Keeps", "type": "number", "width": "62px"},
+    {"id": "short", "label": "", "type": "number", "narrow": True, "card": "end"},
 ]
 
 
@@ -78,12 +79,11 @@ def _choose(listed: Sequence[Kept], request: str) -> list[int]:
             "reason": one.hold.reason or "", "by": one.hold.actor if one.hold.blackout is None else "its rule",
             "since": times.moment(one.hold.from_at, now),
             "ends": "no expiry" if one.hold.until_at is None else times.moment(one.hold.until_at, now),
-            "keeps": one.waiting,
+            "keeps": one.waiting, "short": f"keeps {one.waiting:,}",
         }
         for one in listed
     ]  # fmt: skip
-    answer = grid.grid(rows, COLUMNS, key=f"{request}.grid", label="Holds to lift", sort={"id": "", "desc": False},
-                       cards=False)  # fmt: skip
+    answer = grid.grid(rows, COLUMNS, key=f"{request}.grid", label="Holds to lift", sort={"id": "", "desc": False})
     return sorted(int(hold_id) for hold_id in answer.selected)
 
 

@@ -23,8 +23,9 @@ RAMPS: list[grid.Row] = [
     {"id": "by", "label": "By", "type": "text", "width": ".8fr", "pale": True},
     {"id": "since", "label": "Since", "type": "two", "width": "1fr"},
     {"id": "rate", "label": "A minute", "type": "number", "width": "76px"},
-    {"id": "left", "label": "Still wait", "type": "number", "width": "80px", "card": "end"},
+    {"id": "left", "label": "Still wait", "type": "number", "width": "80px"},
     {"id": "ends", "label": "Ends about", "type": "two", "width": "1.2fr"},
+    {"id": "short", "label": "", "type": "number", "narrow": True, "card": "end"},
     {"id": "do", "label": "", "type": "act", "width": "116px", "card": "line"},
 ]
 CAPS: list[grid.Row] = [
@@ -32,8 +33,9 @@ CAPS: list[grid.Row] = [
     {"id": "reason", "label": "Reason", "type": "text", "width": "2fr"},
     {"id": "by", "label": "By", "type": "text", "width": ".8fr", "pale": True},
     {"id": "at_most", "label": "At most", "type": "number", "width": "72px"},
-    {"id": "running", "label": "Running", "type": "number", "width": "72px", "card": "end"},
+    {"id": "running", "label": "Running", "type": "number", "width": "72px"},
     {"id": "waiting", "label": "Waiting", "type": "number", "width": "72px"},
+    {"id": "short", "label": "", "type": "number", "narrow": True, "card": "end"},
     {"id": "do", "label": "", "type": "act", "width": "140px", "card": "line"},
 ]
 
@@ -86,6 +88,7 @@ def _ramp(one: ThrottleLook, now: int, well: bool) -> grid.Row:
         "since": {"t": times.brief(one.begun_at, today, there), "s": times.age(now - one.begun_at)},
         "rate": one.rate,
         "left": one.left,
+        "short": f"{one.rate:,} a minute, {one.left:,} left",
         "ends": {"t": times.brief(end, today, there), "s": f"in {times.age(end - now)}"}
         if one.left else "now",
         "do": [{"act": "go", "t": "Let all go now", "off": why_not if well else "The engine does not answer"}],
@@ -108,6 +111,7 @@ def _cap(one: Capped, well: bool) -> grid.Row:
         "at_most": cap.at_most,
         "running": cap.running,
         "waiting": one.waiting,
+        "short": f"{cap.running:,} of {cap.at_most:,} run, {one.waiting:,} wait",
         "do": [{"act": "change", "t": "Change", "off": off}, {"act": "remove", "t": "Remove", "off": off}],
     }
 

@@ -52,9 +52,9 @@ class Server:
         link.close()
         return answer.status, told, text
 
-    def first_link(self) -> str:
+    def first_link(self, patience: float = 90) -> str:
         """Wait until the log tells how the first admin gets in; return the path."""
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + patience
         while time.monotonic() < deadline:
             found = re.search(r"Make the first admin, once: http://localhost:\d+(/auth/link/\S+)", self.log.read_text())
             if found:
