@@ -36,6 +36,7 @@ from .oidc import Identity
 from .roles import EVERYTHING, Grant, Grants, Right, Role, checked, may, require
 from .store import Store
 from .throttle import Throttle, Waiting
+from .wellformed import likeness
 
 log = logging.getLogger("drainboard")
 
@@ -50,6 +51,8 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._@'-]{0,62}[A-Za-z0-9]|[A-Za-z0-9]")
 SUBJECT = "sub:"  #: before what a provider calls somebody, where that is the identity
 IDENTITY = re.compile(r"sub:[!-~]{1,255}|[!-?A-~]+@[!-?A-~]+\.[!-?A-~]+")
 FIRST_ADMIN = "admin"
+RESERVED = frozenset({"console", "engine", "fleet", "import", "schedule", "system"})
+"""Names, as `_alike` writes them, that the trail and the ledger give to what nobody in person did."""
 INVITE, RESET = "invite", "reset"
 LINK = "/auth/link/"  #: where the web app answers to a link, before its secret
 ACTIVE, INVITED, THROTTLED, DISABLED = STATES = ("active", "invited", "throttled", "disabled")
@@ -131,9 +134,9 @@ class Access:
         self._accounts: dict[str, Account] = {account.name: account for account in store.rows("account")}
         young = f"ended_at is null and began_at >= make_timestamp({max(now() - LONGEST, 0)})"
         self._sessions: dict[str, SignIn] = {session.token: session for session in store.rows("sign_in", young)}
-        unused = store.rows("one_time_link", "used_at is null", order="made_at")
-        newest = {link.account: link for link in unused}  # a new link is the only one that works
-        self._links: dict[str, OneTimeLink] = {link.token: link for link in newest.values()}
+        newest = {link.account: link for link in store.rows("one_time_link", order="made_at")}
+        # A new link is the only one that works: what was sent before one that was used does so no more either.
+        self._links: dict[str, OneTimeLink] = {link.token: link for link in newest.values() if link.used_at is None}
         signed = store.read("select account, epoch_us(max(began_at))::bigint from sign_in group by account")
         self._last: dict[str, int] = dict(signed.rows())
         self._refused: list[RefusedSignIn] = []
@@ -302,6 +305,10 @@ class Access:
             known = self._accounts.get(name)
             if known is not None and (not renew or not self._is_new(known) or not self._manages(by, known)):
                 raise Refused(f"There is a user “{name}” already")
+            if _alike(name) in RESERVED:
+                raise Refused(f"“{name}” is what the console calls itself or its work; take another name")
+            if known is None and any(_alike(other) == _alike(name) for other in self._accounts):
+                raise Refused(f"There is a user with a name like “{name}” already; nobody could tell them apart")
             who = identity or (known.identity if known is not None else None)
             self._check_identity(name, who)
             now = self._now()
@@ -500,10 +507,13 @@ class Access:
         before: Detail | None = None, after: Detail | None = None, reason: str | None = None,
         ended: Sequence[SignIn] = (),
     ) -> None:
+        known = self._accounts.get(account.name, account)
         try:
             self._do(
                 by.name,
-                KeepUsers(verb, account.name, _home(account), [account], links, before, after, reason, [*ended]),
+                KeepUsers(
+                    verb, account.name, _home(known, account), [account], links, before, after, reason, [*ended]
+                ),
                 by.grants,
             )
         except Exception:
@@ -600,10 +610,15 @@ def _is_platforms(account: Account) -> bool:
     return able and any(grant.role is Role.PLATFORM_ADMIN for grant in grants_of(account))
 
 
-def _home(account: Account) -> str | None:
-    """Tell whose user somebody is, where all his roles lie in one business."""
-    businesses = {grant.business for grant in grants_of(account)}
+def _home(*versions: Account) -> str | None:
+    """Tell whose user somebody is, where all his roles lie, and lay before a change, in one business."""
+    businesses = {grant.business for account in versions for grant in grants_of(account)}
     return next(iter(businesses)) if len(businesses) == 1 else None
+
+
+def _alike(name: str) -> str:
+    """Write a name as people read it, however many spaces stand in it."""
+    return " ".join(likeness(name).split())
 
 
 def _key_of(account: Account) -> tuple[object, ...]:

@@ -149,6 +149,16 @@ def test_a_link_works_once_and_for_two_days_also_over_a_restart(desk: Desk) -> N
         desk.access.use_link("made up", PASSWORD, HERE)
 
 
+def test_a_link_that_gave_way_to_another_stays_dead_over_a_restart_also_once_that_was_used(desk: Desk) -> None:
+    first = desk.access.invite(PLATFORM, "ann", [SITE_USER])
+    desk.now += SECOND
+    desk.access.use_link(desk.access.invite(PLATFORM, "ann", [SITE_USER]), PASSWORD, HERE)
+    desk.reopen()
+    with pytest.raises(NotFound):
+        desk.access.use_link(first, OTHER, THERE)
+    assert desk.access.sign_in("ann", PASSWORD, HERE)
+
+
 def test_a_commit_that_fails_leaves_a_link_to_be_used_again(desk: Desk) -> None:
     secret = desk.access.invite(PLATFORM, "bob", [SITE_USER])
     desk.breaks = True
@@ -182,6 +192,21 @@ def test_a_password_too_short_or_too_long_is_refused_and_the_link_stays(desk: De
 @pytest.mark.parametrize("name", ["", " bob", "bob/../ann", "b" * 65, "bob\n", "<b>"])
 def test_names_that_could_mislead_are_refused(desk: Desk, name: str) -> None:
     with pytest.raises(Invalid):
+        desk.access.invite(PLATFORM, name, [SITE_USER])
+
+
+@pytest.mark.parametrize("name", ["Ann", "ANN", "Ann  Lee", "ann lee"])
+def test_a_name_that_people_would_take_for_anothers_is_refused(desk: Desk, name: str) -> None:
+    for known in ("ann", "Ann Lee"):
+        desk.access.invite(PLATFORM, known, [SITE_USER])
+    with pytest.raises(Refused, match="like"):
+        desk.access.invite(PLATFORM, name, [SITE_USER])
+
+
+@pytest.mark.parametrize("name", ["engine", "schedule", "Schedule", "System", "system", "import", "console", "fleet"])
+def test_nobody_goes_by_the_name_under_which_the_console_itself_acts(desk: Desk, name: str) -> None:
+    """Else he could be paused by nobody, and `verify` would take his work for the engine's."""
+    with pytest.raises(Refused, match="console"):
         desk.access.invite(PLATFORM, name, [SITE_USER])
 
 
@@ -474,6 +499,20 @@ def test_who_manages_users_of_two_businesses_manages_one_who_is_of_both(desk: De
     assert seen(desk, "both", admin).state == DISABLED
     with pytest.raises(NotFound):
         desk.access.disable(ACME_ADMIN, "both")
+
+
+def test_where_else_a_user_had_or_gets_a_role_is_told_to_neither_business(desk: Desk) -> None:
+    canary = Grant(Role.SITE_USER, "globex", "canary")
+    desk.access.invite(PLATFORM, "ann", [SITE_USER, canary])
+    desk.access.change(PLATFORM, "ann", [SITE_USER])
+    desk.access.change(PLATFORM, "ann", [canary])
+    rows = desk.store.rows("audit", "action = 'change'")
+    assert [row.business for row in rows] == [None, None]
+    both = Actor("bo", (Grant(Role.BUSINESS_ADMIN, "acme"), Grant(Role.BUSINESS_ADMIN, "globex")))
+    desk.access.change(both, "ann", [canary, SITE_USER])
+    desk.access.change(both, "ann", [SITE_USER])
+    (ann,) = [user for user in desk.access.users(PLATFORM) if user.name == "ann"]
+    assert ann.grants == (SITE_USER,)
 
 
 def test_the_last_platform_admin_who_can_sign_in_keeps_that_role(desk: Desk) -> None:
