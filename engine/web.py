@@ -154,7 +154,7 @@ async def go_to_provider(request: Request) -> Response:
     answer = RedirectResponse(begun.url, 303, {"cache-control": "no-store"})
     answer.set_cookie(
         BEGUN_COOKIE, begun.secret, max_age=VALID, path=CALLBACK, httponly=True, samesite="lax",
-        secure=request.url.scheme == "https",
+        secure=_by_tls(request),
     )
     return answer
 
@@ -236,10 +236,17 @@ def _access() -> Access | None:
 def _signed_in(request: Request, token: str, next_path: str) -> Response:
     answer = RedirectResponse(next_path, 303)
     answer.set_cookie(
-        COOKIE, token, max_age=LONGEST // SECOND, path="/", httponly=True, samesite="lax",
-        secure=request.url.scheme == "https",
+        COOKIE, token, max_age=LONGEST // SECOND, path="/", httponly=True, samesite="lax", secure=_by_tls(request)
     )
     return answer
+
+
+def _by_tls(request: Request) -> bool:
+    """Tell whether the browser came by TLS: a proxy that takes it off need not say so, where `public_url` does."""
+    console = current()
+    known = urlsplit(str(console.settings["public_url"]) if console else "")
+    host = request.headers.get("host", "").lower()
+    return request.url.scheme == "https" or (known.scheme == "https" and host == known.netloc.lower())
 
 
 def _address(request: Request) -> str:
@@ -401,7 +408,10 @@ def _may_enter(scope: Message) -> bool:
 def _same_origin(scope: Message) -> bool:
     """Tell whether something comes from a page that this very server sent."""
     origin = _header(scope, b"origin").decode("latin-1")
-    return bool(origin) and urlsplit(origin).netloc == _header(scope, b"host").decode("latin-1")
+    try:
+        return bool(origin) and urlsplit(origin).netloc == _header(scope, b"host").decode("latin-1")
+    except ValueError:  # it is no address at all
+        return False
 
 
 def _header(scope: Message, wanted: bytes) -> bytes:

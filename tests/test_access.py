@@ -391,6 +391,18 @@ def test_of_a_thousand_guesses_few_are_looked_at_and_the_owner_still_gets_in_fro
     assert desk.access.sign_in("bob", PASSWORD, THERE), "nobody is locked out for ever"
 
 
+@pytest.mark.parametrize("address", ["2001:db8:1:2::{:x}", "2001:db8:1:2:{:x}::1%eth0", "::ffff:127.0.0.2"])
+def test_who_has_a_network_of_addresses_has_no_more_guesses_than_who_has_one(desk: Desk, address: str) -> None:
+    desk.user("bob")
+    for n in range(GUESSES_AT_AN_ACCOUNT):
+        with pytest.raises(WrongCredentials):
+            desk.access.sign_in("bob", OTHER, address.format(n + 1))
+    with pytest.raises(Throttled):
+        desk.access.sign_in("bob", PASSWORD, address.format(99))
+    for elsewhere in ("2001:db8:1:3::1", "127.0.0.1", "::1", "unknown"):
+        assert desk.access.sign_in("bob", PASSWORD, elsewhere)
+
+
 def test_guesses_over_many_names_from_one_address_are_throttled_too(desk: Desk) -> None:
     looked_at = 0
     for n in range(500):

@@ -78,7 +78,9 @@ def _ramp(one: ThrottleLook, now: int, well: bool) -> grid.Row:
     name, there = over(one), times.zone()
     end = one.begun_at if not one.left else now + one.left * MINUTE // one.rate
     today = times.day(now, there)
-    why_not = "" if all(_open_to(reach[0], reach[1], reach[2]) for reach in one.over) else "Some of it is not yours"
+    mine = one.business is not None or frame.allowed(Right.HOLD, None, None)
+    mine = mine and all(_open_to(reach[0], reach[1], reach[2]) for reach in one.over)
+    why_not = "" if mine else "Some of it is not yours"
     return {
         "id": str(one.throttle_id),
         "label": name,
