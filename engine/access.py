@@ -45,6 +45,7 @@ LONGEST = 12 * HOUR  #: and one that began so long ago
 NOTED_EVERY = 5 * MINUTE  #: what a crash may forget of a session's use
 REFUSED_NOTED_EVERY = 2 * SECOND
 MOST_REFUSED = 10_000  #: that wait to be noted
+HASHED_AT_ONCE = 4  #: passwords: each takes 64 MB while it is, and whoever is nobody may bring one
 LINK_VALID = 2 * DAY
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 10, 1_000
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._@'-]{0,62}[A-Za-z0-9]|[A-Za-z0-9]")
@@ -126,6 +127,7 @@ class Access:
         self._keep, self._now = keep, now
         self._hasher = hasher or PasswordHasher()
         self._nobody = self._hasher.hash(secrets.token_hex())
+        self._hashing = threading.BoundedSemaphore(HASHED_AT_ONCE)
         self._throttle = Throttle()
         self._lock = threading.Lock()
         self._changing = threading.Lock()  # one account at a time: of two changes none undoes the other
@@ -258,7 +260,8 @@ class Access:
         """Set the password of a link's account, end its other sessions, and begin one; return its token."""
         _check_password(password)
         self.link(secret)
-        hashed = self._hasher.hash(password)
+        with self._hashing:
+            hashed = self._hasher.hash(password)
         with self._changing:
             link, now = self.link(secret), self._now()
             account = self._accounts[link.account]._replace(password=hashed, changed_at=now)
@@ -590,7 +593,8 @@ class Access:
 
     def _verify(self, hashed: str | None, password: str) -> bool:
         try:
-            return self._hasher.verify(hashed or self._nobody, password[:LONGEST_PASSWORD]) and hashed is not None
+            with self._hashing:
+                return self._hasher.verify(hashed or self._nobody, password[:LONGEST_PASSWORD]) and hashed is not None
         except (VerificationError, InvalidHashError):
             return False
 

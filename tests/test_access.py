@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from argon2 import PasswordHasher
@@ -15,6 +16,7 @@ from engine.access import (
     ACTIVE,
     BY_LINK,
     DISABLED,
+    HASHED_AT_ONCE,
     IDLE,
     INVITED,
     IS_DISABLED,
@@ -401,6 +403,39 @@ def test_who_has_a_network_of_addresses_has_no_more_guesses_than_who_has_one(des
         desk.access.sign_in("bob", PASSWORD, address.format(99))
     for elsewhere in ("2001:db8:1:3::1", "127.0.0.1", "::1", "unknown"):
         assert desk.access.sign_in("bob", PASSWORD, elsewhere)
+
+
+class Crowded(PasswordHasher):
+    """Hashes as ever, but finds out whether more passwords than may be are hashed at once."""
+
+    met = threading.Barrier(HASHED_AT_ONCE + 1, timeout=1)
+    crowded = False
+
+    def verify(self, *given: Any) -> Any:
+        try:
+            self.met.wait()
+            Crowded.crowded = True
+        except threading.BrokenBarrierError:
+            pass
+        return super().verify(*given)
+
+
+def test_a_crowd_of_guesses_takes_the_memory_of_a_few(desk: Desk) -> None:
+    access = Access(desk.store, desk.keep, lambda: desk.now, Crowded(time_cost=1, memory_cost=8, parallelism=1))
+    told: list[str] = []
+
+    def guess(n: int) -> None:
+        with pytest.raises(WrongCredentials):
+            access.sign_in(f"user-{n}", OTHER, THERE)
+        told.append("wrong")
+
+    threads = [threading.Thread(target=guess, args=(n,)) for n in range(3 * HASHED_AT_ONCE)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(told) == len(threads), "all are answered"
+    assert not Crowded.crowded
 
 
 def test_guesses_over_many_names_from_one_address_are_throttled_too(desk: Desk) -> None:
