@@ -129,8 +129,7 @@ async def sign_in(request: Request) -> Response:
         return _sign_in_form(next_path, f"{told}.", 429)
     except DrainboardError as told:
         return _sign_in_form(next_path, f"{told}", 401)
-    await run_in_threadpool(access.sign_out, request.cookies.get(COOKIE))  # this one takes the place of what was open
-    return _signed_in(request, token, next_path)
+    return await _signed_in(request, access, token, next_path)
 
 
 _provider: Provider | None = None
@@ -169,7 +168,7 @@ async def come_from_provider(request: Request) -> Response:
         if access is None:
             raise NotFound("The console is not ready yet; try again shortly")
         token = await run_in_threadpool(access.sign_in_as, identity, _provider.name, _address(request))
-        answer = _signed_in(request, token, next_path)
+        answer = await _signed_in(request, access, token, next_path)
     except NoProvider as told:
         answer = _sign_in_form("/", f"{told}.", 502)
     except DrainboardError as told:
@@ -203,7 +202,7 @@ async def use_link(request: Request) -> Response:
         return _page("Link", f'<p class="told">{escape(str(told))}.</p>', 404)
     except DrainboardError as told:
         return _password_form(name, f"{told}.", 400)
-    return _signed_in(request, token, "/")
+    return await _signed_in(request, access, token, "/")
 
 
 async def sign_out(request: Request) -> Response:
@@ -233,7 +232,8 @@ def _access() -> Access | None:
     return console.access if console else None
 
 
-def _signed_in(request: Request, token: str, next_path: str) -> Response:
+async def _signed_in(request: Request, access: Access, token: str, next_path: str) -> Response:
+    await run_in_threadpool(access.sign_out, request.cookies.get(COOKIE))  # this one takes the place of what was open
     answer = RedirectResponse(next_path, 303)
     answer.set_cookie(
         COOKIE, token, max_age=LONGEST // SECOND, path="/", httponly=True, samesite="lax", secure=_by_tls(request)

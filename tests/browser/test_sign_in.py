@@ -138,6 +138,20 @@ def test_a_session_that_the_visitor_brought_along_is_not_the_one_he_gets(server:
     assert not enters(server, planted)
 
 
+def test_whoever_signs_in_leaves_no_other_session_open_behind_him(server: Server, admin: str) -> None:
+    form = {"name": "admin", "password": PASSWORD}
+    for turn in range(2):
+        before = server.ask("POST", "/auth/sign-in", form)[1]["set-cookie"].partition(";")[0]
+        assert enters(server, before)
+        if turn:
+            assert server.ask("POST", "/auth/sign-in", form, Cookie=before)[0] == 303
+        else:
+            link = user(server, "invite", "lea", *SITE_USER).split()[-1]
+            assert server.ask("POST", link, {"password": PASSWORD}, Cookie=before)[0] == 303
+        assert not enters(server, before)
+    assert enters(server, admin)
+
+
 def test_forms_and_sockets_from_elsewhere_are_refused(server: Server, admin: str) -> None:
     for origin in ("http://evil.example", "null", "", server.url.replace("127.0.0.1", "localhost")):
         assert server.ask("POST", "/auth/sign-in", {"name": "admin", "password": PASSWORD}, Origin=origin)[0] == 403
