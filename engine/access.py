@@ -143,7 +143,7 @@ class Access:
         self._last: dict[str, int] = dict(signed.rows())
         self._refused: list[RefusedSignIn] = []
         self._steps = Counter[str]()  #: in each account's history
-        self._histories: dict[str, tuple[int, list[Happened]]] = {}
+        self._histories: dict[str, tuple[int, list[tuple[str | None, Happened]]]] = {}
         self._store = store
 
     # --- who is it?
@@ -434,7 +434,10 @@ class Access:
         return sorted(found, key=lambda one: (-max(one.until, one.of_address), -one.wrong, one.address))
 
     def history(self, by: Actor, name: str) -> list[Happened]:
-        """List a user's last sign-ins, those refused among them, sign-outs and new passwords, newest first."""
+        """List a user's last sign-ins, those refused among them, sign-outs and new passwords, newest first.
+
+        Of the time when he was another business's user, those who manage the users of that are told.
+        """
         self._managed(by, name)
         with self._lock:
             step, kept = self._steps[name], self._histories.get(name)
@@ -442,17 +445,19 @@ class Access:
         if kept is None or kept[0] != step:
             found = self._store.read(
                 """select coalesce((after ->> 'at')::bigint, epoch_us(occurred_at)) as tried, action,
-                          if(outcome = 'changed', null, outcome), after ->> 'address', after ->> 'by', actor = object_id
+                          if(outcome = 'changed', null, outcome), after ->> 'address', after ->> 'by',
+                          actor = object_id, business
                    from audit
                    where object_kind = 'user' and object_id = $name
                      and action in ('sign_in', 'sign_out', 'set_password')
                    order by tried desc, audit_id desc limit $most""",
                 {"name": name, "most": MOST_HISTORY},
             )
-            kept = step, list(map(Happened._make, found.rows()))
+            kept = step, [(business, Happened(*facts)) for *facts, business in found.rows()]
             with self._lock:
                 self._histories[name] = kept
-        return [*reversed(fresh), *kept[1]][:MOST_HISTORY]
+        told = [one for business, one in kept[1] if business is None or may(by.grants, Right.USERS, business, None)]
+        return [*reversed(fresh), *told][:MOST_HISTORY]
 
     def _user(
         self, account: Account, sessions: int, link: int | None, waiting: Sequence[Waiting], now: int

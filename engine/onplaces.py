@@ -134,6 +134,10 @@ class OnPlaces(Commanded):
         asked = places if len(places) > 1 and action.business is None else {*places, action.business}
         for business in sorted(asked, key=str):
             self._require(Right.USERS, business, None)
+        for account in action.accounts:
+            for _, where, site in _granted(account.name, account.grants):
+                if where is not None and site not in (None, *self._business(where).sites):
+                    raise NotFound.named(f"site in {where}", site, self._business(where).sites)
         owned: tuple[SignIn | OneTimeLink, ...] = (*action.sign_ins, *action.links)
         if ({row.name for row in action.accounts} | {row.account for row in owned}) - {action.user}:
             raise NotAllowed(f"This is kept of {action.user} alone; nothing was changed")

@@ -66,7 +66,8 @@ class Desk:
         self.folder, self.now, self.breaks = folder, START, False
         self.core = Core()
         self.open()
-        for action in (m.AddBusiness("acme"), m.AddSite("acme", "berlin"), m.AddBusiness("globex")):
+        for action in (m.AddBusiness("acme"), m.AddSite("acme", "berlin"), m.AddBusiness("globex"),
+                       m.AddSite("globex", "berlin")):  # fmt: skip
             self.keep(m.Command(f"founding-{self.now}", "fleet", action))
 
     def open(self) -> None:
@@ -550,6 +551,7 @@ def test_who_manages_users_of_two_businesses_manages_one_who_is_of_both(desk: De
 
 def test_where_else_a_user_had_or_gets_a_role_is_told_to_neither_business(desk: Desk) -> None:
     canary = Grant(Role.SITE_USER, "globex", "canary")
+    desk.keep(m.Command("canary", "fleet", m.AddSite("globex", "canary")))
     desk.access.invite(PLATFORM, "ann", [SITE_USER, canary])
     desk.access.change(PLATFORM, "ann", [SITE_USER])
     desk.access.change(PLATFORM, "ann", [canary])
@@ -706,6 +708,24 @@ def test_a_history_tells_when_from_where_how_and_why_not(desk: Desk) -> None:
     with pytest.raises(WrongCredentials):
         desk.access.sign_in("bob", PASSWORD, THERE)
     assert desk.access.history(PLATFORM, "bob")[0].refused == IS_DISABLED
+
+
+def test_what_became_of_sign_ins_at_another_business_is_for_that_to_know(desk: Desk) -> None:
+    desk.user("ann", Grant(Role.BUSINESS_ADMIN, "globex"))
+    desk.now += SECOND
+    desk.access.change(PLATFORM, "ann", [SITE_USER])
+    desk.access.sign_in("ann", PASSWORD, THERE)
+    assert [step.address for step in desk.access.history(ACME_ADMIN, "ann")] == [THERE]
+    assert len(desk.access.history(PLATFORM, "ann")) > 1
+
+
+@pytest.mark.parametrize("grant", [Grant(Role.SITE_USER, "acme", "berlim"), Grant(Role.BUSINESS_ADMIN, "globez")])
+def test_no_role_is_given_at_a_place_that_is_not_there(desk: Desk, grant: Grant) -> None:
+    with pytest.raises(NotAllowed, match="There is no"):
+        desk.access.invite(PLATFORM, "ann", [grant])
+    desk.user("bob")
+    with pytest.raises(NotAllowed, match="There is no"):
+        desk.access.change(PLATFORM, "bob", [grant])
 
 
 def test_who_was_not_let_in_is_kept_of_users_only_and_takes_no_commit_of_its_own(desk: Desk) -> None:
