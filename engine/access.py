@@ -318,7 +318,8 @@ class Access:
             created = known.created_at if known is not None else now
             account = Account(name, None, False, grants_as_detail(grants), created, now, who)
             secret, link = self._new_link(name, INVITE, by.name, now)
-            self._manage(by, "invite", account, links=[link], after=_as_detail(account))
+            before = _as_detail(known) if known is not None else None
+            self._manage(by, "invite", account, links=[link], before=before, after=_as_detail(account))
         return secret
 
     def reset(self, by: Actor, name: str) -> str:

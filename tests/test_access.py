@@ -562,6 +562,8 @@ def test_where_else_a_user_had_or_gets_a_role_is_told_to_neither_business(desk: 
     desk.access.change(both, "ann", [SITE_USER])
     (ann,) = [user for user in desk.access.users(PLATFORM) if user.name == "ann"]
     assert ann.grants == (SITE_USER,)
+    desk.access.invite(both, "ann", [canary])
+    assert not desk.store.rows("audit", "business is not null and before::varchar like '%canary%'")
 
 
 def test_the_last_platform_admin_who_can_sign_in_keeps_that_role(desk: Desk) -> None:

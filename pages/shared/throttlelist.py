@@ -91,7 +91,9 @@ def _ramp(one: ThrottleLook, now: int, well: bool) -> grid.Row:
         "rate": one.rate,
         "left": one.left,
         "short": f"{one.rate:,} a minute, {one.left:,} left",
-        "ends": {"t": times.brief(end, today, there), "s": f"in {times.age(end - now)}"}
+        # Of a ramp that goes beyond the business, what else takes its turns is not told.
+        "ends": {"t": times.brief(end, today, there),
+                 "s": f"in {times.age(end - now)}{'' if one.business is not None else ' or later'}"}
         if one.left else "now",
         "do": [{"act": "go", "t": "Let all go now", "off": why_not if well else "The engine does not answer"}],
     }  # fmt: skip
