@@ -36,6 +36,7 @@ from .oidc import Identity
 from .roles import EVERYTHING, Grant, Grants, Right, Role, checked, may, require
 from .store import Store
 from .throttle import Throttle, Waiting
+from .wellformed import likeness
 
 log = logging.getLogger("drainboard")
 
@@ -44,12 +45,15 @@ LONGEST = 12 * HOUR  #: and one that began so long ago
 NOTED_EVERY = 5 * MINUTE  #: what a crash may forget of a session's use
 REFUSED_NOTED_EVERY = 2 * SECOND
 MOST_REFUSED = 10_000  #: that wait to be noted
+HASHED_AT_ONCE = 4  #: passwords: each takes 64 MB while it is, and whoever is nobody may bring one
 LINK_VALID = 2 * DAY
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 10, 1_000
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._@'-]{0,62}[A-Za-z0-9]|[A-Za-z0-9]")
 SUBJECT = "sub:"  #: before what a provider calls somebody, where that is the identity
 IDENTITY = re.compile(r"sub:[!-~]{1,255}|[!-?A-~]+@[!-?A-~]+\.[!-?A-~]+")
 FIRST_ADMIN = "admin"
+RESERVED = frozenset({"console", "engine", "fleet", "import", "schedule", "system"})
+"""Names, as `_alike` writes them, that the trail and the ledger give to what nobody in person did."""
 INVITE, RESET = "invite", "reset"
 LINK = "/auth/link/"  #: where the web app answers to a link, before its secret
 ACTIVE, INVITED, THROTTLED, DISABLED = STATES = ("active", "invited", "throttled", "disabled")
@@ -123,6 +127,7 @@ class Access:
         self._keep, self._now = keep, now
         self._hasher = hasher or PasswordHasher()
         self._nobody = self._hasher.hash(secrets.token_hex())
+        self._hashing = threading.BoundedSemaphore(HASHED_AT_ONCE)
         self._throttle = Throttle()
         self._lock = threading.Lock()
         self._changing = threading.Lock()  # one account at a time: of two changes none undoes the other
@@ -131,14 +136,14 @@ class Access:
         self._accounts: dict[str, Account] = {account.name: account for account in store.rows("account")}
         young = f"ended_at is null and began_at >= make_timestamp({max(now() - LONGEST, 0)})"
         self._sessions: dict[str, SignIn] = {session.token: session for session in store.rows("sign_in", young)}
-        unused = store.rows("one_time_link", "used_at is null", order="made_at")
-        newest = {link.account: link for link in unused}  # a new link is the only one that works
-        self._links: dict[str, OneTimeLink] = {link.token: link for link in newest.values()}
+        newest = {link.account: link for link in store.rows("one_time_link", order="made_at")}
+        # A new link is the only one that works: what was sent before one that was used does so no more either.
+        self._links: dict[str, OneTimeLink] = {link.token: link for link in newest.values() if link.used_at is None}
         signed = store.read("select account, epoch_us(max(began_at))::bigint from sign_in group by account")
         self._last: dict[str, int] = dict(signed.rows())
         self._refused: list[RefusedSignIn] = []
         self._steps = Counter[str]()  #: in each account's history
-        self._histories: dict[str, tuple[int, list[Happened]]] = {}
+        self._histories: dict[str, tuple[int, list[tuple[str | None, Happened]]]] = {}
         self._store = store
 
     # --- who is it?
@@ -255,7 +260,8 @@ class Access:
         """Set the password of a link's account, end its other sessions, and begin one; return its token."""
         _check_password(password)
         self.link(secret)
-        hashed = self._hasher.hash(password)
+        with self._hashing:
+            hashed = self._hasher.hash(password)
         with self._changing:
             link, now = self.link(secret), self._now()
             account = self._accounts[link.account]._replace(password=hashed, changed_at=now)
@@ -302,13 +308,18 @@ class Access:
             known = self._accounts.get(name)
             if known is not None and (not renew or not self._is_new(known) or not self._manages(by, known)):
                 raise Refused(f"There is a user “{name}” already")
+            if _alike(name) in RESERVED:
+                raise Refused(f"“{name}” is what the console calls itself or its work; take another name")
+            if known is None and any(_alike(other) == _alike(name) for other in self._accounts):
+                raise Refused(f"There is a user with a name like “{name}” already; nobody could tell them apart")
             who = identity or (known.identity if known is not None else None)
             self._check_identity(name, who)
             now = self._now()
             created = known.created_at if known is not None else now
             account = Account(name, None, False, grants_as_detail(grants), created, now, who)
             secret, link = self._new_link(name, INVITE, by.name, now)
-            self._manage(by, "invite", account, links=[link], after=_as_detail(account))
+            before = _as_detail(known) if known is not None else None
+            self._manage(by, "invite", account, links=[link], before=before, after=_as_detail(account))
         return secret
 
     def reset(self, by: Actor, name: str) -> str:
@@ -424,7 +435,10 @@ class Access:
         return sorted(found, key=lambda one: (-max(one.until, one.of_address), -one.wrong, one.address))
 
     def history(self, by: Actor, name: str) -> list[Happened]:
-        """List a user's last sign-ins, those refused among them, sign-outs and new passwords, newest first."""
+        """List a user's last sign-ins, those refused among them, sign-outs and new passwords, newest first.
+
+        Of the time when he was another business's user, those who manage the users of that are told.
+        """
         self._managed(by, name)
         with self._lock:
             step, kept = self._steps[name], self._histories.get(name)
@@ -432,17 +446,19 @@ class Access:
         if kept is None or kept[0] != step:
             found = self._store.read(
                 """select coalesce((after ->> 'at')::bigint, epoch_us(occurred_at)) as tried, action,
-                          if(outcome = 'changed', null, outcome), after ->> 'address', after ->> 'by', actor = object_id
+                          if(outcome = 'changed', null, outcome), after ->> 'address', after ->> 'by',
+                          actor = object_id, business
                    from audit
                    where object_kind = 'user' and object_id = $name
                      and action in ('sign_in', 'sign_out', 'set_password')
                    order by tried desc, audit_id desc limit $most""",
                 {"name": name, "most": MOST_HISTORY},
             )
-            kept = step, list(map(Happened._make, found.rows()))
+            kept = step, [(business, Happened(*facts)) for *facts, business in found.rows()]
             with self._lock:
                 self._histories[name] = kept
-        return [*reversed(fresh), *kept[1]][:MOST_HISTORY]
+        told = [one for business, one in kept[1] if business is None or may(by.grants, Right.USERS, business, None)]
+        return [*reversed(fresh), *told][:MOST_HISTORY]
 
     def _user(
         self, account: Account, sessions: int, link: int | None, waiting: Sequence[Waiting], now: int
@@ -500,10 +516,13 @@ class Access:
         before: Detail | None = None, after: Detail | None = None, reason: str | None = None,
         ended: Sequence[SignIn] = (),
     ) -> None:
+        known = self._accounts.get(account.name, account)
         try:
             self._do(
                 by.name,
-                KeepUsers(verb, account.name, _home(account), [account], links, before, after, reason, [*ended]),
+                KeepUsers(
+                    verb, account.name, _home(known, account), [account], links, before, after, reason, [*ended]
+                ),
                 by.grants,
             )
         except Exception:
@@ -580,7 +599,8 @@ class Access:
 
     def _verify(self, hashed: str | None, password: str) -> bool:
         try:
-            return self._hasher.verify(hashed or self._nobody, password[:LONGEST_PASSWORD]) and hashed is not None
+            with self._hashing:
+                return self._hasher.verify(hashed or self._nobody, password[:LONGEST_PASSWORD]) and hashed is not None
         except (VerificationError, InvalidHashError):
             return False
 
@@ -600,10 +620,15 @@ def _is_platforms(account: Account) -> bool:
     return able and any(grant.role is Role.PLATFORM_ADMIN for grant in grants_of(account))
 
 
-def _home(account: Account) -> str | None:
-    """Tell whose user somebody is, where all his roles lie in one business."""
-    businesses = {grant.business for grant in grants_of(account)}
+def _home(*versions: Account) -> str | None:
+    """Tell whose user somebody is, where all his roles lie, and lay before a change, in one business."""
+    businesses = {grant.business for account in versions for grant in grants_of(account)}
     return next(iter(businesses)) if len(businesses) == 1 else None
+
+
+def _alike(name: str) -> str:
+    """Write a name as people read it, however many spaces stand in it."""
+    return " ".join(likeness(name).split())
 
 
 def _key_of(account: Account) -> tuple[object, ...]:

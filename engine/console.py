@@ -132,9 +132,9 @@ class Console:
             if tell:
                 log.error("%s", error)
             self.stage = Stage("failed", 0.0, str(error))
-        except Exception as error:
+        except Exception:
             log.exception("The console could not start")
-            self.stage = Stage("failed", 0.0, f"The console could not start: {error}")
+            self.stage = Stage("failed", 0.0, "The console could not start; the server's log says why")
 
     def _note_last(self) -> None:
         self._note_refused()

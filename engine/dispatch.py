@@ -151,6 +151,7 @@ class Queues:
         for throttle in queue.throttles:
             if waiting.joined[0] < throttle.begun_at:
                 throttle.left -= 1
+                throttle.left_of[queue.place.business] -= 1
         if not queue.holds:
             queue.line.open[queue.site, queue.kind, queue.stage] -= 1
         if len(queue.heap) > 64 and len(queue.heap) > 4 * len(members):
@@ -220,7 +221,9 @@ class Queues:
         shifts: Shifts = Counter()
         for queue in self.reached(throttle):
             self._under[throttle][queue] = None
-            throttle.left += sum(waiting.joined[0] < throttle.begun_at for waiting in queue.members.values())
+            first = sum(waiting.joined[0] < throttle.begun_at for waiting in queue.members.values())
+            throttle.left += first
+            throttle.left_of[queue.place.business] += first
             shifts.update(self._stand_under(queue, (*queue.throttles, throttle), at))
         return shifts
 

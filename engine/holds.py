@@ -7,6 +7,7 @@ follows from what a task is, and never from when it came.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from .clock import MINUTE
@@ -49,8 +50,8 @@ class Hold:
 class Throttle:
     """A ramp (`rate`: so many starts a minute of what a resume released) or a cap (`at_most` of a user run at once)."""
 
-    __slots__ = ("actor", "at_most", "begun_at", "business", "but", "id", "left", "over", "owner", "rate", "reason",
-                 "running", "shut", "shut_at", "site")
+    __slots__ = ("actor", "at_most", "begun_at", "business", "but", "id", "left", "left_of", "over", "owner", "rate",
+                 "reason", "running", "shut", "shut_at", "site")
 
     def __init__(
         self, an_id: int, business: str | None, site: str | None, owner: str | None, rate: int | None,
@@ -62,6 +63,7 @@ class Throttle:
         self.begun_at = begun_at
         self.shut, self.shut_at = False, begun_at
         self.left = 0  #: a ramp's: who waited when it began, and still does
+        self.left_of: Counter[str] = Counter()  #: of these, each business's
         self.running = 0  #: a cap's: tasks of the user
 
     @property

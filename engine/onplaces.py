@@ -10,7 +10,7 @@ from .commanding import Commanded, check_name
 from .deciding import Policy
 from .errors import Invalid, NotAllowed, NotFound, Refused
 from .lanes import ROLES, Service
-from .ledger import Account, Detail, OneTimeLink, SavedView, ServiceEvent, SignIn, make_id
+from .ledger import Detail, OneTimeLink, SavedView, ServiceEvent, SignIn, make_id
 from .lifecycle import Reason, Status
 from .recurrence import check_zone
 from .roles import Grant, Right, checked
@@ -125,11 +125,19 @@ class OnPlaces(Commanded):
 
     def _keep_users(self, action: m.KeepUsers) -> m.Outcome:
         """Who keeps a user manages users wherever that one's grants reach: else he would hand out more than he has."""
-        places = {grant.business for account in action.accounts for grant in _granted(account)}
+        kept = [(account.name, account.grants) for account in action.accounts]
+        before = action.before if action.before is not None and "grants" in action.before else None
+        if before is not None:
+            kept.append((action.user, before))
+        places = {grant.business for name, grants in kept for grant in _granted(name, grants)}
         # Of a user with roles in several businesses nobody but these need be asked.
         asked = places if len(places) > 1 and action.business is None else {*places, action.business}
         for business in sorted(asked, key=str):
             self._require(Right.USERS, business, None)
+        for account in action.accounts:
+            for _, where, site in _granted(account.name, account.grants):
+                if where is not None and site not in (None, *self._business(where).sites):
+                    raise NotFound.named(f"site in {where}", site, self._business(where).sites)
         owned: tuple[SignIn | OneTimeLink, ...] = (*action.sign_ins, *action.links)
         if ({row.name for row in action.accounts} | {row.account for row in owned}) - {action.user}:
             raise NotAllowed(f"This is kept of {action.user} alone; nothing was changed")
@@ -148,7 +156,7 @@ class OnPlaces(Commanded):
         owned: tuple[SignIn | OneTimeLink, ...] = (*action.sign_ins, *action.links)
         whose = {row.account for row in owned} | {account.name for account in action.accounts}
         assert self._request is not None
-        kept = {grant for account in action.accounts for grant in _granted(account)}
+        kept = {grant for account in action.accounts for grant in _granted(account.name, account.grants)}
         if whose != {self._actor} or not kept.issubset(self._request.grants):
             raise NotAllowed
         if action.business is not None and {grant.business for grant in self._request.grants} != {action.business}:
@@ -191,21 +199,22 @@ class OnPlaces(Commanded):
         else:
             self._views[after.view_id] = after
         self._step.rows.saved_view.append(after)
+        shared = {view.business for view in (before, after) if view is not None and view.business is not None}
+        home = shared.pop() if len(shared) == 1 else None
         self._audit(
-            verb, "view", after.view_id, after.business or (before.business if before is not None else None),
-            before=views.as_detail(before) if before is not None else None,
-            after=None if after.removed else views.as_detail(after), reason=reason,
+            verb, "view", after.view_id, home, before=None if before is None else views.as_detail(before, home),
+            after=None if after.removed else views.as_detail(after, home), reason=reason,
         )
         return m.Outcome(changed=[after.view_id])
 
 
-def _granted(account: Account) -> list[Grant]:
+def _granted(name: str, grants: Detail) -> list[Grant]:
     try:
-        found = [checked(*grant) for grant in account.grants["grants"]]
+        found = [checked(*grant) for grant in grants["grants"]]
     except (KeyError, TypeError):
         found = None
     if found is None or not all(isinstance(place, str | None) for grant in found for place in grant[1:]):
-        raise Invalid(f"The grants of {account.name} are not as they are kept")
+        raise Invalid(f"The grants of {name} are not as they are kept")
     return found
 
 

@@ -8,7 +8,7 @@ hold covers is told as the core tells it, by its target and its reach; a test ho
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
@@ -198,11 +198,17 @@ class Pauses:
 
     @property
     def ramps(self) -> list[ThrottleLook]:
-        """List the ramps in force that reach the business, oldest first."""
+        """List the ramps in force that reach the business, oldest first: what they release and who still waits in it.
+
+        One that goes beyond it has no business itself.
+        """
+        found = [one for one in self.snapshot.throttles if one.rate is not None]
+        if self.business is None:
+            return found
+        own = [[reach for reach in one.over if reach[0] in (None, self.business)] for one in found]
         return [
-            one for one in self.snapshot.throttles
-            if one.rate is not None
-            and (self.business is None or any(reach[0] in (None, self.business) for reach in one.over))
+            replace(one, over=tuple(over), left=one.left_of.get(self.business, 0))
+            for one, over in zip(found, own, strict=True) if over
         ]  # fmt: skip
 
     def caps(self) -> list[Capped]:

@@ -52,6 +52,7 @@ SATURATED = 10_000  #: events in the open batch from which commands wait in the 
 HEAR_EVERY = 1.0  #: seconds between two notes of when services were last heard of
 LATE = 5.0  #: seconds without a tick from which the engine counts as unwell
 RETRY_AFTER = 0.5  #: seconds between two tries of a commit
+UNCOMMITTED = "the last commit failed and is being retried; the server's log says why"
 SHORT_LOG = 4_000_000  #: bytes in the write-ahead log up to which a checkpoint holds nobody up
 CLOSE_WITHIN = 4.0  #: seconds that an orderly stop may take, all in all
 
@@ -351,7 +352,7 @@ class Engine:
     def _refusal(self) -> DrainboardError | None:
         """Say why no command is taken right now, if so."""
         if self._trouble is not None:
-            return CommitFailed(f"The last commit failed and is being retried: {self._trouble}. Nothing was changed.")
+            return CommitFailed(f"{self._trouble[0].upper()}{self._trouble[1:]}. Nothing was changed.")
         return self._full
 
     def _seal(self) -> None:
@@ -495,7 +496,7 @@ class Engine:
             except CommitFailed as error:
                 if self._trouble is None:
                     log.error("Batch %d could not be committed and is retried: %s", batch.number, error)
-                self._trouble = str(error)
+                self._trouble = UNCOMMITTED  # what the error says, paths and rows of whomever, is for the log
                 self.tally.failed_commits += 1
                 if self._closing.wait(RETRY_AFTER):
                     return None

@@ -98,6 +98,7 @@ class ThrottleLook:
     begun_at: int
     over: tuple[Reach, ...]
     left: int  #: who waited when a ramp began, and still does
+    left_of: Mapping[str, int]  #: of these, each business's
     running: int  #: a cap's
 
 
@@ -393,7 +394,7 @@ class Publisher:
         return tuple(
             ThrottleLook(
                 one.id, one.business, one.site, one.owner, one.rate, one.at_most, one.reason, one.actor, one.begun_at,
-                one.over, one.left, one.running,
+                one.over, one.left, dict(one.left_of), one.running,
             )
             for _, one in sorted(self._core.queues.throttles.items())
         )

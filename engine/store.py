@@ -333,8 +333,8 @@ class Store:
         free = self.free_space()
         if free < self._needed_bytes:
             raise StoreFull(
-                f"Only {free // 1_000_000:,} MB are free in {self.folder}, {self._needed_bytes // 1_000_000:,} MB are "
-                "needed: new work is refused until there is room. What was acknowledged is safe.",
+                f"Only {free // 1_000_000:,} MB are free on the disk of the store, {self._needed_bytes // 1_000_000:,} "
+                "MB are needed: new work is refused until there is room. What was acknowledged is safe.",
                 free=free,
             )
 

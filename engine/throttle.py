@@ -1,11 +1,13 @@
 """Wrong guesses at passwords, and how long the next one has to wait. Pure but for its lock.
 
 Guesses are counted by account and address together and by address, never by account alone: nobody can lock another out.
-What is counted is kept in memory only: a restart forgives.
+Addresses of IPv6 count by their network, as whoever has one has as many of them as he likes. What is counted is kept in
+memory only: a restart forgives.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from .errors import Refused
 GUESSES_AT_AN_ACCOUNT = 5  #: wrong ones from one address
 GUESSES_FROM_AN_ADDRESS = 20
 GUESS_SPAN = 15 * MINUTE
+OWN_NETWORK = 64  #: bits of an IPv6 address that are given out together
 FIRST_DELAY = 30 * SECOND  #: doubles with each further wrong guess, up to GUESS_SPAN
 
 
@@ -54,6 +57,7 @@ class Throttle:
 
     def admit(self, name: str, address: str, now: int) -> None:
         """Count a guess as wrong until `forgive`; raise Throttled, uncounted, where it has to wait."""
+        address = network(address)
         with self._lock:
             self._forget(now)
             keys = ((name, address), GUESSES_AT_AN_ACCOUNT), ((address,), GUESSES_FROM_AN_ADDRESS)
@@ -69,6 +73,7 @@ class Throttle:
 
     def forgive(self, name: str, address: str) -> None:
         """Take back what was counted, once somebody has shown who he is."""
+        address = network(address)
         with self._lock:
             self._guesses.pop((name, address), None)
             of_address = self._guesses.get((address,))
@@ -99,3 +104,16 @@ class Throttle:
                 del self._guesses[key]
                 if addresses:
                     self._guesses.pop((key[1],), None)
+
+
+def network(address: str) -> str:
+    """Write what an address counts as: itself, but the network of one of IPv6, unless it stands for one of IPv4."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return address if found.is_loopback else str(ipaddress.IPv6Network((found, OWN_NETWORK), strict=False))

@@ -69,9 +69,14 @@ def dropped(views: Mapping[str, SavedView], action: DropView, request: Command, 
     return before, before._replace(changed_at=now, removed=True)
 
 
-def as_detail(view: SavedView) -> Detail:
-    """Tell what can change of a view, for the audit trail."""
-    return {name: getattr(view, name) for name in ("name", "owner", "business", "tab", "filter", "sort")}
+def as_detail(view: SavedView, reader: str | None) -> Detail:
+    """Tell what can change of a view, for the audit trail of a business, or (None) of the platform.
+
+    While it is its owner's alone, what it says is no business's affair: it may be about another one.
+    """
+    told = ("name", "owner", "business", "tab", "filter", "sort") if reader in (None, view.business) else (
+        "owner", "business")  # fmt: skip
+    return {name: getattr(view, name) for name in told}
 
 
 def _changeable(views: Mapping[str, SavedView], view_id: str, request: Command) -> SavedView:

@@ -129,8 +129,7 @@ async def sign_in(request: Request) -> Response:
         return _sign_in_form(next_path, f"{told}.", 429)
     except DrainboardError as told:
         return _sign_in_form(next_path, f"{told}", 401)
-    await run_in_threadpool(access.sign_out, request.cookies.get(COOKIE))  # this one takes the place of what was open
-    return _signed_in(request, token, next_path)
+    return await _signed_in(request, access, token, next_path)
 
 
 _provider: Provider | None = None
@@ -154,7 +153,7 @@ async def go_to_provider(request: Request) -> Response:
     answer = RedirectResponse(begun.url, 303, {"cache-control": "no-store"})
     answer.set_cookie(
         BEGUN_COOKIE, begun.secret, max_age=VALID, path=CALLBACK, httponly=True, samesite="lax",
-        secure=request.url.scheme == "https",
+        secure=_by_tls(request),
     )
     return answer
 
@@ -169,7 +168,7 @@ async def come_from_provider(request: Request) -> Response:
         if access is None:
             raise NotFound("The console is not ready yet; try again shortly")
         token = await run_in_threadpool(access.sign_in_as, identity, _provider.name, _address(request))
-        answer = _signed_in(request, token, next_path)
+        answer = await _signed_in(request, access, token, next_path)
     except NoProvider as told:
         answer = _sign_in_form("/", f"{told}.", 502)
     except DrainboardError as told:
@@ -203,7 +202,7 @@ async def use_link(request: Request) -> Response:
         return _page("Link", f'<p class="told">{escape(str(told))}.</p>', 404)
     except DrainboardError as told:
         return _password_form(name, f"{told}.", 400)
-    return _signed_in(request, token, "/")
+    return await _signed_in(request, access, token, "/")
 
 
 async def sign_out(request: Request) -> Response:
@@ -233,13 +232,21 @@ def _access() -> Access | None:
     return console.access if console else None
 
 
-def _signed_in(request: Request, token: str, next_path: str) -> Response:
+async def _signed_in(request: Request, access: Access, token: str, next_path: str) -> Response:
+    await run_in_threadpool(access.sign_out, request.cookies.get(COOKIE))  # this one takes the place of what was open
     answer = RedirectResponse(next_path, 303)
     answer.set_cookie(
-        COOKIE, token, max_age=LONGEST // SECOND, path="/", httponly=True, samesite="lax",
-        secure=request.url.scheme == "https",
+        COOKIE, token, max_age=LONGEST // SECOND, path="/", httponly=True, samesite="lax", secure=_by_tls(request)
     )
     return answer
+
+
+def _by_tls(request: Request) -> bool:
+    """Tell whether the browser came by TLS: a proxy that takes it off need not say so, where `public_url` does."""
+    console = current()
+    known = urlsplit(str(console.settings["public_url"]) if console else "")
+    host = request.headers.get("host", "").lower()
+    return request.url.scheme == "https" or (known.scheme == "https" and host == known.netloc.lower())
 
 
 def _address(request: Request) -> str:
@@ -401,7 +408,10 @@ def _may_enter(scope: Message) -> bool:
 def _same_origin(scope: Message) -> bool:
     """Tell whether something comes from a page that this very server sent."""
     origin = _header(scope, b"origin").decode("latin-1")
-    return bool(origin) and urlsplit(origin).netloc == _header(scope, b"host").decode("latin-1")
+    try:
+        return bool(origin) and urlsplit(origin).netloc == _header(scope, b"host").decode("latin-1")
+    except ValueError:  # it is no address at all
+        return False
 
 
 def _header(scope: Message, wanted: bytes) -> bytes:

@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from argon2 import PasswordHasher
@@ -15,6 +16,7 @@ from engine.access import (
     ACTIVE,
     BY_LINK,
     DISABLED,
+    HASHED_AT_ONCE,
     IDLE,
     INVITED,
     IS_DISABLED,
@@ -64,7 +66,8 @@ class Desk:
         self.folder, self.now, self.breaks = folder, START, False
         self.core = Core()
         self.open()
-        for action in (m.AddBusiness("acme"), m.AddSite("acme", "berlin"), m.AddBusiness("globex")):
+        for action in (m.AddBusiness("acme"), m.AddSite("acme", "berlin"), m.AddBusiness("globex"),
+                       m.AddSite("globex", "berlin")):  # fmt: skip
             self.keep(m.Command(f"founding-{self.now}", "fleet", action))
 
     def open(self) -> None:
@@ -149,6 +152,16 @@ def test_a_link_works_once_and_for_two_days_also_over_a_restart(desk: Desk) -> N
         desk.access.use_link("made up", PASSWORD, HERE)
 
 
+def test_a_link_that_gave_way_to_another_stays_dead_over_a_restart_also_once_that_was_used(desk: Desk) -> None:
+    first = desk.access.invite(PLATFORM, "ann", [SITE_USER])
+    desk.now += SECOND
+    desk.access.use_link(desk.access.invite(PLATFORM, "ann", [SITE_USER]), PASSWORD, HERE)
+    desk.reopen()
+    with pytest.raises(NotFound):
+        desk.access.use_link(first, OTHER, THERE)
+    assert desk.access.sign_in("ann", PASSWORD, HERE)
+
+
 def test_a_commit_that_fails_leaves_a_link_to_be_used_again(desk: Desk) -> None:
     secret = desk.access.invite(PLATFORM, "bob", [SITE_USER])
     desk.breaks = True
@@ -182,6 +195,21 @@ def test_a_password_too_short_or_too_long_is_refused_and_the_link_stays(desk: De
 @pytest.mark.parametrize("name", ["", " bob", "bob/../ann", "b" * 65, "bob\n", "<b>"])
 def test_names_that_could_mislead_are_refused(desk: Desk, name: str) -> None:
     with pytest.raises(Invalid):
+        desk.access.invite(PLATFORM, name, [SITE_USER])
+
+
+@pytest.mark.parametrize("name", ["Ann", "ANN", "Ann  Lee", "ann lee"])
+def test_a_name_that_people_would_take_for_anothers_is_refused(desk: Desk, name: str) -> None:
+    for known in ("ann", "Ann Lee"):
+        desk.access.invite(PLATFORM, known, [SITE_USER])
+    with pytest.raises(Refused, match="like"):
+        desk.access.invite(PLATFORM, name, [SITE_USER])
+
+
+@pytest.mark.parametrize("name", ["engine", "schedule", "Schedule", "System", "system", "import", "console", "fleet"])
+def test_nobody_goes_by_the_name_under_which_the_console_itself_acts(desk: Desk, name: str) -> None:
+    """Else he could be paused by nobody, and `verify` would take his work for the engine's."""
+    with pytest.raises(Refused, match="console"):
         desk.access.invite(PLATFORM, name, [SITE_USER])
 
 
@@ -366,6 +394,51 @@ def test_of_a_thousand_guesses_few_are_looked_at_and_the_owner_still_gets_in_fro
     assert desk.access.sign_in("bob", PASSWORD, THERE), "nobody is locked out for ever"
 
 
+@pytest.mark.parametrize("address", ["2001:db8:1:2::{:x}", "2001:db8:1:2:{:x}::1%eth0", "::ffff:127.0.0.2"])
+def test_who_has_a_network_of_addresses_has_no_more_guesses_than_who_has_one(desk: Desk, address: str) -> None:
+    desk.user("bob")
+    for n in range(GUESSES_AT_AN_ACCOUNT):
+        with pytest.raises(WrongCredentials):
+            desk.access.sign_in("bob", OTHER, address.format(n + 1))
+    with pytest.raises(Throttled):
+        desk.access.sign_in("bob", PASSWORD, address.format(99))
+    for elsewhere in ("2001:db8:1:3::1", "127.0.0.1", "::1", "unknown"):
+        assert desk.access.sign_in("bob", PASSWORD, elsewhere)
+
+
+class Crowded(PasswordHasher):
+    """Hashes as ever, but finds out whether more passwords than may be are hashed at once."""
+
+    met = threading.Barrier(HASHED_AT_ONCE + 1, timeout=1)
+    crowded = False
+
+    def verify(self, *given: Any) -> Any:
+        try:
+            self.met.wait()
+            Crowded.crowded = True
+        except threading.BrokenBarrierError:
+            pass
+        return super().verify(*given)
+
+
+def test_a_crowd_of_guesses_takes_the_memory_of_a_few(desk: Desk) -> None:
+    access = Access(desk.store, desk.keep, lambda: desk.now, Crowded(time_cost=1, memory_cost=8, parallelism=1))
+    told: list[str] = []
+
+    def guess(n: int) -> None:
+        with pytest.raises(WrongCredentials):
+            access.sign_in(f"user-{n}", OTHER, THERE)
+        told.append("wrong")
+
+    threads = [threading.Thread(target=guess, args=(n,)) for n in range(3 * HASHED_AT_ONCE)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(told) == len(threads), "all are answered"
+    assert not Crowded.crowded
+
+
 def test_guesses_over_many_names_from_one_address_are_throttled_too(desk: Desk) -> None:
     looked_at = 0
     for n in range(500):
@@ -474,6 +547,23 @@ def test_who_manages_users_of_two_businesses_manages_one_who_is_of_both(desk: De
     assert seen(desk, "both", admin).state == DISABLED
     with pytest.raises(NotFound):
         desk.access.disable(ACME_ADMIN, "both")
+
+
+def test_where_else_a_user_had_or_gets_a_role_is_told_to_neither_business(desk: Desk) -> None:
+    canary = Grant(Role.SITE_USER, "globex", "canary")
+    desk.keep(m.Command("canary", "fleet", m.AddSite("globex", "canary")))
+    desk.access.invite(PLATFORM, "ann", [SITE_USER, canary])
+    desk.access.change(PLATFORM, "ann", [SITE_USER])
+    desk.access.change(PLATFORM, "ann", [canary])
+    rows = desk.store.rows("audit", "action = 'change'")
+    assert [row.business for row in rows] == [None, None]
+    both = Actor("bo", (Grant(Role.BUSINESS_ADMIN, "acme"), Grant(Role.BUSINESS_ADMIN, "globex")))
+    desk.access.change(both, "ann", [canary, SITE_USER])
+    desk.access.change(both, "ann", [SITE_USER])
+    (ann,) = [user for user in desk.access.users(PLATFORM) if user.name == "ann"]
+    assert ann.grants == (SITE_USER,)
+    desk.access.invite(both, "ann", [canary])
+    assert not desk.store.rows("audit", "business is not null and before::varchar like '%canary%'")
 
 
 def test_the_last_platform_admin_who_can_sign_in_keeps_that_role(desk: Desk) -> None:
@@ -620,6 +710,24 @@ def test_a_history_tells_when_from_where_how_and_why_not(desk: Desk) -> None:
     with pytest.raises(WrongCredentials):
         desk.access.sign_in("bob", PASSWORD, THERE)
     assert desk.access.history(PLATFORM, "bob")[0].refused == IS_DISABLED
+
+
+def test_what_became_of_sign_ins_at_another_business_is_for_that_to_know(desk: Desk) -> None:
+    desk.user("ann", Grant(Role.BUSINESS_ADMIN, "globex"))
+    desk.now += SECOND
+    desk.access.change(PLATFORM, "ann", [SITE_USER])
+    desk.access.sign_in("ann", PASSWORD, THERE)
+    assert [step.address for step in desk.access.history(ACME_ADMIN, "ann")] == [THERE]
+    assert len(desk.access.history(PLATFORM, "ann")) > 1
+
+
+@pytest.mark.parametrize("grant", [Grant(Role.SITE_USER, "acme", "berlim"), Grant(Role.BUSINESS_ADMIN, "globez")])
+def test_no_role_is_given_at_a_place_that_is_not_there(desk: Desk, grant: Grant) -> None:
+    with pytest.raises(NotAllowed, match="There is no"):
+        desk.access.invite(PLATFORM, "ann", [grant])
+    desk.user("bob")
+    with pytest.raises(NotAllowed, match="There is no"):
+        desk.access.change(PLATFORM, "bob", [grant])
 
 
 def test_who_was_not_let_in_is_kept_of_users_only_and_takes_no_commit_of_its_own(desk: Desk) -> None:

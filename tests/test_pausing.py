@@ -212,6 +212,23 @@ def test_a_hold_that_is_to_come_or_has_ended_keeps_nothing_and_another_businesss
     assert {one.hold.business for one in pauses(life, None).kept()} == {"Acme", "Globex"}
 
 
+def test_of_a_ramp_that_goes_beyond_a_business_its_own_part_is_told(life: Life) -> None:
+    life.do(m.AddBusiness("Globex"), m.AddSite("Globex", "Rome"))
+    held = [hold(life, "user", "ann"), hold(life, "user", "canary", "Globex"), hold(life, "kind", "audit", None)]
+    life.submit(20)
+    life.do(m.Submit([m.NewTask("Globex", "Rome", Kind.AUDIT, "audit", "canary", "canary") for _ in range(7)]))
+    life.do(m.LiftHolds(held, rate=1))
+    (whole,), (ours,), (theirs,) = (pauses(life, business).ramps for business in (None, "Acme", "Globex"))
+    assert whole.left == ours.left + theirs.left
+    assert theirs.left == 7
+    assert "canary" in str(whole.over)
+    assert "canary" not in str(ours.over)
+    life.do(m.Stop([task_id for task_id, waiting in life.core.queues.waiting.items()
+                    if waiting.queue.place.business == "Globex"]))  # fmt: skip
+    assert [ramp.left for ramp in pauses(life, "Globex").ramps] == [0]
+    assert [ramp.left for ramp in pauses(life).ramps] == [ours.left]
+
+
 @pytest.mark.parametrize(
     ("text", "owners", "kinds"),
     [("ann", {"ann", "Anna*"}, set()), ("AUD", set(), {"audit"}), ("outlier c", set(), {"outlier"}),

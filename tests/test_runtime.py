@@ -17,7 +17,7 @@ from engine import messages as m
 from engine import runtime
 from engine.batch import Batch
 from engine.core import Core
-from engine.errors import Busy, Invalid
+from engine.errors import Busy, CommitFailed, Invalid
 from engine.ledger import Audit, Rows
 from engine.lifecycle import Kind
 from engine.runtime import Engine, Executor, Import
@@ -106,6 +106,31 @@ def hold_up(engine: Engine, monkeypatch: pytest.MonkeyPatch, first: Callable[[],
 
 def no_space() -> None:
     raise duckdb.IOException("no space left on device")
+
+
+def test_why_a_commit_fails_is_told_to_the_log_and_to_nobody_who_asks(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may name a path, a query or what another business wrote; and anybody may ask how the console is."""
+    room = threading.Event()
+
+    def fail() -> None:
+        if not room.is_set():
+            raise duckdb.IOException("could not write /srv/canary/drainboard.duckdb.wal")
+
+    hold_up(engine, monkeypatch, fail)
+    asked = submit(engine, "late")
+    while engine.pulse.trouble is None:
+        time.sleep(0.01)
+    told = [engine.pulse.trouble]
+    with pytest.raises(CommitFailed) as refused:
+        submit(engine, "refused").result(30)
+    told.append(str(refused.value))
+    assert "canary" not in " ".join(told)
+    assert "canary" in caplog.text
+    assert told[1].endswith("Nothing was changed.")
+    room.set()
+    assert asked.result(30).changed
 
 
 def test_who_no_longer_waits_for_an_answer_does_not_stop_the_engine(engine: Engine) -> None:

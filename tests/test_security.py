@@ -273,7 +273,9 @@ async def behind(scope: web.Message, receive: web.Receive, send: web.Send) -> No
     await send({"type": "http.response.body", "body": b"behind the guard"})
 
 
-def ask(path: str, host: str = "localhost", hosts: Sequence[str] = ()) -> tuple[int, dict[str, str], str]:
+def ask(
+    path: str, host: str = "localhost", hosts: Sequence[str] = (), method: str = "GET", origin: str | None = None
+) -> tuple[int, dict[str, str], str]:
     """Send a request through the guard; return status, headers and body."""
     told: list[web.Message] = []
 
@@ -283,8 +285,8 @@ def ask(path: str, host: str = "localhost", hosts: Sequence[str] = ()) -> tuple[
     async def receive() -> web.Message:
         return {"type": "http.request"}
 
-    headers = [(b"host", host.encode())]
-    scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": headers}
+    headers = [(b"host", host.encode())] + ([] if origin is None else [(b"origin", origin.encode())])
+    scope = {"type": "http", "method": method, "path": path, "query_string": b"", "headers": headers}
     asyncio.run(web.Guard(behind, hosts)(scope, receive, send))
     start, body = told
     return start["status"], {n.decode(): v.decode() for n, v in start["headers"]}, body["body"].decode()
@@ -301,6 +303,12 @@ def test_a_host_name_that_is_not_ours_gets_nothing(host: str, status: int) -> No
     assert got == status
     assert ("behind the guard" in body) == (status == 200)
     assert headers["x-frame-options"] == "DENY"
+
+
+@pytest.mark.parametrize("origin", ["http://[", "http://[::1", "http://%", "http:///", "\\", None])
+def test_a_form_from_what_is_no_address_is_refused_like_any_from_elsewhere(origin: str | None) -> None:
+    assert ask("/auth/sign-in", method="POST", origin="http://localhost")[0] == 200
+    assert ask("/auth/sign-in", method="POST", origin=origin)[0] == 403
 
 
 def test_what_is_for_one_person_is_kept_by_no_cache_and_what_is_the_same_for_all_may_be() -> None:

@@ -158,11 +158,25 @@ def test_every_change_is_audited_with_what_was_before_and_after(engine: Engine) 
     assert {row.object_id for row in rows} == {view_id}
     assert one.before is None
     assert one.after == two.before
-    assert two.after == three.before == {
+    assert two.after == {"owner": "ann", "business": None}
+    assert three.before == {
         "name": "Mine", "owner": "ann", "business": None, "tab": "Failed", "filter": "type:scan", "sort": ""
     }  # fmt: skip
     assert three.after is None
     assert verify.check(engine.store) == []
+
+
+def test_what_a_view_said_elsewhere_or_to_its_owner_alone_does_not_come_along_where_it_is_shared(
+    engine: Engine,
+) -> None:
+    both = [*BERLIN, *STRANGER]
+    view_id = keep(engine, "ann", both, "Canary", filter="target:canary")
+    keep(engine, "ann", both, "Ours", business="Acme", view=view_id)
+    keep(engine, "ann", both, "Theirs", business="Globex", view=view_id)
+    rows = engine.store.rows("audit", "object_kind = 'view'")
+    assert [row.business for row in rows] == [None, "Acme", None]
+    assert not [row for row in rows if row.business is not None and "anary" in f"{row.before} {row.after}"]
+    assert rows[1].before == {"owner": "ann", "business": None}
 
 
 def test_views_and_their_names_outlive_the_console(engine: Engine, folder: Path) -> None:

@@ -78,7 +78,9 @@ def _ramp(one: ThrottleLook, now: int, well: bool) -> grid.Row:
     name, there = over(one), times.zone()
     end = one.begun_at if not one.left else now + one.left * MINUTE // one.rate
     today = times.day(now, there)
-    why_not = "" if all(_open_to(reach[0], reach[1], reach[2]) for reach in one.over) else "Some of it is not yours"
+    mine = one.business is not None or frame.allowed(Right.HOLD, None, None)
+    mine = mine and all(_open_to(reach[0], reach[1], reach[2]) for reach in one.over)
+    why_not = "" if mine else "Some of it is not yours"
     return {
         "id": str(one.throttle_id),
         "label": name,
@@ -89,7 +91,9 @@ def _ramp(one: ThrottleLook, now: int, well: bool) -> grid.Row:
         "rate": one.rate,
         "left": one.left,
         "short": f"{one.rate:,} a minute, {one.left:,} left",
-        "ends": {"t": times.brief(end, today, there), "s": f"in {times.age(end - now)}"}
+        # Of a ramp that goes beyond the business, what else takes its turns is not told.
+        "ends": {"t": times.brief(end, today, there),
+                 "s": f"in {times.age(end - now)}{'' if one.business is not None else ' or later'}"}
         if one.left else "now",
         "do": [{"act": "go", "t": "Let all go now", "off": why_not if well else "The engine does not answer"}],
     }  # fmt: skip

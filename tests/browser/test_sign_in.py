@@ -1,8 +1,10 @@
 """Who gets in, and who does not: every way that was thought of, tried on the running server."""
 
 import re
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -97,6 +99,30 @@ def test_a_sign_in_gives_a_cookie_that_no_script_reads_and_leads_on_within_the_c
         assert enters(server, told["set-cookie"].partition(";")[0])
 
 
+def test_a_cookie_goes_by_tls_only_where_browsers_reach_the_console_by_it(tmp_path: Path) -> None:
+    """Whatever takes TLS off in front of it says, or does not say."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    (tmp_path / "settings.toml").write_text(f'seed_days = 0\npublic_url = "https://127.0.0.1:{port}"\n')
+    server = serve(tmp_path, tmp_path / "server.log", port=port)
+    try:
+        deadline = time.monotonic() + 90
+        while (link := re.search(r"once: \S+(/auth/link/\S+)", server.log.read_text())) is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        given = server.ask("POST", link.group(1), {"password": PASSWORD}, Origin=f"https://127.0.0.1:{port}")[1]
+        assert "; secure" in given["set-cookie"].lower()
+        form = {"name": "admin", "password": PASSWORD}
+        here = f"localhost:{port}"
+        given = server.ask("POST", "/auth/sign-in", form, Host=here, Origin=f"http://{here}")[1]
+        assert "; secure" not in given["set-cookie"].lower()
+        told = {"Host": here, "Origin": f"https://{here}", "X-Forwarded-Proto": "https"}
+        assert "; secure" in server.ask("POST", "/auth/sign-in", form, **told)[1]["set-cookie"].lower()
+    finally:
+        server.stop()
+
+
 def test_a_session_cannot_be_taken_over_by_its_id_or_by_a_header(server: Server, admin: str) -> None:
     for cookie in ("drainboard_session=admin", "drainboard_session=", "drainboard_session=" + "a" * 43):
         assert not enters(server, cookie)
@@ -110,6 +136,20 @@ def test_a_session_that_the_visitor_brought_along_is_not_the_one_he_gets(server:
     assert status == 303
     assert told["set-cookie"].partition(";")[0] != planted
     assert not enters(server, planted)
+
+
+def test_whoever_signs_in_leaves_no_other_session_open_behind_him(server: Server, admin: str) -> None:
+    form = {"name": "admin", "password": PASSWORD}
+    for turn in range(2):
+        before = server.ask("POST", "/auth/sign-in", form)[1]["set-cookie"].partition(";")[0]
+        assert enters(server, before)
+        if turn:
+            assert server.ask("POST", "/auth/sign-in", form, Cookie=before)[0] == 303
+        else:
+            link = user(server, "invite", "lea", *SITE_USER).split()[-1]
+            assert server.ask("POST", link, {"password": PASSWORD}, Cookie=before)[0] == 303
+        assert not enters(server, before)
+    assert enters(server, admin)
 
 
 def test_forms_and_sockets_from_elsewhere_are_refused(server: Server, admin: str) -> None:
