@@ -35,7 +35,7 @@ from engine.messages import (
 from engine.onplaces import MOST_SLOTS
 from engine.roles import Grant, Role
 from engine.watch import Judged
-from pages.shared import card, newtask, pastruns, remedies, times
+from pages.shared import addresses, card, newtask, pastruns, remedies, times
 from pages.shared.kpi import Kpi
 from pages.shared.plain import plain
 from tests.visiting import visit
@@ -244,6 +244,14 @@ def test_an_address_of_garbage_shows_the_page_all_the_same(
     told = look(**address)
     assert "in flight at Berlin" in told
     assert "<script>" not in told
+
+
+@pytest.mark.parametrize(
+    ("said", "page"),
+    [({}, 0), ({"page": "3"}, 2), ({"page": "0"}, 0), ({"page": "-1"}, 0), ({"page": "²"}, 0), ({"page": "9" * 5_000}, 0)],
+)
+def test_which_page_an_address_asks_for_is_read_off_whatever_stands_there(said: dict[str, str], page: int) -> None:
+    assert addresses.page(said) == page
 
 
 def test_an_address_of_a_site_that_is_not_there_says_so_and_one_of_its_longer_name_finds_it(

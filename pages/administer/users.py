@@ -8,7 +8,20 @@ from engine import users
 from engine.access import STATES, Actor
 from engine.roles import Right, may
 from engine.users import FIELDS, LANGUAGE, SORTS, Page
-from pages.shared import asking, chips, finding, frame, grid, helps, notice, presses, times, usercard, userforms
+from pages.shared import (
+    addresses,
+    asking,
+    chips,
+    finding,
+    frame,
+    grid,
+    helps,
+    notice,
+    presses,
+    times,
+    usercard,
+    userforms,
+)
 
 ROWS = 50  #: on a page
 RESET = {"page": None}
@@ -40,9 +53,8 @@ def live() -> None:
     wanted = finding.read(address.get("q", ""), LANGUAGE)
     state = address.get("state") if address.get("state") in STATES else None
     sort, down = sorted_by(address.get("sort", ""))
-    number = int(address.get("page", "1")) if address.get("page", "1").isdecimal() else 1
-    page = users.page(everybody, wanted, now, state=state, sort=sort, descending=down, number=min(number, 10**6),
-                      size=ROWS)  # fmt: skip
+    number = addresses.page(address) + 1
+    page = users.page(everybody, wanted, now, state=state, sort=sort, descending=down, number=number, size=ROWS)
     shown = {name: sum(page.counts.values()) if key is None else page.counts[key] for name, key in CHIPS.items()}
     chosen = next(name for name, key in CHIPS.items() if key == state)
     pressed = chips.chips(shown, chosen, key="state", label="How they stand", tabs=True)

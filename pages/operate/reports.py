@@ -13,7 +13,7 @@ from engine.inventory import SORTS
 from engine.lifecycle import COMPARISON, EXTERNAL, OUTLIERS, OVERVIEW, Kind, result_site
 from engine.messages import StartReport
 from engine.roles import Right
-from pages.shared import frame, grid, helps, presses, queue, times
+from pages.shared import addresses, frame, grid, helps, presses, queue, times
 from pages.shared.found import cell, found, of
 from pages.shared.verdict import verdict
 
@@ -181,8 +181,7 @@ def assets() -> None:
                          placeholder="Search asset, address, type …", max_chars=200)  # fmt: skip
     sort = address.get("sort", "-outlier_score")
     sort = sort if sort.removeprefix("-") in SORTS else "-outlier_score"
-    asked = address.get("page", "1")
-    page = max(int(asked) - 1, 0) if asked.isascii() and asked.isdigit() and len(asked) < 9 else 0
+    page = addresses.page(address)
     column, desc = sort.removeprefix("-"), sort.startswith("-")
     there = frame.sight().assets(
         business, site, search=(text or "")[:200], sort=column, descending=desc, page=page, size=ROWS
@@ -229,7 +228,7 @@ def _turn(page: int, total: int) -> None:
 
 def opened(task_id: str) -> None:
     """Show one result in place of the page, and the way back."""
-    number = int(task_id) if task_id.isascii() and task_id.isdigit() and len(task_id) < 19 else 0
+    number = addresses.number(task_id) or 0
     result = frame.sight().result(business, site, number)
     frame.head("Reports", f"of {site} and {business}", engine)
     if result is None:

@@ -17,7 +17,7 @@ from engine.snapshot import Waits
 from engine.targets import WORD
 from engine.task import COLLECT
 
-from . import frame, grid, holds, presses, queue, tasklink, times
+from . import addresses, frame, grid, holds, presses, queue, tasklink, times
 from .bulk import Wish
 from .copylink import copy_link
 from .pastruns import past_runs
@@ -52,7 +52,7 @@ class Opened:
 
 def find(sight: Sight, business: str, site: str, task_id: str | None, now: int) -> Opened | None:
     """Look a task up among those in the queue, then among those that have ended; None where it is neither."""
-    wanted = tasklink.read(task_id)
+    wanted = addresses.number(task_id)
     if wanted is None:
         return None
     task, waits, why, has_result = sight.task(business, site, wanted), None, "", False

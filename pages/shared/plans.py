@@ -18,7 +18,7 @@ from engine.pausing import window_at
 from engine.snapshot import BlackoutLook, HoldLook
 from engine.timetable import MISS_DAYS, MISSED, Planned, Timetable
 
-from . import chips, frame, grid, helps, times
+from . import addresses, chips, frame, grid, helps, times
 
 ROWS = 50  #: on a page
 LONGEST_SEARCH = 200
@@ -61,13 +61,12 @@ class Query:
     @classmethod
     def of(cls, address: Mapping[str, str], text: str) -> Query:
         """Read it off an address; what is not known there counts as not said."""
-        chip, sort, page = address.get("show", "All"), address.get("sort", "next"), address.get("page", "1")
+        chip, sort = address.get("show", "All"), address.get("sort", "next")
         column = sort.removeprefix("-")
         if column not in _SORTED:
             column, sort = "next", "next"
-        number = int(page) - 1 if page.isascii() and page.isdigit() and len(page) < 9 else 0
         chip = chip if chip in CHIPS else "All"
-        return cls(chip, column, sort.startswith("-"), text[:LONGEST_SEARCH], max(number, 0))
+        return cls(chip, column, sort.startswith("-"), text[:LONGEST_SEARCH], addresses.page(address))
 
 
 def label(schedule_id: int) -> str:

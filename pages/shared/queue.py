@@ -12,7 +12,7 @@ from engine.lifecycle import COLLECTING_KINDS, PAUSED, RUNNING, STATUS, SYSTEM_K
 from engine.live import Listing
 from engine.sight import Sight
 
-from . import chips, finding, frame, grid, holds, times
+from . import addresses, chips, finding, frame, grid, holds, times
 
 ROWS = 50  #: on a page
 RESET = {"page": None}  #: what of an address goes where another list is asked for
@@ -57,14 +57,13 @@ class Query:
     @classmethod
     def of(cls, address: Mapping[str, str]) -> Query:
         """Read it off an address; what is not known there counts as not said."""
-        chip, sort, page = address.get("status", "All"), address.get("sort", "-start"), address.get("page", "1")
+        chip, sort = address.get("status", "All"), address.get("sort", "-start")
         column = sort.removeprefix("-")
         if column not in SORTS:
             column, sort = "start", "-start"
-        number = int(page) - 1 if page.isascii() and page.isdigit() and len(page) < 9 else 0
         return cls(
             chip if chip in CHIPS else "All", "system" in address, column, sort.startswith("-"),
-            address.get("q", ""), max(number, 0),
+            address.get("q", ""), addresses.page(address),
         )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import streamlit as st
 from engine.sight import Sight
 from engine.timetable import Timetable
 
-from . import asking, frame, grid, plan_actions, plan_card, plan_form, plans, presses
+from . import addresses, asking, frame, grid, plan_actions, plan_card, plan_form, plans, presses
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Recurring:
         self, sight: Sight, made: Timetable, opened: str, paused: plans.Over, now: int, zone: str, stale: bool
     ) -> None:
         """Draw the open schedule, and do what is pressed on it."""
-        wanted = int(opened) if opened.isascii() and opened.isdigit() and len(opened) < 19 else -1
+        wanted = addresses.number(opened) or 0
         planned = next((one for one in made.planned if one.schedule.schedule_id == wanted), None)
         hold = paused(planned) if planned is not None else None
         past = sight.past(self.business, self.site, wanted)

@@ -11,7 +11,7 @@ import streamlit as st
 
 from engine.sight import Sight, Spot
 
-from . import frame
+from . import addresses, frame
 
 PATH, TASKS = "task", "tasks"
 NONE = "There is no such task, or it is not yours to see."
@@ -22,14 +22,9 @@ def address(task_id: int) -> str:
     return f"{PATH}?id={task_id}"
 
 
-def read(text: str | None) -> int | None:
-    """Read a task's id off an address; None where it is none."""
-    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 19 else None
-
-
 def spot(sight: Sight, text: str | None) -> Spot | None:
     """Tell where the task of an address is, if there is one that may be seen."""
-    task_id = read(text)
+    task_id = addresses.number(text)
     return sight.where(task_id) if task_id is not None else None
 
 
@@ -39,6 +34,6 @@ def follow(page: Any, listed: Mapping[str, Sequence[tuple[frame.Entry, Any]]]) -
     if page.url_path != PATH or (found := spot(frame.sight(), wanted)) is None:
         return
     tasks = next(one for pages in listed.values() for entry, one in pages if entry.path == TASKS)
-    parameters = {"tab": found.tab.lower(), "task": str(read(wanted))}
+    parameters = {"tab": found.tab.lower(), "task": str(addresses.number(wanted))}
     parameters |= {name: "shown" for name, on in (("system", found.system), ("hidden", found.hidden)) if on}
     frame.go_to(tasks, found.business, found.site, parameters)
