@@ -221,6 +221,7 @@ def test_the_last_platform_admin_is_kept(page: Page, server: Server, browser: Br
     his = context(browser, server, server.sign_in(json.loads(server.cli("user", "reset", "second"))["link"]))
     seen = his.new_page()
     seen.goto(f"{server.url}/users?user=admin")
+    expect(seen.locator(".st-key-card .d-cardhead b")).to_have_text("admin", timeout=SOON)
     expect(card(seen, "admin").get_by_role("button", name="Disable")).to_be_enabled(timeout=SOON)
     card(page, "second").get_by_role("button", name="Disable").click()
     page.get_by_role("dialog").get_by_role("button", name="Disable: second").click()
