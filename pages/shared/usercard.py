@@ -27,7 +27,7 @@ _LOOKS = {
 _HOW = {PASSWORD: "with the password", BY_LINK: "by a link"}
 COLUMNS: list[grid.Row] = [
     {"id": "name", "label": "Name", "type": "link", "width": "1.1fr", "sort": "asc", "card": "lead"},
-    {"id": "roles", "label": "Roles", "type": "two", "width": "2.2fr"},
+    {"id": "roles", "label": "Roles", "type": "text", "width": "2.2fr"},
     {"id": "state", "label": "State", "type": "status", "width": "1.6fr"},
     {"id": "last", "label": "Last sign-in", "type": "number", "width": "106px", "sort": "desc", "card": "end"},
     {"id": "sessions", "label": "Open sessions", "type": "number", "width": "106px", "sort": "desc"},
@@ -44,7 +44,7 @@ def line(user: User, now: int) -> grid.Row:
         "id": user.name,
         "label": user.name,
         "name": {"t": user.name, "h": f"?{urlencode({'user': user.name})}"},
-        "roles": {"t": held[0], "s": f"and {len(held) - 1:,} more" if len(held) > 1 else ""},
+        "roles": held[0] if len(held) == 1 else f"{len(held):,} roles: {'; '.join(held)}",
         "state": {"t": user.state.capitalize(), "g": glyph, "k": token, "s": _more(user, now)},
         "last": times.brief(user.last_at, times.day(now, there), there) if user.last_at is not None else "never",
         "sessions": user.sessions,
@@ -57,7 +57,7 @@ def _more(user: User, now: int) -> str:
     if user.state == THROTTLED and user.until is not None:
         return f"until {times.moment(user.until, now)}"
     if user.state == INVITED:
-        return "the link has lapsed" if user.link_until is None else f"for {times.age(user.link_until - now)} more"
+        return "the link has lapsed" if user.link_until is None else f"link for {times.age(user.link_until - now)} more"
     return ""
 
 
