@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from engine import fairness, joblogs, rollups
 from engine import messages as m
 from engine.clock import HOUR, MINUTE, SECOND, stopwatch
-from engine.fairness import Ahead, Lens, Replay, Share, starts
+from engine.fairness import CAUSES, Ahead, Lens, Replay, Share, starts
 from engine.lifecycle import Kind
 from engine.recurrence import Rule
 from pages.shared import fair
@@ -387,3 +387,7 @@ def test_the_log_of_a_cluster_tells_of_one_user_with_a_thousand_queued(life: Lif
     assert 0 < sum(one.tasks for one in day.shares) < 4285
     # The business without it knows nothing of it.
     assert look(life, "24h").shares == []
+
+
+def test_each_cause_of_a_wait_has_words_on_the_page() -> None:
+    assert set(fair.WAITED_FOR) == set(CAUSES)

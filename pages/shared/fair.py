@@ -28,6 +28,12 @@ NAMES = {"1h": "Last hour", "24h": "24 hours", "7d": "7 days", "30d": "30 days",
 MOST = 3  #: names that are told of whose work had the slots
 ROWS = 100  #: people in the table
 FAR_OFF = 0.25  #: from where on a replay that misses what was measured by such a part is called a hint
+#: cause of a wait: what was waited for
+WAITED_FOR = {
+    "hold": "holds", "console": "the console, which was down", "throttled": "caps and gradual releases",
+    "offline": "a service online", "exclusive": "explorers that scan", "capacity": "a free slot",
+    "processor": "a processor", "unknown": "what the log does not tell",
+}  # fmt: skip
 LONG = 100 * 3600  #: seconds from which on minutes are left out
 
 COLUMNS: list[grid.Row] = [
@@ -39,7 +45,7 @@ COLUMNS: list[grid.Row] = [
     {"id": "tasks", "label": "Tasks", "type": "number", "width": "66px", "sort": "desc"},
     {"id": "mean", "label": "Mean wait", "type": "number", "width": "84px", "sort": "desc"},
     {"id": "p95", "label": "p95 wait", "type": "number", "width": "84px", "sort": "desc"},
-    {"id": "waiting", "label": "Wait now", "type": "number", "width": "76px", "sort": "desc"},
+    {"id": "waiting", "label": "Waiting now", "type": "number", "width": "92px", "sort": "desc"},
     {"id": "next", "label": "Next task", "type": "two", "width": "1.5fr"},
     {"id": "do", "label": "", "type": "act", "width": "78px"},
     {"id": "told", "label": "", "type": "text", "narrow": True, "card": "line"},
@@ -191,8 +197,7 @@ def _kind(one: Share) -> str:
 
 def _causes(one: Share) -> str:
     parts = sorted(one.causes.items(), key=lambda part: -part[1])
-    words = {"processor": "a processor", "unknown": "not told by the log"}
-    return ", ".join(f"{words.get(cause, cause)} {_wait(spent)}" for cause, spent in parts)
+    return ", ".join(f"{WAITED_FOR[cause]} {_wait(spent)}" for cause, spent in parts)
 
 
 def _behind(one: Share) -> str:
