@@ -88,7 +88,7 @@ def _remove(look: BlackoutLook, request: str) -> None:
 def _ask(spec: BlackoutSpec, sites: Sequence[str], key: str) -> BlackoutSpec | None:
     """Ask for all of a window and say what it does; None as long as it can't be one."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        name = st.text_input("Name", spec.name, max_chars=100, key=f"{key}.name",
+        name = st.text_input("Name", spec.name, max_chars=100, key=f"{key}.name", live=True,
                              placeholder="such as Month end").strip()  # fmt: skip
         site = st.selectbox("Site", sites, sites.index(spec.site), key=f"{key}.site", disabled=len(sites) == 1,
                             width=170)  # fmt: skip
@@ -97,7 +97,7 @@ def _ask(spec: BlackoutSpec, sites: Sequence[str], key: str) -> BlackoutSpec | N
         unit = next((u for u in ("days", "hours") if spec.duration_s % UNITS[u] == 0), "minutes")
         lasts = st.number_input("Lasts", None, None, spec.duration_s // UNITS[unit], step=1, key=f"{key}.lasts",
                                 width=110)  # fmt: skip
-        unit = st.selectbox("of", list(UNITS), list(UNITS).index(unit), key=f"{key}.unit", width=120)
+        unit = st.selectbox("Unit", list(UNITS), list(UNITS).index(unit), key=f"{key}.unit", width=120)
         reason = st.text_input("Reason", spec.reason, max_chars=200, key=f"{key}.reason",
                                placeholder="for whoever finds the tasks paused").strip()  # fmt: skip
     suspend = st.checkbox("Also suspend what is collecting when it begins, where it can keep a checkpoint",
@@ -110,7 +110,10 @@ def _ask(spec: BlackoutSpec, sites: Sequence[str], key: str) -> BlackoutSpec | N
         return None
     wanted = replace(spec, name=name, site=site, rule=rule, duration_s=duration, reason=reason, suspend=suspend)
     st.html(_does(wanted, frame.sight().pauses(spec.business).closure(wanted)))
-    return wanted if name else None
+    if not name:
+        st.html("<div class='d-evidence'>Give the window a name: those who find their tasks paused read it.</div>")
+        return None
+    return wanted
 
 
 def _does(spec: BlackoutSpec, found: Closure) -> str:

@@ -157,7 +157,7 @@ def ask_rule(rule: Rule, key: str, label: str) -> Rule | None:
             unit = next(u for u in ("days", "hours", "minutes", "seconds") if (rule.every_s or 3600) % UNITS[u] == 0)
             every = st.number_input("Every", None, None, (rule.every_s or 3600) // UNITS[unit], step=1,
                                     key=f"{key}.every", width=110)  # fmt: skip
-            unit = st.selectbox("of", list(UNITS), list(UNITS).index(unit), key=f"{key}.unit", width=120)
+            unit = st.selectbox("Unit", list(UNITS), list(UNITS).index(unit), key=f"{key}.unit", width=120)
         zones = _zones()
         zone = st.selectbox("Zone", zones, zones.index(rule.zone) if rule.zone in zones else None, key=f"{key}.zone",
                             width=230)  # fmt: skip

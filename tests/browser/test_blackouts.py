@@ -44,6 +44,7 @@ def test_a_window_is_created_once_its_form_is_right(page: Page) -> None:
         .to_be_visible()  # fmt: skip
     expect(dialog.locator(".d-fires tr")).to_have_count(6)  # a head, and the next five times
     expect(dialog.get_by_role("button", name="Create window")).to_be_disabled()
+    expect(dialog.get_by_text("Give the window a name")).to_be_visible()
     fill(dialog, "Name", "Month end <b>x</b>")
     fill(dialog, "Minute, hour, day of month, month, weekday", "* * * * *")
     fill(dialog, "Lasts", "8")
@@ -52,7 +53,7 @@ def test_a_window_is_created_once_its_form_is_right(page: Page) -> None:
     fill(dialog, "Minute, hour, day of month, month, weekday", "99 * * * *")
     expect(dialog.get_by_text("is not valid")).to_be_visible()
     fill(dialog, "Minute, hour, day of month, month, weekday", "* * * * *")
-    dialog.get_by_label("of", exact=True).click()
+    dialog.get_by_label("Unit", exact=True).click()
     page.get_by_role("option", name="minutes").click()
     expect(dialog.get_by_text("Every minute, for 8 min")).to_be_visible()
     fill(dialog, "Lasts", "2")
