@@ -18,11 +18,12 @@ EDIT, REMOVE = "Edit", "Remove"
 COLUMNS: list[grid.Row] = [
     {"id": "name", "label": "Window", "type": "status", "width": "1.6fr", "card": "lead"},
     {"id": "site", "label": "Site", "type": "text", "width": "1fr"},
-    {"id": "rule", "label": "When", "type": "two", "width": "2.2fr", "card": "line"},
+    {"id": "rule", "label": "When", "type": "two", "width": "2.2fr"},
     {"id": "next", "label": "Next", "type": "two", "width": "205px"},
     {"id": "lasts", "label": "Lasts", "type": "text", "width": "52px"},
     {"id": "reason", "label": "Reason", "type": "text", "width": "1.2fr"},
     {"id": "keeps", "label": "Keeps", "type": "number", "width": "56px"},
+    {"id": "told", "label": "", "type": "two", "narrow": True, "card": "line"},
     {"id": "do", "label": "", "type": "act", "width": "126px", "card": "end"},
 ]
 
@@ -59,6 +60,7 @@ def row(one: Window, now: int, well: bool) -> grid.Row:
                  "k": "hold" if one.keeps is not None else "queued"},
         "site": spec.site,
         "rule": when(spec.rule),
+        "told": {"t": spec.rule.prose(), "s": f"{spec.site}, {spec.rule.zone}"},
         "next": following(one.look.next_at, spec, now),
         "lasts": times.lasts(spec.duration_s * SECOND),
         "reason": spec.reason,
