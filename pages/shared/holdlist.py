@@ -13,15 +13,15 @@ from engine.snapshot import HoldLook
 from . import asking, frame, grid, helps, holds, presses, resumedialog, times
 
 COLUMNS: list[grid.Row] = [
-    {"id": "hold", "label": "Hold", "type": "status", "width": "2fr", "card": "lead"},
-    {"id": "reason", "label": "Reason", "type": "text", "width": "1.7fr", "card": "line"},
+    {"id": "hold", "label": "Hold", "type": "status", "width": "1.8fr", "card": "lead"},
+    {"id": "reason", "label": "Reason", "type": "text", "width": "2.4fr"},
     {"id": "by", "label": "By", "type": "text", "width": ".8fr", "pale": True},
-    {"id": "since", "label": "Since", "type": "two", "width": "1.3fr"},
-    {"id": "ends", "label": "Ends", "type": "two", "width": "1.3fr"},
-    {"id": "reach", "label": "Reach", "type": "text", "width": "1fr", "pale": True},
+    {"id": "since", "label": "Since", "type": "two", "width": "1.1fr"},
+    {"id": "ends", "label": "Ends", "type": "two", "width": "1.2fr"},
+    {"id": "reach", "label": "Reach", "type": "text", "width": ".9fr", "pale": True},
     {"id": "keeps", "label": "Keeps waiting", "type": "number", "width": "98px"},
-    {"id": "short", "label": "", "type": "number", "narrow": True, "card": "end"},
-    {"id": "do", "label": "", "type": "act", "width": "66px"},
+    {"id": "told", "label": "", "type": "two", "narrow": True, "card": "line"},
+    {"id": "do", "label": "", "type": "act", "width": "66px", "card": "end"},
 ]
 
 
@@ -62,6 +62,8 @@ def row(one: Kept, now: int, well: bool) -> grid.Row:
     """Word a hold as a row."""
     hold, name, there = one.hold, holds.on(one.hold), times.zone()
     today = times.day(now, there)
+    place = f" at {hold.site}" if hold.site else ""
+    until = "" if hold.until_at is None else f" until {times.brief(hold.until_at, today, there)}"
     alone = "" if one.alone == one.waiting else f"{one.waiting - one.alone:,} of them under other holds, too"
     return {
         "id": str(hold.hold_id),
@@ -76,7 +78,7 @@ def row(one: Kept, now: int, well: bool) -> grid.Row:
                 {"t": times.brief(hold.until_at, today, there), "s": f"in {times.age(hold.until_at - now)}"},
         "reach": reach(hold),
         "keeps": {"t": one.waiting, "s": alone},
-        "short": {"t": f"keeps {one.waiting:,}", "s": alone},
+        "told": {"t": f"keeps {one.waiting:,}{place}{until}", "s": hold.reason or ""},
         "do": [{"act": "lift", "t": "Lift", "off": why_not(hold) if well else "The engine does not answer"}],
     }  # fmt: skip
 

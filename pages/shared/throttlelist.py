@@ -18,8 +18,8 @@ from engine.snapshot import ThrottleLook
 from . import asking, capdialog, frame, grid, helps, holds, notice, presses, times
 
 RAMPS: list[grid.Row] = [
-    {"id": "over", "label": "Released gradually", "type": "status", "width": "1.4fr", "card": "lead"},
-    {"id": "reason", "label": "Reason", "type": "text", "width": "1.2fr"},
+    {"id": "over", "label": "Released gradually", "type": "status", "width": "1.2fr", "card": "lead"},
+    {"id": "reason", "label": "Reason", "type": "text", "width": "2.2fr"},
     {"id": "by", "label": "By", "type": "text", "width": ".8fr", "pale": True},
     {"id": "since", "label": "Since", "type": "two", "width": "1fr"},
     {"id": "rate", "label": "A minute", "type": "number", "width": "76px"},
