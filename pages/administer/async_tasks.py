@@ -111,11 +111,14 @@ def live() -> None:
     blackoutlist.section(business, pauses.windows(), live_sites(sight, business), now, well)
     page = sight.together(place, asked, tabs, sort=query.sort, descending=query.down, after=query.after,
                           before=query.before, size=tasklist.ROWS)  # fmt: skip
+    total = sum(counts[at] for at in tabs)
+    st.html(f"<div class='d-h2'><b>Tasks</b><span>{total:,}</span></div>")
     if not page.rows.height:
         said = "No task of such a user or type." if query.text else "There are no tasks to show"
         st.html(f"<div class='d-nothing'>{said}</div>")
+        return
     table(sight, business, query, page, now, well)
-    tasklist.pager(page, sum(counts[at] for at in tabs), "What runs can't be deleted: stop it first.")
+    tasklist.pager(page, total, "What runs can't be deleted: stop it first.")
 
 
 def live_sites(sight: Sight, business: str) -> list[str]:

@@ -163,7 +163,7 @@ tr:first-child>.d-dot::before{top:12px} tr:first-child>.d-dot::after{top:16px}
 /* settings and drills */
 .d-nothing{border:1px dashed var(--d-line);border-radius:4px;padding:18px;text-align:center;color:var(--d-ink2)} .d-release th{width:190px;padding-right:10px}
 .st-key-async [data-testid=stElementContainer]:has(.d-evidence){flex:1 1 11rem;min-width:0}
-.d-h2{font-size:14px;line-height:20px;padding-top:8px} .d-h2 b{font-weight:600} .d-h2 span{color:var(--d-ink2);padding-left:8px}
+.d-h2{font-size:14px;line-height:20px;padding-top:8px} .d-h2 b{font-weight:600} .d-h2 span{color:var(--d-ink2);padding-left:8px} .st-key-blackouts .d-h2{padding-top:0}
 [class*=st-key-drill-],[class*=st-key-going-],[class*=st-key-set-]{border-bottom:1px solid var(--d-line2);padding-bottom:8px}
 [class*=st-key-going-],[class*=st-key-set-]{padding-bottom:4px}
 [class*=st-key-row-] [data-testid=stElementContainer]:has(.d-what){flex:1 1 14rem;min-width:0}
