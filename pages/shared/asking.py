@@ -71,6 +71,13 @@ def agreed(label: str, request: str, *, disabled: bool = False) -> bool:
         return presses.button(label, key=f"{request}.go", type="primary", width="content", disabled=disabled)
 
 
+def left(request: str) -> None:
+    """Draw the last line of a dialog in which there is nothing to do."""
+    with st.container(horizontal=True, horizontal_alignment="right"):
+        if presses.button("Dismiss", key=f"{request}.keep", width="content"):
+            close()
+
+
 def close() -> NoReturn:
     """Leave the dialog, and run the page anew without it; call it in the dialog."""
     _dismissed()

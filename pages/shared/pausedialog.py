@@ -42,7 +42,7 @@ def _dialog(business: str, kind: str, request: str) -> None:
         reached = None if everywhere else business
         pauses, now = frame.sight().pauses(reached), frame.engine().now
         known = frame.sight().people(business) if kind == "user" else ()
-        chosen = _choose(pauses.users(known) if kind == "user" else pauses.kinds(), kind, request)
+        chosen = _choose(pauses.users(known) if kind == "user" else pauses.kinds(), kind, business, request)
     targets = [HoldTarget(kind, name) for name in chosen]
     with right:
         until = _until(now, request)
@@ -52,13 +52,13 @@ def _dialog(business: str, kind: str, request: str) -> None:
                                placeholder="why, and what ends it", key=f"{request}.reason").strip()  # fmt: skip
         collecting = found.total("collecting")
         suspend = st.checkbox(
-            f"Also suspend the {collecting:,} that run now and can keep a checkpoint", key=f"{request}.suspend",
+            f"Also suspend what runs, where it can ({collecting:,} now)", key=f"{request}.suspend",
             disabled=not collecting,
         ) and bool(collecting)  # fmt: skip
         _buttons(PlaceHolds(reached, targets, reason, until_at=until, suspend=suspend), found, kind, request)
 
 
-def _choose(candidates: Sequence[Candidate], kind: str, request: str) -> list[str]:
+def _choose(candidates: Sequence[Candidate], kind: str, business: str, request: str) -> list[str]:
     """Let people look for some and tick one or many; return their names."""
     wanted = st.text_input(f"Search {WORDS[kind][1]}", placeholder="Part of a name", key=f"{request}.q", type="search",
                            live=True, max_chars=100).strip().lower()  # fmt: skip
@@ -76,6 +76,10 @@ def _choose(candidates: Sequence[Candidate], kind: str, request: str) -> list[st
         {"id": "running", "label": "Running", "type": "number", "width": "72px"},
     ]
     key = f"{request}.grid"
+    if not candidates:
+        st.html(f"<div class='d-evidence'>{escape(business)} has no users yet: nobody who belongs to it has an account "
+                "or had a task.</div>")  # fmt: skip
+        return []
     with st.container(height=330, border=False, key="candidates"):
         if not rows:
             st.html("<div class='d-evidence'>Nobody is found by that name.</div>" if kind == "user"

@@ -22,7 +22,7 @@ from . import asking, frame, grid, holds, notice, times
 USUAL_RATE = 30  #: tasks a minute
 
 COLUMNS: list[grid.Row] = [
-    {"id": "hold", "label": "Hold", "type": "text", "width": "1.2fr", "card": "lead"},
+    {"id": "hold", "label": "Hold", "type": "two", "width": "1.6fr", "card": "lead"},
     {"id": "reason", "label": "Reason", "type": "text", "width": "1.8fr", "card": "line"},
     {"id": "by", "label": "By", "type": "text", "width": ".8fr", "pale": True},
     {"id": "since", "label": "Since", "type": "text", "width": "1fr"},
@@ -54,11 +54,14 @@ def _open(title: str, business: str, listed: Sequence[Kept], ticked: Sequence[st
 
 def _dialog(business: str, listed: Sequence[Kept], request: str) -> None:
     if not listed:
-        st.html(f"<div class='d-evidence'>No hold of {escape(business)} is in force or to come.</div>")
-    else:
+        st.html(f"<div class='d-evidence'>Nothing to resume: no hold of {escape(business)} is in force or to come."
+                "</div>")  # fmt: skip
+        asking.left(request)
+        return
+    if len(listed) > 1:
         st.html("<div class='d-evidence'>Only those ticked here are lifted; what is placed meanwhile stays. "
                 "Holds on schedules and of blackout windows are left unless you tick them.</div>")  # fmt: skip
-    chosen = _choose(listed, request) if listed else []
+    chosen = _choose(listed, request)
     found = frame.sight().pauses(business).release(chosen)
     rate = _rate(request)
     st.html(_does(found, len(chosen), rate))
@@ -75,7 +78,8 @@ def _choose(listed: Sequence[Kept], request: str) -> list[int]:
     now = frame.engine().now
     rows = [
         {
-            "id": str(one.hold.hold_id), "label": holds.on(one.hold), "hold": holds.on(one.hold),
+            "id": str(one.hold.hold_id), "label": holds.on(one.hold),
+            "hold": {"t": holds.on(one.hold), "s": one.hold.site or ""},
             "reason": one.hold.reason or "", "by": one.hold.actor if one.hold.blackout is None else "its rule",
             "since": times.moment(one.hold.from_at, now),
             "ends": "no expiry" if one.hold.until_at is None else times.moment(one.hold.until_at, now),
