@@ -90,6 +90,7 @@ a{color:var(--d-accent);text-decoration:none} a:hover{text-decoration:underline}
   .cards:not(.picks) .row.head:not(:has(.sorted)){display:none}
   .cards .row.head{grid-template:"check sorted" 26px / 30px 1fr} .cards .row.head .check{padding:0;align-self:center} .cards .head .sorted{grid-area:sorted}
   .cards:not(.picks) .row.head{grid-template:"sorted" 26px / 1fr}
+  .cards .row.body .line.two>:first-child{flex:0 0 auto;max-width:84%}
   .wrap:not(.cards) .two{flex-wrap:wrap;row-gap:0}
 }
 """
