@@ -30,7 +30,7 @@ ROWS = 100  #: people in the table
 FAR_OFF = 0.25  #: from where on a replay that misses what was measured by such a part is called a hint
 #: cause of a wait: what was waited for
 WAITED_FOR = {
-    "hold": "holds", "console": "the console, which was down", "throttled": "caps and gradual releases",
+    "hold": "holds", "console": "the console to be back", "throttled": "caps and gradual releases",
     "offline": "a service online", "exclusive": "explorers that scan", "capacity": "a free slot",
     "processor": "a processor", "unknown": "what the log does not tell",
 }  # fmt: skip
