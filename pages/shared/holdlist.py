@@ -13,8 +13,8 @@ from engine.snapshot import HoldLook
 from . import asking, frame, grid, helps, holds, presses, resumedialog, times
 
 COLUMNS: list[grid.Row] = [
-    {"id": "hold", "label": "Hold", "type": "status", "width": "1.8fr", "card": "lead"},
-    {"id": "reason", "label": "Reason", "type": "text", "width": "2.4fr"},
+    {"id": "hold", "label": "Hold", "type": "status", "width": "2.2fr", "card": "lead"},
+    {"id": "reason", "label": "Reason", "type": "text", "width": "2.1fr"},
     {"id": "by", "label": "By", "type": "text", "width": ".8fr", "pale": True},
     {"id": "since", "label": "Since", "type": "two", "width": "1.1fr"},
     {"id": "ends", "label": "Ends", "type": "two", "width": "1.2fr"},
