@@ -78,7 +78,7 @@ def judge(sight: Sight, check: Check | None, well: bool) -> None:
     """Say what is known of the chain, and offer to check it."""
     if not well:
         verdict("stale", f"No news for {frame.silence(engine)}: the trail ends there",
-                f"{engine.pulse.trouble or 'The engine does not answer.'} What was done by then is shown.")  # fmt: skip
+                f"{frame.trouble(engine)} What was done by then is shown.")  # fmt: skip
         return
     if check is not None and check.ended_at is None:
         part = f"{100 * check.done // max(check.upto, 1)} %"

@@ -54,7 +54,7 @@ def judge(judged: Judged, strip: list[kpi.Kpi], well: bool, now: int) -> None:
     """Say how the queue is, and offer what can be done about it."""
     if not well:
         said = f"No news for {frame.silence(engine)}: this is how it was at {times.clock(now)}"
-        why = engine.pulse.trouble or "The engine does not answer."
+        why = frame.trouble(engine)
         verdict("stale", said, f"{why} Running tasks go on by themselves; actions are off until it answers.")
         return
     offered = remedies.remedies(judged, business, site, GRID)

@@ -54,7 +54,7 @@ def say(at_work: Sequence[Mapping[str, Any]], results: Sequence[Mapping[str, Any
     """Open the page with what is being made, or what was made last."""
     if not well:
         verdict("stale", f"No news for {frame.silence(engine)}: this is how it was at {times.clock(now)}",
-                engine.pulse.trouble or "The engine does not answer.")  # fmt: skip
+                frame.trouble(engine))  # fmt: skip
         return
     last = next(iter(results), None)
     made = (

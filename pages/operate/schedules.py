@@ -72,7 +72,7 @@ def load(expected: Load, paused: int, stale_since: int | None) -> None:
         why += f" {_many(paused, 'paused schedule')} {'is' if paused == 1 else 'are'} left out."
     if stale_since is not None:
         news = f"No news for {frame.silence(engine)}: this is how it was at {times.clock(stale_since)}"
-        silent = engine.pulse.trouble or "The engine does not answer."
+        silent = frame.trouble(engine)
         verdict("stale", news, f"{silent} Nothing fires until it does; what was missed then runs once.")
     elif verdict(level, said, why, offers, "schedules.stagger") is not None and busiest is not None:
         asking.later(lambda: stagger.ask(business, site, busiest.schedule_ids))

@@ -54,7 +54,7 @@ def judge(sight: Sight, found: Hosts, now: int, well: bool) -> None:
     """Say which host is missed most, and offer what can be done about it; and to add one."""
     if not well:
         said = f"No news for {frame.silence(engine)}: this is how it was at {times.clock(now)}"
-        why = engine.pulse.trouble or "The engine does not answer."
+        why = frame.trouble(engine)
         verdict("stale", said, f"{why} Hosts go on by themselves; changes are off until it answers.")
         return
     if not found.own:

@@ -448,6 +448,12 @@ def known_at(running: Engine) -> int:
     return running.now if pulse.well else running.now - int((pulse.silence - pulse.tick_age) * SECOND)
 
 
+def trouble(running: Engine) -> str:
+    """Say in a sentence why there is no news."""
+    why = running.pulse.trouble or "the engine does not answer"
+    return f"{why[0].upper()}{why[1:]}."
+
+
 def silence(running: Engine) -> str:
     """Tell for how long the engine has not been heard of."""
     return times.age(int(running.pulse.silence * SECOND))
