@@ -17,6 +17,8 @@ from engine.ledger import QueueShift, Rows, TaskEvent, TaskRow, make_id
 from engine.rollups import QUARTER, bin_middle, bin_of, depth_series
 from engine.store import Store
 
+from .seeds import seeds
+
 NOON = 1_800_000_000_000_000 - 1_800_000_000_000_000 % HOUR
 
 
@@ -408,7 +410,7 @@ def random_steps(ledger: Ledger, draw: random.Random, clock: int) -> int:
     return clock
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", seeds(3, of=6))
 def test_rolled_up_bit_by_bit_equals_recomputed_equals_counted_by_hand(
     store: Store, ledger: Ledger, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
