@@ -18,14 +18,14 @@ from engine.rollups import QUARTER, bin_middle, bin_of, depth_series
 from engine.store import Store
 
 from .seeds import seeds
+from .stores import fresh
 
 NOON = 1_800_000_000_000_000 - 1_800_000_000_000_000 % HOUR
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(tmp_path / "data") as opened:
-        rollups.prepare(opened)
+    with fresh(tmp_path / "data") as opened:
         yield opened
 
 
