@@ -21,6 +21,7 @@ import secrets
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from typing import NamedTuple
 from uuid import uuid4
@@ -120,13 +121,22 @@ class Session(NamedTuple):
     seen_at: int
 
 
+_HASHER = PasswordHasher()
+
+
+@lru_cache(maxsize=4)
+def _nobody(hasher: PasswordHasher) -> str:
+    """Give the hash that the password of an account that is not there is compared with; made once, as it takes long."""
+    return hasher.hash(secrets.token_hex())
+
+
 class Access:
     """The accounts, sessions and links of one console. Any thread may ask; `keep` must not wait for one of them."""
 
     def __init__(self, store: Store, keep: Keep, now: Callable[[], int], hasher: PasswordHasher | None = None) -> None:
         self._keep, self._now = keep, now
-        self._hasher = hasher or PasswordHasher()
-        self._nobody = self._hasher.hash(secrets.token_hex())
+        self._hasher = hasher or _HASHER
+        self._nobody = _nobody(self._hasher)
         self._hashing = threading.BoundedSemaphore(HASHED_AT_ONCE)
         self._throttle = Throttle()
         self._lock = threading.Lock()

@@ -38,7 +38,7 @@ def main() -> int:
         for name, command in {
             "lint": (python, "-m", "ruff", "check", "."),
             "types": (python, "-m", "mypy"),
-            "tests": (*shared, "-m", "not browser", *given),
+            "tests": (*shared, "--no-loadscope-reorder", "-m", "not browser", *given),
             "browser tests": (*shared, "-m", "browser", *given),
         }.items()
     }

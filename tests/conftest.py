@@ -2,6 +2,10 @@
 
 import pytest
 
+#: The files that take the longest, which begin first: who came to one last would work alone at the end.
+LONGEST = {"test_simulation", "test_catalogue", "test_year_of_schedules", "test_verify", "test_imports",
+           "test_tasks_by_filter", "test_seeding"}  # fmt: skip
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="take the long forms of slow tests")
@@ -9,6 +13,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
     if not config.getoption("--long"):
         for item in items:
             if item.get_closest_marker("long"):

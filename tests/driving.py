@@ -25,6 +25,8 @@ from engine.recurrence import Rule
 from engine.runtime import rebuild
 from engine.store import Store
 
+from .stores import fresh
+
 START = 1_750_000_000_000_000
 POLICY = Policy(stop_deadline=20 * SECOND, suspend_deadline=15 * SECOND, undo=2 * MINUTE)
 BUSINESSES = ("acme", "globex")
@@ -102,8 +104,7 @@ class Drive:
         self.chance = Random(seed)
         self.throttles = None if throttles is None else Random(throttles)  #: what ramps and caps are drawn from
         self.hands = Hands(self.chance)
-        self.store = Store.open(folder)
-        rollups.prepare(self.store)
+        self.store = fresh(folder)
         self.core = Core(policy=policy)
         self.outbox = Outbox(0)
         self.requests = 0

@@ -20,6 +20,8 @@ from engine.runtime import rebuild
 from engine.snapshot import Publisher, Snapshot
 from engine.store import Store
 
+from .stores import fresh
+
 NOON = 1_795_521_600 * SECOND  #: 2026-11-24 12:00 UTC
 HEARTBEAT = 10 * SECOND
 
@@ -30,8 +32,7 @@ class Life:
     """One business, Acme, with the site Berlin: three audit hosts of four slots, one explorer, one processor."""
 
     def __init__(self, folder: Path, start: int = NOON) -> None:
-        self.store = Store.open(folder)
-        rollups.prepare(self.store)
+        self.store = fresh(folder)
         self.core, self.now, self._start = Core(), start, start
         self.length: Length = lambda order: 60.0 if order.stage == "collect" else 5.0
         self.silent: set[str] = set()

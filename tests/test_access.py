@@ -39,7 +39,6 @@ from engine.oidc import Identity
 from engine.outbox import Outbox
 from engine.roles import EVERYTHING, Grant, Role
 from engine.settings import Settings
-from engine.store import Store
 from engine.throttle import (
     FIRST_DELAY,
     GUESS_SPAN,
@@ -48,6 +47,8 @@ from engine.throttle import (
     Throttled,
 )  # fmt: skip
 from engine.verbs import Context, manage_users
+
+from .stores import fresh
 
 START = 1_780_000_000 * SECOND
 PASSWORD, OTHER = "correct horse battery", "wrong horse battery"
@@ -71,7 +72,7 @@ class Desk:
             self.keep(m.Command(f"founding-{self.now}", "fleet", action))
 
     def open(self) -> None:
-        self.store = Store.open(self.folder)
+        self.store = fresh(self.folder)
         self.outbox = Outbox(self.store.batch)
         self.access = Access(self.store, self.keep, lambda: self.now, CHEAP)
 

@@ -17,13 +17,15 @@ from engine.ledger import QueueShift, Rows, TaskEvent, TaskRow, make_id
 from engine.rollups import QUARTER, bin_middle, bin_of, depth_series
 from engine.store import Store
 
+from .seeds import seeds
+from .stores import fresh
+
 NOON = 1_800_000_000_000_000 - 1_800_000_000_000_000 % HOUR
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(tmp_path / "data") as opened:
-        rollups.prepare(opened)
+    with fresh(tmp_path / "data") as opened:
         yield opened
 
 
@@ -408,7 +410,7 @@ def random_steps(ledger: Ledger, draw: random.Random, clock: int) -> int:
     return clock
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", seeds(3, of=6))
 def test_rolled_up_bit_by_bit_equals_recomputed_equals_counted_by_hand(
     store: Store, ledger: Ledger, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
