@@ -261,7 +261,8 @@ def _table(found: Lens, business: str, key: str, may: bool, well: bool) -> None:
     more = f" The {len(people) - ROWS:,} with the least are left out." if len(people) > ROWS else ""
     until = times.moment(found.until_at, found.from_at)
     st.html(f"<div class='d-foot'>{_moment(found.from_at)} to {until}, "
-            f"{escape(times.zone().key)}; added up anew every so often.{more}</div>")  # fmt: skip
+            f"{escape(times.zone().key)}; added up anew now and then, the less often the longer that takes.{more}"
+            "</div>")  # fmt: skip
 
 
 def _row(one: Share, found: Lens, may: bool) -> grid.Row:

@@ -119,7 +119,7 @@ def _does(found: Release, n: int, rate: int | None) -> str:
 def _drains(found: Release, rate: int | None) -> str:
     drain = found.drain if rate is None else found.paced(rate)
     if drain.seconds is None:
-        return f"{drain.word}: {drain.reason}"
+        return f"{drain.word}: {drain.reason[:1].lower()}{drain.reason[1:]}"
     lasts = f"{drain.word} {times.age(int(drain.seconds * SECOND))}"
     if drain != found.drain:
         return f"{lasts}, at {drain.reason}"

@@ -137,8 +137,8 @@ def _sides(entry: Mapping[str, Any]) -> str:
     """Set before and after side by side; say so where a row keeps neither."""
     found, same = difference(entry["before"], entry["after"])
     if not found and not same:
-        return ("<div class='d-carded'><b>Before and after</b> This action says all there is to say; what followed "
-                "stands with its object.</div>")  # fmt: skip
+        return ("<div class='d-carded'><b>Before and after</b> This action set no facts of its own; what it led to is "
+                "told by its object.</div>")  # fmt: skip
     rows = "".join(_row(one) for one in found)
     more = f"{same:,} {'fact' if same == 1 else 'facts'} stayed as before" if same else ""
     return (
