@@ -119,6 +119,7 @@ def test_what_is_drawn_anew_beside_another_part_is_the_whole_run(tmp_path: Path,
         assert page.ask().ended() == ([], True)
         second = next(name for name in page.parts if name != first)
         page.ask("live").ask(first).ask(second)
-        assert page.ended() == (["live"], True)
+        told, _ = page.ended()  # as broken off, too, where the next run begins before that is sent
+        assert told == ["live"]
         assert page.ended() == (["dialog", "live"], False)
         assert page.ended() == (["dialog", "live"], True)
