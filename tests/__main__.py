@@ -1,7 +1,8 @@
 """All of the checks, as the README's test command and continuous integration run them: lint, types, tests.
 
 Arguments go to pytest, as in `python -m tests --long`. The browser tests drive Debian's Chromium; where it is missing,
-it is installed first. They run apart from the others, which keep the cores busy: what they wait for must come in time.
+it is installed first. They run by themselves, one after the other: what they wait for must come in time. The others
+share the cores.
 """
 
 import shutil
@@ -32,14 +33,14 @@ def install_chromium() -> None:
 def main() -> int:
     install_chromium()
     python, given = sys.executable, sys.argv[1:]
-    shared = python, "-m", "pytest", "-n", str(WORKERS), "--dist", "loadfile"
+    shared = "-n", str(WORKERS), "--dist", "loadfile", "--no-loadscope-reorder"
     codes = {
         name: say(*command)
         for name, command in {
             "lint": (python, "-m", "ruff", "check", "."),
             "types": (python, "-m", "mypy"),
-            "tests": (*shared, "--no-loadscope-reorder", "-m", "not browser", *given),
-            "browser tests": (*shared, "-m", "browser", *given),
+            "tests": (python, "-m", "pytest", *shared, "-m", "not browser", *given),
+            "browser tests": (python, "-m", "pytest", "-m", "browser", *given),
         }.items()
     }
     if sum(code == NOTHING_RAN for code in codes.values()) == 1:

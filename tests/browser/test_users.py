@@ -67,6 +67,7 @@ def card(page: Page, name: str) -> Locator:
     if not found.is_visible() or name not in found.inner_text().splitlines()[0]:
         page.get_by_role("grid", name="Users").get_by_role("link", name=name, exact=True).click()
     expect(found.locator(".d-cardhead b")).to_have_text(name)
+    expect(found.locator(f"[class*='st-key-users-{name}-']").first).to_be_visible()  # its buttons come after its name
     return found
 
 
