@@ -63,10 +63,13 @@ def asked_for() -> None:
 
     import streamlit as st
 
+    from engine.errors import NotAllowed
     from pages.shared import asking, presses
 
     @asking.dialog("Question")
     def question(request: str) -> None:
+        if st.session_state.get("barred"):
+            raise NotAllowed("Not any more")
         st.text(request)
         if presses.button("Dismiss", key="keep"):
             asking.close()
@@ -82,6 +85,7 @@ def asked_for() -> None:
         st.rerun()
     if state.pop("stops", False):
         st.stop()
+    st.caption("the page")
 
 
 @pytest.fixture
@@ -121,4 +125,17 @@ def test_a_dialog_is_gone_with_the_page_that_asked_for_it(asking: AppTest) -> No
     asking.session_state["ask"], asking.session_state["then on"] = True, "Logs"
     assert opened(asking.run()) == []
     asking.session_state["on"] = "Tasks"
+    assert opened(asking.run()) == []
+
+
+def test_a_dialog_is_gone_and_its_page_there_where_somebody_may_not_see_any_more_what_it_is_about(
+    asking: AppTest,
+) -> None:
+    asking.session_state["ask"] = True
+    assert len(opened(asking.run())) == 1
+    asking.session_state["barred"] = True
+    assert opened(asking.run()) == []
+    assert [told.value for told in asking.caption] == ["the page"]
+    assert not asking.exception
+    asking.session_state["barred"] = False
     assert opened(asking.run()) == []

@@ -3,7 +3,8 @@
 A dialog that a refreshing part opens itself is a part of that part. Where something is pressed in it at the moment at
 which the refresh is due, the server runs the two as one and drops what was pressed. So the router opens it, beside the
 page, and opens it anew whenever the page as a whole runs, for whatever reason, with what was given in it kept: it is
-the same opening until it is left by `close` or by the browser's own ways, or its page is.
+the same opening until it is left by `close` or by the browser's own ways, or its page is; or until what it is about is
+not there, or not to be seen by whoever looks, any more: then the page says so.
 """
 
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from functools import wraps
 from typing import Literal, NoReturn, ParamSpec
 
 import streamlit as st
+
+from engine.errors import NotAllowed, NotFound
 
 from . import presses
 
@@ -33,9 +36,16 @@ def dialog(
 
     def opens(inside: Callable[P, None]) -> Callable[P, None]:
         @wraps(inside)
+        def shown(*args: P.args, **kwargs: P.kwargs) -> None:
+            try:
+                inside(*args, **kwargs)
+            except (NotAllowed, NotFound):
+                close()
+
+        @wraps(inside)
         def open_dialog(*args: P.args, **kwargs: P.kwargs) -> None:
             def draw() -> None:
-                st.dialog(title, width=width, on_dismiss=_dismissed)(inside)(*args, **kwargs)
+                st.dialog(title, width=width, on_dismiss=_dismissed)(shown)(*args, **kwargs)
 
             st.session_state[_OPEN] = draw
             draw()
@@ -66,16 +76,19 @@ def reason(request: str) -> str | None:
 def agreed(label: str, request: str, *, disabled: bool = False) -> bool:
     """Draw a dialog's last line: leave it, or have it do what it is for; tell whether that was pressed."""
     with st.container(horizontal=True, horizontal_alignment="right"):
-        if presses.button("Dismiss", key=f"{request}.keep", width="content"):
-            close()
+        _way_out(request)
         return presses.button(label, key=f"{request}.go", type="primary", width="content", disabled=disabled)
 
 
-def left(request: str) -> None:
+def only_way_out(request: str) -> None:
     """Draw the last line of a dialog in which there is nothing to do."""
     with st.container(horizontal=True, horizontal_alignment="right"):
-        if presses.button("Dismiss", key=f"{request}.keep", width="content"):
-            close()
+        _way_out(request)
+
+
+def _way_out(request: str) -> None:
+    if presses.button("Dismiss", key=f"{request}.keep", width="content"):
+        close()
 
 
 def close() -> NoReturn:

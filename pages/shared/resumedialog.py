@@ -56,7 +56,7 @@ def _dialog(business: str, listed: Sequence[Kept], request: str) -> None:
     if not listed:
         st.html(f"<div class='d-evidence'>Nothing to resume: no hold of {escape(business)} is in force or to come."
                 "</div>")  # fmt: skip
-        asking.left(request)
+        asking.only_way_out(request)
         return
     if len(listed) > 1:
         st.html("<div class='d-evidence'>Only those ticked here are lifted; what is placed meanwhile stays. "
