@@ -5,6 +5,7 @@ asked for while another run goes on.
 """
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -58,10 +59,13 @@ class Asking:
     def __init__(self, link: ClientConnection) -> None:
         self._link = link
         self.parts: dict[str, str] = {}  #: ids of parts, by what they draw
+        self.kept: set[str] = set()  #: what it says that it has kept
+        self.sizes: list[int] = []  #: of what has come, in bytes
         self._page = ""
 
     def ask(self, part: str = "") -> Self:
         message = BackMsg()
+        message.rerun_script.cached_message_hashes.extend(self.kept)
         message.rerun_script.page_script_hash = self._page
         message.rerun_script.fragment_id = self.parts.get(part, "")
         self._link.send(message.SerializeToString())
@@ -74,6 +78,8 @@ class Asking:
             received = self._link.recv(20)
             assert isinstance(received, bytes)
             message.ParseFromString(received)
+            self.kept.add(message.hash)
+            self.sizes.append(len(received))
             kind = message.WhichOneof("type")
             if kind == "new_session":
                 self._page = message.new_session.page_script_hash
@@ -89,6 +95,8 @@ class Asking:
 def session(folder: Path, instead: str) -> Iterator[Asking]:
     """Serve the page, with what its live part does in the run that is of both parts, and open it."""
     (folder / "page.py").write_text(SCRIPT % instead)
+    (folder / ".streamlit").mkdir()
+    shutil.copy(ROOT / ".streamlit" / "config.toml", folder / ".streamlit")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -123,3 +131,11 @@ def test_what_is_drawn_anew_beside_another_part_is_the_whole_run(tmp_path: Path,
         assert told == ["live"]
         assert page.ended() == (["dialog", "live"], False)
         assert page.ended() == (["dialog", "live"], True)
+
+
+def test_what_a_browser_says_it_has_kept_is_sent_whole_all_the_same(tmp_path: Path) -> None:
+    """By when it arrives there the browser may have forgotten it, and would stand still."""
+    with session(tmp_path, "pass\n    st.html('long ' * 10_000)") as page:
+        for part in ("", "live", "live"):
+            page.ask(part).ended()
+        assert sum(size > 50_000 for size in page.sizes) == 3
