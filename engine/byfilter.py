@@ -177,11 +177,11 @@ class Desk:
         return done
 
     def do(self, action: Action, request: str) -> Outcome:
-        """Have a command carried out, and tell what came of it once it is durable; what goes wrong, as a refusal."""
+        """Have a command carried out, and tell what came of it once it is durable and shown; faults as refusals."""
         if self.engine is None:
             raise Refused("This needs a running console")
         try:
-            return self.engine.do(Command(request, self.actor, action)).result(ANSWERED_WITHIN)
+            return self.engine.ask(Command(request, self.actor, action), ANSWERED_WITHIN)
         except (DrainboardError, TimeoutError) as error:
             return Outcome(refused=str(error) or "The engine did not answer in time; look whether it happened")
 

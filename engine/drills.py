@@ -227,7 +227,7 @@ class Drills:
         self._do(Command(request, actor, action, grants))
 
     def _do(self, command: Command) -> Outcome:
-        outcome = self._engine.do(command).result(ANSWERS_WITHIN)
+        outcome = self._engine.ask(command, ANSWERS_WITHIN)
         if outcome.refused is not None:
             raise Refused(outcome.refused)
         return outcome

@@ -54,6 +54,7 @@ LATE = 5.0  #: seconds without a tick from which the engine counts as unwell
 RETRY_AFTER = 0.5  #: seconds between two tries of a commit
 UNCOMMITTED = "the last commit failed and is being retried; the server's log says why"
 SHORT_LOG = 4_000_000  #: bytes in the write-ahead log up to which a checkpoint holds nobody up
+SHOWN_WITHIN = 3.0  #: seconds in which the snapshot should show what is durable
 CLOSE_WITHIN = 4.0  #: seconds that an orderly stop may take, all in all
 
 
@@ -143,7 +144,8 @@ class Engine:
         self.clock = EngineClock(floor=max(found.now, self.core.state.last))
         self._down_from = max(found.now, self.core.state.last) if found.batch else None
         self.executors = {executor.name: executor for executor in executors(self.core)}
-        self._publisher = Publisher(self.core)
+        self._publisher = Publisher(self.core, found.batch)
+        self._published = threading.Condition()
         self.tally = Tally()
         self._unseen: set[int] = set()  #: tasks that changed since the last look
         self._behind = False  #: a batch has left since, if only of holds or services
@@ -195,6 +197,22 @@ class Engine:
             answer.add_done_callback(partial(_note_refusal, command))
             self._inbox.put(_Asked(command, answer))
         return answer
+
+    def ask(self, command: m.Command, within: float) -> m.Outcome:
+        """Send a command; return its outcome once it is durable and, as a rule, the snapshot shows it.
+
+        Whoever reads next sees what he has done. Raises TimeoutError after `within` seconds in which it did not get
+        durable; a snapshot that is late is not waited for longer than SHOWN_WITHIN.
+        """
+        outcome = self.do(command).result(within)
+        self.shown()
+        return outcome
+
+    def shown(self) -> bool:
+        """Wait until the snapshot shows all that is durable by now; tell whether it came to that."""
+        durable = self.store.batch
+        with self._published:
+            return self._published.wait_for(lambda: self.snapshot.batch >= durable, SHOWN_WITHIN)
 
     def every(self, seconds: float, name: str, chore: Callable[[], object]) -> None:
         """Have something done every so often, in the scheduler's threads, until the engine closes."""
@@ -366,7 +384,7 @@ class Engine:
         batch = self.outbox.seal()
         if batch is None:
             if self._behind and now >= self._look_next:
-                self._publisher.publish(self.store.batch, self.core.state.last, self._look())
+                self._show(self.store.batch, self.core.state.last, self._look())
             return
         self._unseen |= batch.touched
         self._sealed_at = now
@@ -403,6 +421,11 @@ class Engine:
         self._look_next = start + max(LOOK_EVERY, (time.monotonic() - start) / LOOK_SHARE)
         return capture
 
+    def _show(self, batch: int, now: int, capture: Capture) -> None:
+        self._publisher.publish(batch, now, capture)
+        with self._published:
+            self._published.notify_all()
+
     def _live_rows(self) -> list[TaskRow]:
         queues = self.core.queues
         rows = []
@@ -431,7 +454,7 @@ class Engine:
             if name in self.executors:
                 self.executors[name].give(orders)
         if sealed.capture is not None:
-            self._publisher.publish(batch.number, batch.now, sealed.capture)
+            self._show(batch.number, batch.now, sealed.capture)
         if sealed.load is not None:
             sealed.load.done.set_result(batch.number)
 

@@ -310,13 +310,13 @@ def _changed(frame: pl.DataFrame, changes: Mapping[int, LiveRow | None]) -> pl.D
 class Publisher:
     """Turns durable batches into snapshots. `capture` and `publish` belong to the engine thread; `current` to all."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, batch: int = 0) -> None:
         self._core = core
         self._queues: dict[int, tuple[str, int | None]] = {}
         everything = self._capture(core.state.tasks)
         base = Base({task_id: row for task_id, row in everything.rows.items() if row is not None})
         self.current = Snapshot(
-            0, core.state.last, base, {}, everything.queues, everything.marks, everything.services,
+            batch, core.state.last, base, {}, everything.queues, everything.marks, everything.services,
             everything.holds, everything.numbers, everything.waiting, everything.zones, everything.throttles,
             everything.throttled, everything.blackouts,
         )

@@ -230,7 +230,7 @@ def _found(context: Context, business: str, site: str, zone: str) -> None:
         actions.append(messages.AddSite(business, site, zone, archive=True))
     commands = [messages.Command(f"found-{uuid4()}", context.actor, action) for action in actions]
     if context.engine is not None:
-        outcomes = [context.engine.do(command).result(30) for command in commands]
+        outcomes = [context.engine.ask(command, 30) for command in commands]
     elif commands:
         with _at_rest(context) as (core, outbox, _):
             step = core.obey(Reading(now(), 0, context.store.clock), commands)
@@ -247,7 +247,9 @@ def _load(
     context: Context, business: str, log: imports.Staged, make: Callable[[Business], tuple[Rows, Bulk]]
 ) -> int:
     if context.engine is not None:
-        return context.engine.load(Import(business, log.events, log.tasks, make))
+        batch = context.engine.load(Import(business, log.events, log.tasks, make))
+        context.engine.shown()
+        return batch
     with _at_rest(context) as (core, outbox, bulk):
         rows, tables = make(core.state.businesses[business])
         outbox.open.rows.extend(rows)

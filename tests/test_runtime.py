@@ -165,6 +165,28 @@ def test_a_snapshot_tells_of_hosts_and_holds_soon_where_no_task_changes(engine: 
     soon(lambda: len(engine.snapshot.holds) == 1)
 
 
+def test_whoever_asks_finds_what_he_has_done_in_what_he_reads_next(engine: Engine) -> None:
+    """Looks are half a second apart under load; what is asked for comes in between."""
+    for n in range(4):
+        new = m.NewTask("Acme", "Berlin", Kind.AUDIT, f"Audit {n}", "ann", "ann")
+        outcome = engine.ask(m.Command(f"ask-{n}", "ann", m.Submit([new])), within=30)
+        assert engine.snapshot.live(int(outcome.changed[0])) is not None
+        service = m.SetService("Acme", "audit-1", "online" if n % 2 else "offline")
+        assert engine.ask(m.Command(f"state-{n}", "ann", service), within=30).refused is None
+        assert [look.wanted for look in engine.snapshot.services] == [service.state]
+
+
+def test_what_was_recovered_is_shown_from_the_start_on(tmp_path: Path) -> None:
+    with founded(tmp_path) as engine:
+        task = submit(engine, "one").result(30).changed[0]
+    again = Engine(tmp_path / "store", Settings())
+    try:
+        assert again.snapshot.batch == again.store.batch > 0
+        assert again.snapshot.live(int(task)) is not None
+    finally:
+        again.store.close()  # it was never started
+
+
 def test_a_chore_is_done_again_and_again_also_by_a_scheduler_that_takes_a_dead_ones_place(engine: Engine) -> None:
     done = threading.Semaphore(0)
     engine.every(0.05, "count", done.release)

@@ -160,10 +160,10 @@ def origin() -> str:
 
 
 def do(action: Action, request: str) -> Outcome:
-    """Have the engine do something for whoever is looking, if he may; return once the outcome is durable."""
+    """Have the engine do something for whoever is looking, if he may; return once the outcome is durable and shown."""
     who = actor()
     try:
-        return engine().do(Command(request, who.name, action, who.grants)).result(ANSWERED_WITHIN)
+        return engine().ask(Command(request, who.name, action, who.grants), ANSWERED_WITHIN)
     except (DrainboardError, TimeoutError) as error:
         return Outcome(refused=str(error) or "The engine did not answer in time; look whether it happened")
 

@@ -11,10 +11,42 @@ from tests.browser.conftest import Server, running
 pytestmark = pytest.mark.browser
 
 
+#: At any hour something waits, something leaves and something comes, some seconds apart.
+FLEET = """
+[businesses.acme]
+name = "Acme"
+processors = [{ name = "proc-1", slots = 2 }]
+users = [{ name = "ann", role = "business_admin" }, { name = "bob", role = "site_user", sites = ["berlin"] }]
+
+[businesses.acme.sites.berlin]
+name = "Berlin"
+zone = "Europe/Berlin"
+services = [
+  { name = "audit-1", role = "audit_service", slots = 3 },
+  { name = "explorer-1", role = "explorer", slots = 1 },
+]
+targets = [
+  { name = "srv", kind = "device", count = 20 },
+  { name = "10.1.0.0/24 offices", kind = "segment", assets = 40 },
+]
+mix.audit = { per_hour = 600, collect = { median_s = 20, sigma = 0.3 }, process = { median_s = 3, sigma = 0.3 } }
+mix.scan = { per_hour = 120, collect = { median_s = 40, sigma = 0.3 }, process = { median_s = 3, sigma = 0.3 } }
+"""
+WAITING = 30  #: tasks that wait from the start on
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(tmp_path_factory.mktemp("data"), settings="seed_days = 1\nfleet_speed = 15.0\n") as server:
+    with running(tmp_path_factory.mktemp("data"), FLEET) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def cookie(server: Server) -> str:
+    cookie = server.sign_in(server.first_link())
+    for kind in ("audit", "scan"):
+        server.cli("drill", "surge", "--business", "Acme", "--site", "Berlin", "--kind", kind, "--tasks", str(WAITING))
+    return cookie
 
 
 @pytest.fixture
