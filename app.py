@@ -22,6 +22,7 @@ from engine.errors import DrainboardError, SettingsError
 from engine.fleet import load_file
 from engine.oidc import Configured, Provider
 from engine.settings import data_folder, load
+from pages.shared import endings
 
 logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 logging.getLogger("apscheduler").setLevel(logging.WARNING)  # it tells of every run of every job
@@ -68,6 +69,8 @@ async def lifespan(_: object) -> AsyncIterator[None]:
     finally:
         await run_in_threadpool(console.close)
 
+
+endings.keep()
 
 app = st.App(
     Path(__file__).parent / "pages" / "router.py",

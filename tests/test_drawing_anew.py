@@ -28,8 +28,9 @@ import time
 
 import streamlit as st
 
-from pages.shared import frame
+from pages.shared import endings, frame
 
+endings.keep()
 runs = st.session_state.setdefault("runs", {"live": 0})
 
 
@@ -127,10 +128,18 @@ def test_what_is_drawn_anew_beside_another_part_is_the_whole_run(tmp_path: Path,
         assert page.ask().ended() == ([], True)
         second = next(name for name in page.parts if name != first)
         page.ask("live").ask(first).ask(second)
-        told, _ = page.ended()  # as broken off, too, where the next run begins before that is sent
+        told, _ = page.ended()  # as broken off, too, where the next run begins before that is sent: it draws it again
         assert told == ["live"]
         assert page.ended() == (["dialog", "live"], False)
         assert page.ended() == (["dialog", "live"], True)
+
+
+def test_a_part_that_came_to_its_end_is_told_so_though_another_one_begins_at_once(tmp_path: Path) -> None:
+    with session(tmp_path, "pass") as page:
+        page.ask().ended()
+        page.ask("live").ask("dialog")
+        assert page.ended() == (["live"], True)
+        assert page.ended() == (["dialog"], True)
 
 
 def test_what_a_browser_says_it_has_kept_is_sent_whole_all_the_same(tmp_path: Path) -> None:
