@@ -16,14 +16,10 @@ from .clock import MINUTE, SECOND
 from .holds import Hold, Throttle
 from .lanes import Service
 from .ledger import (
-    BlackoutEvent,
-    BlackoutFire,
     Detail,
     HoldEvent,
     QueueShift,
     Rows,
-    ScheduleEvent,
-    ScheduleFire,
     ServiceEvent,
     TaskEvent,
     ThrottleEvent,
@@ -80,29 +76,12 @@ class Deciding:
 
     def _record(self, row: Row) -> None:
         """Write and apply a row other than a task's event, and tell what it shifts for tasks that wait."""
-        self._add(row)
+        self._step.rows.table(type(row)).append(row)
         shifts: Shifts = apply(self.state, row)
         for (business, site, kind, queue, before, after), n in shifts.items():
             self._step.rows.queue_shift.append(
                 QueueShift(row.occurred_at, business, site, kind, queue, before, after, n)
             )
-
-    def _add(self, row: Row) -> None:
-        rows = self._step.rows
-        if isinstance(row, ServiceEvent):
-            rows.service_event.append(row)
-        elif isinstance(row, HoldEvent):
-            rows.hold_event.append(row)
-        elif isinstance(row, ThrottleEvent):
-            rows.throttle_event.append(row)
-        elif isinstance(row, ScheduleEvent):
-            rows.schedule_event.append(row)
-        elif isinstance(row, ScheduleFire):
-            rows.schedule_fire.append(row)
-        elif isinstance(row, BlackoutEvent):
-            rows.blackout_event.append(row)
-        elif isinstance(row, BlackoutFire):
-            rows.blackout_fire.append(row)
 
     def _record_task(self, row: TaskEvent) -> None:
         self._step.rows.task_event.append(row)

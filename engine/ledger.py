@@ -394,6 +394,11 @@ class Rows:
     def __bool__(self) -> bool:
         return any(getattr(self, name) for name in self.__slots__)
 
+    def table(self, of: type[Any]) -> list[Any]:
+        """Return the rows of a type."""
+        rows: list[Any] = getattr(self, _TABLE[of])
+        return rows
+
     def extend(self, other: Rows) -> None:
         """Append another step's rows, so that several steps become one batch."""
         for name in self.__slots__:
@@ -422,6 +427,7 @@ ROW_TYPES: dict[str, type[Any]] = {
     "one_time_link": OneTimeLink,
     "saved_view": SavedView,
 }
+_TABLE = {row: table for table, row in ROW_TYPES.items()}
 KEYS: dict[str, tuple[str, ...]] = {
     "asset": ("business", "site", "target"),
     "account": ("name",),
