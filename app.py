@@ -15,7 +15,7 @@ import streamlit as st
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 
-from engine import web
+from engine import exports, web
 from engine.access import LINK
 from engine.console import fleet_file, launch
 from engine.errors import DrainboardError, SettingsError
@@ -75,7 +75,7 @@ endings.keep()
 app = st.App(
     Path(__file__).parent / "pages" / "router.py",
     lifespan=lifespan,
-    routes=web.routes,
+    routes=[*web.routes, *exports.routes],
     middleware=[Middleware(web.Guard, hosts=st.get_option("server.allowedHosts"))],
 )
 

@@ -102,6 +102,7 @@ Then the world:
     console       first start, engine, orderly stop
     metrics       what Prometheus is told
     web           routes and headers
+    exports       files to take away, by plain links: what pages show, as CSV
     __main__      the command line
 
 A module imports only modules above it in this list.

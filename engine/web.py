@@ -37,6 +37,7 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 COOKIE = "drainboard_session"
 METRICS = "/metrics"
+EXPORT = "/export/"  #: where files to take away lie; `exports` has them
 BEGUN_COOKIE = "drainboard_oidc"  #: of a sign-in at the provider that is under way
 SIGN_IN, SIGN_OUT, AT_PROVIDER = "/auth/sign-in", "/auth/sign-out", "/auth/provider"
 LONGEST_FORM = 16_384
@@ -301,6 +302,14 @@ def _page(title: str, body: str, status: int = 200) -> HTMLResponse:
         f"<main><h1>Drainboard</h1>{body}</main></html>",
         status, OF_FORMS,
     )  # fmt: skip
+
+
+def tell(request: Request, said: str, status: int) -> Response:
+    """Say why something is not to be had: to a person by a page, to a program as JSON."""
+    if "text/html" not in request.headers.get("accept", ""):
+        return JSONResponse({"error": said}, status)
+    told = f'<p class="told">{escape(said.rstrip("."))}.</p><a href="/">Go to the console</a>'
+    return _page("not to be had", told, status)
 
 
 def _sign_in_form(next_path: str, told: str = "", status: int = 200) -> HTMLResponse:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,6 @@ import polars as pl
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families
-from starlette.applications import Starlette
 
 from engine import console as consoles
 from engine import messages as m
@@ -31,7 +28,7 @@ from engine.runtime import Engine
 from engine.settings import SETTINGS, Settings, load
 from engine.store import Store
 from engine.tally import ENDS, Tally
-from tests import driving
+from tests import driving, routes
 from tests.driving import Drive, lived
 
 TOKEN = "0123456789abcdef-of-the-test"
@@ -101,25 +98,8 @@ class running:  # noqa: N801  # a context, like those of contextlib
 
 
 def ask(path: str = "/metrics", **headers: str) -> tuple[int, dict[str, str], str]:
-    """Send a request to the routes behind the guard, as the server does."""
-    told: list[dict[str, Any]] = []
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request"}
-
-    async def send(message: Any) -> None:
-        told.append(message)
-
-    scope = {
-        "type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "",
-        "headers": [(name.encode(), value.encode()) for name, value in headers.items()], "scheme": "http",
-        "server": ("localhost", 80), "client": ("127.0.0.1", 1), "http_version": "1.1",
-    }  # fmt: skip
-    answer = web.Guard(Starlette(routes=web.routes))(scope, receive, send)
-    with ThreadPoolExecutor(1) as elsewhere:  # the browser tests' driver keeps a loop of its own in this thread
-        elsewhere.submit(asyncio.run, answer).result()
-    body = b"".join(message.get("body", b"") for message in told)
-    return told[0]["status"], {n.decode(): v.decode() for n, v in told[0]["headers"]}, body.decode()
+    status, told, body = routes.ask(path, **headers)
+    return status, told, body.decode()
 
 
 def scraped(accept: str = "") -> Numbers:

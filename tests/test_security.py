@@ -18,7 +18,6 @@ from typing import Any
 
 import polars as pl
 import pytest
-from streamlit.runtime.memory_media_file_storage import _calculate_file_id as calculate_id
 
 from engine import messages as m
 from engine import web
@@ -34,7 +33,6 @@ from engine.runtime import Engine
 from engine.settings import Settings, load
 from engine.store import Store
 from engine.tables import clean, csv
-from pages.shared.export import unique_csv
 from tests.desk import SITE
 from tests.desk import Desk as Core
 from tests.test_access import HERE, OTHER, PASSWORD, SITE_USER, Desk
@@ -118,18 +116,9 @@ def test_every_file_that_leaves_is_written_by_one_of_the_two_that_disarm_formula
     }
     assert found == {
         ("engine/tables.py", "write_csv"), ("engine/reports.py", "csv.writer"), ("engine/shell.py", "write_csv"),
-        ("pages/shared/export.py", "download_button"), ("pages/shared/found.py", "download_button"),
         ("pages/shared/acting.py", "st.dataframe"),
     }  # fmt: skip
     assert "disableDataExport = true" in (ROOT / ".streamlit" / "config.toml").read_text()
-
-
-def test_two_files_that_the_server_could_take_for_one_have_types_of_their_own() -> None:
-    """It knows large files again by samples: two of one length that differ elsewhere are one to it."""
-    mine, others = (f"{'x' * 300_000}{word}{'x' * 1_100_000}".encode() for word in ("kestrel", "ospreys"))
-    assert calculate_id(mine, "text/csv", "tasks.csv") == calculate_id(others, "text/csv", "tasks.csv")
-    ids = {calculate_id(content, unique_csv(), "tasks.csv") for content in (mine, others) * 2}
-    assert len(ids) == 4
 
 
 # --- secrets

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import streamlit as st
 
+from engine import exports
 from engine.activity import ABOUT, FIELDS, LANGUAGE, Cut, Page
 from engine.errors import NotAllowed
 from engine.proof import Check
@@ -41,8 +42,7 @@ def live() -> None:
         with st.container():
             changes = dict(finding.ask(address.get("q", ""), finding.completed(FIELDS, names), RESET, LANGUAGE))
         st.html(helps.mark("activity.filter", "this filter"), width="content")
-        later = frame.sight_later()
-        export.button("activity", lambda: later().audit_export(wanted, about, export.MOST), key="export")
+        export.link(exports.of_activity(wanted, about))
     shown = {name: sum(counts.values()) if key is None else counts.get(key, 0) for name, key in CHIPS.items()}
     chosen = next(name for name, key in CHIPS.items() if key == about)
     pressed = chips.chips(shown, chosen, key="about", label="What it is about", tabs=True)

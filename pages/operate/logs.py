@@ -7,13 +7,12 @@ from zoneinfo import ZoneInfo
 
 import streamlit as st
 
-from engine import filters
+from engine import exports
 from engine.catalogue import Asked
-from engine.lifecycle import STATUS, Kind, queue_word, task_label
+from engine.exports import LOGS
+from engine.lifecycle import STATUS, queue_word, task_label
 from pages.shared import card, chips, export, finding, frame, grid, tasklist, times
 from pages.shared.tasklist import Query
-
-LOGS = {"Scan log": Kind.SCAN, "Audit log": Kind.AUDIT}
 
 engine = frame.engine()
 business, site = frame.site()
@@ -49,11 +48,9 @@ def live() -> None:
         wanted = finding.read(query.text)
         with st.container():
             changes = dict(finding.search(sight, place, query.text, tasklist.RESET))
-        of_log = filters.both(filters.parse(f"type:{LOGS[chosen]}"), wanted)
-        later = frame.sight_later()
-        export.button(f"{chosen} {site}", lambda: later().ended_tasks(place, Asked(of_log), export.MOST), key="export")
-    counts = {name: sum(sight.counts(place, Asked(filters.both(filters.parse(f"type:{kind}"), wanted))).ended)
-              for name, kind in LOGS.items()}  # fmt: skip
+        export.link(exports.of_log(business, site, chosen, wanted))
+    of_log = {log: Asked(exports.logged(log, wanted)) for log in LOGS}
+    counts = {log: sum(sight.counts(place, asked).ended) for log, asked in of_log.items()}
     with logs:
         pressed = chips.chips(counts, chosen, key="logs", label="Log")
     if pressed and pressed != chosen:
@@ -64,7 +61,7 @@ def live() -> None:
     if opened:
         shown = card.find_anywhere(sight, opened, now)
         card.top(shown, now, engine.settings.int("attempts"), key=GRID, stale=not sight.pulse.well, logged=True)
-    page = sight.page(place, Asked(of_log), None, sort=query.sort, descending=query.down, after=query.after,
+    page = sight.page(place, of_log[chosen], None, sort=query.sort, descending=query.down, after=query.after,
                       before=query.before, size=tasklist.ROWS)  # fmt: skip
     rows = page.rows.to_dicts()
     stopped_by = sight.stopped_by(place, rows)

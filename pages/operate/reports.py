@@ -237,7 +237,7 @@ def opened(task_id: str) -> None:
                 "or the report is still being made.</div>")  # fmt: skip
         st.button("All reports", key="all-reports", width="content", on_click=back)
         return
-    found(result, frame.known_at(engine), back)
+    found(result, site, frame.known_at(engine), back)
 
 
 def back() -> None:

@@ -1,16 +1,13 @@
 """What a report found: its figures, and each of its tables with a way to take it along."""
 
-import re
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
 import streamlit as st
 
-from engine.clock import SECOND
+from engine import exports
 from engine.ledger import Detail, ReportResult
-from engine.reports import as_csv
 
 from . import export, kpi, times
 from .copylink import copy_link
@@ -25,8 +22,8 @@ def of(business: str, site: str | None) -> str:
     return site or f"all of {business}"
 
 
-def found(result: ReportResult, now: int, back: Callable[[], None]) -> None:
-    """Draw a result: when and for whom it was made, its figures, its tables, and the way back."""
+def found(result: ReportResult, site: str, now: int, back: Callable[[], None]) -> None:
+    """Draw a result as it is seen at a site: when and for whom it was made, figures, tables, and the way back."""
     said, at = result.result, f"{times.moment(result.made_at, now)} {times.zone().key}"
     with st.container(horizontal=True, vertical_alignment="center", key="report-made"):
         st.html(
@@ -38,7 +35,7 @@ def found(result: ReportResult, now: int, back: Callable[[], None]) -> None:
         st.button("All reports", key="all-reports", width="content", on_click=back)
     kpi.strip([_kpi(figure) for figure in said["figures"]], key="report-figures")
     for n, table in enumerate(said["tables"]):
-        _table(result, table, n, now)
+        _table(result, site, table, n, now)
 
 
 def _kpi(figure: Detail) -> Kpi:
@@ -49,7 +46,7 @@ def _kpi(figure: Detail) -> Kpi:
     return Kpi(figure["label"], number, unit, figure["note"])
 
 
-def _table(result: ReportResult, table: Detail, n: int, now: int) -> None:
+def _table(result: ReportResult, site: str, table: Detail, n: int, now: int) -> None:
     rows, left = table["rows"], table["left_out"]
     shown, whole = rows[:SHOWN], len(rows) + left
     counted = f"{whole:,} {'row' if whole == 1 else 'rows'}"
@@ -59,11 +56,7 @@ def _table(result: ReportResult, table: Detail, n: int, now: int) -> None:
         note = f"{table['note'][:1].upper()}{table['note'][1:]}. " if table["note"] else ""
         st.html(f"<div class='d-h2'><b>{escape(table['title'])}</b><span>{escape(note)}{counted}{more}</span></div>")
         if rows:
-            day = f"{datetime.fromtimestamp(result.made_at / SECOND, UTC):%Y-%m-%d}"
-            st.download_button(
-                "CSV", as_csv(table), f"{_slug(result.name)}-{_slug(table['title'])}-{day}.csv", export.unique_csv(),
-                key=f"report-csv-{n}", on_click="ignore", width="content", help=f"Take “{table['title']}” along",
-            )  # fmt: skip
+            export.link(exports.of_table(site, result, n), "CSV", table["title"])
     if not rows:
         st.html("<div class='d-evidence'>None.</div>")
         return
@@ -103,7 +96,3 @@ def cell(value: Any, kind: str, now: int = 0) -> str:
 
 def _right(kind: str) -> str:
     return " class='n'" if kind in NUMBERS else ""
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")

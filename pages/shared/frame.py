@@ -15,7 +15,7 @@ from streamlit.runtime.state import get_session_state
 from engine.access import Access, Actor
 from engine.clock import SECOND, stopwatch
 from engine.console import Stage, current
-from engine.errors import DrainboardError, NotAllowed
+from engine.errors import DrainboardError
 from engine.messages import Action, Command, Outcome
 from engine.roles import Grants, Right, may, worded
 from engine.runtime import Engine
@@ -79,12 +79,8 @@ def actor() -> Actor:
 
 
 def _who() -> Actor | None:
-    return _of(st.context.cookies.get(COOKIE))
-
-
-def _of(cookie: str | None) -> Actor | None:
     console = current()
-    return console.access.who(cookie) if console and console.access else None
+    return console.access.who(st.context.cookies.get(COOKIE)) if console and console.access else None
 
 
 def sight() -> Sight:
@@ -126,22 +122,6 @@ def left(requests: ScriptRequests, parts: int) -> bool:
     if asked is not ScriptRequestType.RERUN:
         return asked is ScriptRequestType.STOP
     return not then.is_auto_rerun and (parts == 1 or not (then.fragment_id or then.fragment_id_queue))
-
-
-def sight_later() -> Callable[[], Sight]:
-    """Return what gives that sight later on, where no page runs any more: a file is made when its link is followed.
-
-    Who is looking is asked anew then, too.
-    """
-    cookie = st.context.cookies.get(COOKIE)
-
-    def later() -> Sight:
-        console, who = current(), _of(cookie)
-        if console is None or console.watch is None or who is None:
-            raise NotAllowed("You are signed out")
-        return Sight(console.watch, who.grants, who.name)
-
-    return later
 
 
 def access() -> Access:

@@ -47,6 +47,9 @@ html,body,.stApp{font-variant-numeric:tabular-nums}
 [data-testid^=stBaseButton-] p{font-size:13px}
 [data-testid=stBaseButton-primary],[data-testid=stBaseButton-primary] p{color:var(--d-onaccent)}
 [data-testid=stBaseButton-tertiary]{padding:0;min-height:20px}
+.stApp a.d-button{display:block;box-sizing:border-box;min-height:28px;padding:0 10px;border:1px solid var(--d-line);border-radius:4px;background:var(--d-bg);color:var(--d-ink);font-size:13px;line-height:26px;text-align:center;text-decoration:none;white-space:nowrap}
+.stApp a.d-button:hover{color:var(--d-accent);border-color:var(--d-accent)} .stApp a.d-button:focus-visible{outline:2px solid var(--d-accent);outline-offset:1px} .stApp a.d-button:active{color:var(--d-onaccent);background:var(--d-accent)}
+.st-key-finder a.d-button{min-height:30px;line-height:28px}
 [data-testid=stTextInputRootElement]{height:30px;min-height:30px;border:1px solid var(--d-line);background:var(--d-bg)}
 [data-testid=stTextInput] input{font-size:13px;padding:0 10px}
 [data-testid=stTextInput] [data-testid=InputInstructions]{display:none}

@@ -44,7 +44,10 @@ class Visit:
         self.texts.append(self.page.locator("body").inner_text())
 
     def press_everything(self, most: int = 12) -> None:
-        """Press each button, tab and menu of the page, once; leave the dialog that opens, and the page if it turns."""
+        """Press each button, tab and menu of the page, once, and take away the files that it offers at the end.
+
+        The dialog that opens is left, and so is the page if it turns.
+        """
         here = self.page.url
         for within in ("[data-testid=stMain]", "[data-testid=stSidebar]"):
             buttons = self.page.locator(f"{within} button:visible, {within} summary:visible")
@@ -53,6 +56,9 @@ class Visit:
                     self.pressed += 1
                     self.settle()
                     self._leave(here)
+        for file in self.page.locator("a[download]:visible").all():
+            with self.page.expect_download():
+                file.click()
 
     def _press(self, button: Locator) -> bool:
         try:

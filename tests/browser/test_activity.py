@@ -149,17 +149,44 @@ def test_what_the_filter_finds_can_be_taken_away(page: Page) -> None:
     ask(page, "action:stop business:Acme")
     expect(page.get_by_role("button", name=f"All {TASKS}", exact=True)).to_be_visible()
     with page.expect_download() as download:
-        page.get_by_role("button", name="Export CSV").click()
+        page.get_by_role("link", name="Export CSV").click()
+    assert download.value.suggested_filename == "activity.csv"
     lines = Path(download.value.path()).read_text("utf-8").splitlines()
     assert len(lines) == TASKS + 1
     assert "Wrong targets" in lines[1]
+
+
+def test_a_link_of_some_refreshes_ago_still_gives_the_file_by_mouse_and_keyboard(page: Page) -> None:
+    ask(page, "action:stop business:Acme")
+    expect(page.get_by_role("button", name=f"All {TASKS}", exact=True)).to_be_visible()
+    link, clock = page.get_by_role("link", name="Export CSV").element_handle(), page.locator(".d-live")
+    for _ in range(3):
+        expect(clock).not_to_have_text(clock.inner_text())
+    for press in (link.click, lambda: link.press("Enter"), link.click):
+        expect(clock).not_to_have_text(clock.inner_text())
+        with page.expect_download() as download:
+            press()
+        assert len(Path(download.value.path()).read_text("utf-8").splitlines()) == TASKS + 1
+
+
+def test_the_address_of_a_file_can_be_kept_and_gives_it_to_whoever_may_see_it(page: Page, server: Server) -> None:
+    ask(page, "action:stop business:Acme")
+    expect(page.get_by_role("button", name=f"All {TASKS}", exact=True)).to_be_visible()
+    kept = page.get_by_role("link", name="Export CSV").get_attribute("href") or ""
+    ask(page, "")
+    expect(page.get_by_role("button", name=f"All {TASKS}", exact=True)).to_be_hidden()
+    cookie = "; ".join(f"{one['name']}={one['value']}" for one in page.context.cookies())
+    status, _, text = server.ask("GET", kept, Cookie=cookie)
+    assert (status, len(text.splitlines())) == (200, TASKS + 1)
+    assert server.ask("GET", kept)[0] == 401
 
 
 def test_a_log_can_be_taken_away_too(page: Page, server: Server) -> None:
     page.goto(f"{server.url}/logs?log=audit&site=Berlin")
     expect(page.get_by_role("button", name=f"Audit log {TASKS}")).to_be_visible()
     with page.expect_download() as download:
-        page.get_by_role("button", name="Export CSV").click()
+        page.get_by_role("link", name="Export CSV").click()
+    assert download.value.suggested_filename == "Audit log Berlin.csv"
     assert len(Path(download.value.path()).read_text("utf-8").splitlines()) == TASKS + 1
     page.goto(f"{server.url}/activity")
 

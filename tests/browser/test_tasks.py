@@ -239,7 +239,7 @@ def test_a_log_is_taken_along_as_a_file_with_all_that_the_filter_finds(page: Pag
         timeout=20_000
     )
     with page.expect_download() as started:
-        page.get_by_role("button", name="Export CSV").click()
+        page.get_by_role("link", name="Export CSV").click()
     rows = list(csv.DictReader(started.value.path().read_text("utf-8").splitlines()))
     assert len(rows) == MANY
     assert {(row["kind"], row["status"], row["reason"]) for row in rows} == {("audit", "Stopped", "by_user")}

@@ -23,6 +23,7 @@ CANARY, NEXT_DOOR, HIS = WORDS[STRANGER], WORDS[NEIGHBOUR], WORDS[OWN]
 PEOPLE = {"ada": GRANT[Role.BUSINESS_ADMIN], "sam": GRANT[Role.SITE_ADMIN], "sid": GRANT[Role.SITE_USER],
           "root": Grant(Role.PLATFORM_ADMIN)}  # fmt: skip
 SECRETS = (CANARY, STRANGER[0])  #: that nobody of the own business may ever be sent
+AT = urllib.parse.urlencode({"business": OWN[0], "site": OWN[1]})
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,10 @@ def trespass(visit: Visit, there: There, cookie: str) -> None:
             searched.press("Enter")
             visit.settle()
     for path in ("/healthz", "/metrics", "/_stcore/host-config", "/_stcore/metrics", "/media/x.csv", "/auth/sign-in",
-                 "/component/x", f"/media/{there.request}.csv"):  # fmt: skip
+                 "/component/x", f"/media/{there.request}.csv", f"/export/activity?q={asked}",
+                 f"/export/activity?q=id:{there.ended}", f"/export/log?{AT}&log=audit&q=*{asked}*",
+                 f"/export/log?{AT}&log=audit&q=id:{there.ended}", f"/export/report?{AT}&report={there.report}&table=0",
+                 f"/export/report?{AT}&report={there.report}&table=1"):  # fmt: skip
         status, told, body = visit.server.ask("GET", path, Cookie=cookie)
         visit.texts.append(f"{status} {told} {body}")
 
@@ -103,6 +107,7 @@ def test_nothing_of_another_business_reaches_anybody_of_this_one(world: World, n
     assert visit.pressed > 20
     assert HIS in came, "what is his own was there to be seen"
     assert visit.frames
+    assert "Scan log berlin.csv" in {file.suggested_filename for file in visit.downloads}
     for secret in SECRETS:
         assert secret not in came, came[max(0, came.index(secret) - 200) : came.index(secret) + 200]
 
