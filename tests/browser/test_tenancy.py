@@ -107,7 +107,7 @@ def test_nothing_of_another_business_reaches_anybody_of_this_one(world: World, n
     assert visit.pressed > 20
     assert HIS in came, "what is his own was there to be seen"
     assert visit.frames
-    assert "Scan log berlin.csv" in {file.suggested_filename for file in visit.downloads}
+    assert any(file.suggested_filename.endswith(" log berlin.csv") for file in visit.downloads)
     for secret in SECRETS:
         assert secret not in came, came[max(0, came.index(secret) - 200) : came.index(secret) + 200]
 
