@@ -288,7 +288,7 @@ background:var(--bg);border:1px solid var(--line);border-radius:4px}
 input:focus,button:focus{outline:2px solid var(--accent);outline-offset:1px}
 button{height:32px;padding:0 14px;font:inherit;font-weight:600;color:var(--bg);background:var(--accent);border:0;
 border-radius:4px;cursor:pointer}
-p{margin:0 0 12px;color:var(--ink2)}.told{color:var(--fail)}
+p{margin:0 0 12px;color:var(--ink2);overflow-wrap:anywhere}.told{color:var(--fail)}
 .or{margin:16px 0 0;padding-top:16px;border-top:1px solid var(--line)}
 a{display:block;padding:5px 14px;text-align:center;font-weight:600;color:var(--accent);border:1px solid var(--accent);
 border-radius:4px;text-decoration:none}a:focus-visible{outline:2px solid var(--accent);outline-offset:1px}
