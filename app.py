@@ -22,7 +22,7 @@ from engine.errors import DrainboardError, SettingsError
 from engine.fleet import load_file
 from engine.oidc import Configured, Provider
 from engine.settings import data_folder, load
-from pages.shared import endings
+from pages.shared import sending
 
 logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 logging.getLogger("apscheduler").setLevel(logging.WARNING)  # it tells of every run of every job
@@ -70,7 +70,7 @@ async def lifespan(_: object) -> AsyncIterator[None]:
         await run_in_threadpool(console.close)
 
 
-endings.keep()
+sending.whole()
 
 app = st.App(
     Path(__file__).parent / "pages" / "router.py",

@@ -14,5 +14,6 @@ def keep(said: str) -> None:
 
 def tell() -> None:
     """Say what was kept, if anything."""
-    if said := st.session_state.pop(_KEPT, None):
-        st.toast(plain(said))
+    if said := st.session_state.get(_KEPT):
+        st.toast(plain(said), duration="long")  # it may tell of what was left out, and why
+        st.session_state.pop(_KEPT)  # only now: a run may be broken off before it has said it
