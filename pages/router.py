@@ -7,7 +7,7 @@ import streamlit as st
 
 from engine.console import current
 from engine.roles import Right
-from pages.shared import asking, frame, look, tasklink
+from pages.shared import asking, frame, heard, look, tasklink
 from pages.shared.frame import Entry
 
 MENU = {
@@ -33,6 +33,7 @@ MENU = {
 
 st.set_page_config(page_title="Drainboard", page_icon="≡", layout="wide")
 look.apply()
+heard.watch()
 console = current()
 if console is None or console.engine is None:
     frame.waiting_room(console.stage if console else None)

@@ -22,7 +22,7 @@ from engine.runtime import Engine
 from engine.sight import Sight
 from engine.web import COOKIE, SIGN_IN, SIGN_OUT
 
-from . import drawer, presses, times
+from . import drawer, heard, presses, times
 
 ANSWERED_WITHIN = 15.0  #: seconds
 COUNTED_EVERY = 10  #: seconds between two looks at what the menu counts, at least
@@ -440,24 +440,22 @@ def silence(running: Engine) -> str:
 
 
 def head(title: str, shown: str, running: Engine) -> None:
-    """Draw the head row: title, what is shown, and whether it is live. A new refresh rate counts at once."""
+    """Draw the head row: title, what is shown, and how old it is. A new refresh rate counts at once."""
     before = refresh()
     pulse = running.pulse
     with st.container(horizontal=True, vertical_alignment="center", key="head"):
         st.html(f"<h1 class='d-title'>{escape(title)}</h1>", width="content")
         st.html(f"<div class='d-shown'>{escape(shown)}</div>")
-        if pulse.well:
-            pace, clock = refresh(), times.clock(running.now)
-            if pace is None:
-                st.html(f"<div class='d-asof'>Standing still since {clock}</div>", width="content")
-            elif pace >= SLOW:
-                every = times.age(pace * SECOND)
-                st.html(f"<div class='d-asof'>As of {clock}, every {every}</div>", width="content")
-            else:
-                st.html(f"<div class='d-live'>Live, {clock}</div>", width="content")
+        clock, rest = times.clock(running.now), ""
+        if not pulse.well:
+            kind, said, rest = "d-stale", f"Stale: {silence(running)} old", ", engine not answering"
+        elif before is None:
+            kind, said = "d-asof", f"Standing still since {clock}"
+        elif before >= SLOW:
+            kind, said = "d-asof", f"As of {clock}, every {times.age(before * SECOND)}"
         else:
-            said = f"Stale: {silence(running)} old<span>, engine not answering</span>"
-            st.html(f"<div class='d-stale' role='status'>{said}</div>", width="content")
+            kind, said = "d-live", f"Live, {clock}"
+        heard.words(said, kind, before, rest)
         st.selectbox("Refresh every", list(REFRESH), key="refresh", label_visibility="collapsed", width=84,
                      persist_state="session")  # fmt: skip
     if refresh() != before:

@@ -90,6 +90,10 @@ html,body,.stApp{font-variant-numeric:tabular-nums}
 .d-asof{font-size:12px;color:var(--d-ink2);white-space:nowrap}
 .d-stale{font-size:12px;font-weight:600;white-space:nowrap;color:var(--d-hold);background:var(--d-hold-tint);padding:3px 8px;border-radius:3px}
 .d-stale::before{content:"◆";color:var(--d-hold-mark);margin-right:6px}
+.d-unheard{display:flex;flex-direction:row-reverse;align-items:center;gap:8px} .d-unheard .d-stale{min-width:0;overflow:hidden;text-overflow:ellipsis}
+.st-key-head:has(.d-unheard){flex-wrap:nowrap!important} .st-key-head [data-testid=stElementContainer]:has(.d-unheard){min-width:0} .st-key-heard{position:absolute}
+.d-unheard button{flex:none;font:inherit;font-size:13px;color:var(--d-ink);background:var(--d-bg);border:1px solid var(--d-line);border-radius:4px;height:28px;padding:0 10px;cursor:pointer}
+.d-unheard button:hover{border-color:var(--d-accent);color:var(--d-accent)} .d-unheard button:focus-visible{outline:2px solid var(--d-accent);outline-offset:1px}
 .d-readonly{font-size:12px;line-height:17px;color:var(--d-ink2)}
 .d-foot{font-size:12px;line-height:17px;color:var(--d-ink2)}
 
@@ -210,6 +214,7 @@ tr:first-child>.d-dot::before{top:12px} tr:first-child>.d-dot::after{top:16px}
   .st-key-split>*{width:100%!important;flex:none!important;max-width:none!important}
   .st-key-split>:has(.st-key-card),.st-key-split>.st-key-card{order:-1}
   .st-key-head{flex-wrap:nowrap!important} .d-stale span{display:none}
+  .d-unheard{flex-direction:row;position:fixed;top:0;left:56px;right:12px;height:2.4rem;z-index:999990;background:var(--d-bg)}
   .d-shown{position:fixed;top:11px;left:56px;right:12px;z-index:999990;font-size:13px;line-height:18px;pointer-events:none}
   .st-key-finder{gap:6px!important} .st-key-finder>:first-child{flex:1 0 calc(100% - 30px)!important} .st-key-finder [data-testid^=stBaseButton-],.st-key-finder [data-testid=stPopoverButton]{padding:0 6px}
   .d-scroll :is(th,td.w){white-space:nowrap} .st-key-acts{gap:6px!important} .st-key-acts:has(b) [data-testid=stElementContainer]:has([data-testid=stHtml]){flex:1 0 100%!important} .st-key-acts [data-testid^=stBaseButton-]{padding:0 8px}

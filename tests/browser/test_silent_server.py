@@ -1,0 +1,148 @@
+"""A tab that nobody answers: it takes back that it is live, offers to load anew, and is live again once it is drawn.
+
+The server is stopped and let go on as a process is by its machine. Where an hour has to pass, the browser's clock is
+moved on, as it moves while a laptop sleeps; the server's is not. Until the first warning, time is as it is.
+"""
+
+import re
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from tests.browser.conftest import Server, looking, running
+
+pytestmark = pytest.mark.browser
+
+FLEET = """
+[businesses.acme]
+name = "Acme"
+processors = [{ name = "proc-1", slots = 1 }]
+users = [{ name = "ann", role = "business_admin" }]
+
+[businesses.acme.sites.berlin]
+name = "Berlin"
+zone = "Europe/Berlin"
+services = [{ name = "audit-1", role = "audit_service", slots = 1 }]
+targets = [{ name = "srv", kind = "device", count = 1 }]
+mix.audit = { per_hour = 0, collect = { median_s = 900, sigma = 0.1 }, process = { median_s = 1, sigma = 0.1 } }
+"""
+LIVE = re.compile(r"^Live, \d\d:\d\d:\d\d ")
+WARN = """() => {
+  window.warned = false
+  new MutationObserver(() => { window.warned ||= Boolean(document.querySelector('.d-unheard')) })
+    .observe(document.body, {subtree: true, childList: true, attributes: true})
+}"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running(tmp_path_factory.mktemp("silent"), FLEET) as server:
+        yield server
+
+
+@contextmanager
+def hanging(page: Page, server: Server) -> Iterator[None]:
+    """Let the server do nothing while the block lasts, which begins once what was under way has come."""
+    drawn(page, 2)
+    server.process.send_signal(signal.SIGSTOP)
+    try:
+        told = None
+        while told != (told := page.locator("[data-drawn]").get_attribute("data-drawn")):
+            page.wait_for_timeout(1_000)
+        yield
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+
+
+def warning(page: Page) -> Locator:
+    return page.get_by_role("status").filter(has_text="Not heard of the console")
+
+
+def reload(page: Page) -> Locator:
+    return page.get_by_role("button", name="Reload", exact=True)
+
+
+def drawn(page: Page, times: int) -> None:
+    """Wait until the head row was drawn anew as often."""
+    for _ in range(times):
+        told = page.locator("[data-drawn]").get_attribute("data-drawn")
+        expect(page.locator("[data-drawn]")).not_to_have_attribute("data-drawn", str(told))
+
+
+def places(page: Page, *more: Locator) -> list[Any]:
+    """Tell where things stand in the head row on a desktop and on a phone, and see that all of it is on the screen."""
+    found: list[Any] = []
+    around = [page.locator(each) for each in (".st-key-head", "h1.d-title", ".st-key-head [data-testid=stSelectbox]")]
+    for width in (390, 1280):
+        page.set_viewport_size({"width": width, "height": 800})
+        boxes: list[Any] = []
+        while boxes != (boxes := [one.bounding_box() for one in (*around, *more)]):
+            page.wait_for_timeout(500)  # the menu moves in and out
+        assert all(box and box["x"] >= 0 and box["x"] + box["width"] <= width for box in boxes)
+        found.append(boxes[: len(around)])
+    return found
+
+
+def test_a_page_that_nobody_draws_says_so_offers_to_reload_and_is_live_again_once_it_is_drawn(
+    browser: Browser, server: Server, cookie: str
+) -> None:
+    with looking(browser, server, cookie) as page:
+        page.clock.install()
+        page.reload()
+        expect(page.locator(".d-live")).to_have_text(LIVE)
+        with hanging(page, server):
+            stood = places(page)
+            expect(page.locator(".d-live")).to_have_text(LIVE)
+            expect(warning(page)).to_have_text(re.compile(r"^Not heard of the console for 1\d s$"), timeout=16_000)
+            expect(page.locator(".d-live")).to_have_count(0)
+            expect(reload(page)).to_have_count(0)
+            assert places(page, warning(page)) == stood
+            page.clock.run_for(21_000)
+            expect(warning(page)).to_have_text(re.compile(r" for [34]\d s$"))
+            assert places(page, warning(page), reload(page)) == stood
+        expect(page.locator(".d-live")).to_have_text(LIVE)
+        expect(warning(page)).to_have_count(0)
+        expect(reload(page)).to_have_count(0)
+        drawn(page, 3)
+
+
+def test_a_tab_that_comes_back_from_sleep_warns_only_if_nobody_draws_it_then(
+    browser: Browser, server: Server, cookie: str
+) -> None:
+    with looking(browser, server, cookie) as page:
+        page.clock.install()
+        page.reload()
+        expect(page.locator(".d-live")).to_have_text(LIVE)
+        page.evaluate(WARN)
+        page.clock.fast_forward("01:00:00")
+        drawn(page, 6)
+        assert not page.evaluate("() => window.warned")
+
+        with hanging(page, server):
+            page.clock.fast_forward("01:00:00")
+            expect(page.locator(".d-live")).to_have_text(LIVE)
+            expect(warning(page)).to_have_text("Not heard of the console for 1 h 00")
+            expect(reload(page)).to_have_count(0)
+            page.clock.run_for(21_000)
+            reload(page).click(no_wait_after=True)
+        expect(page.locator(".d-live")).to_have_text(LIVE)
+        assert page.evaluate("() => window.warned") is None  # it is another document
+
+
+def test_a_page_that_is_to_stand_still_is_not_expected_to_be_drawn(
+    browser: Browser, server: Server, cookie: str
+) -> None:
+    with looking(browser, server, cookie) as page:
+        page.clock.install()
+        page.reload()
+        expect(page.locator(".d-live")).to_have_text(LIVE)
+        page.get_by_role("combobox", name="Refresh every").click()
+        page.get_by_role("option", name="Off").click()
+        expect(page.locator(".d-asof")).to_have_text(re.compile("^Standing still since"))
+        page.clock.run_for(120_000)
+        expect(page.locator(".d-asof")).to_have_text(re.compile("^Standing still since"))
+        expect(warning(page)).to_have_count(0)
