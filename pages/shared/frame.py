@@ -226,8 +226,7 @@ def menu(sections: Mapping[str, Sequence[tuple[Entry, Any]]], current: Any) -> N
 
 
 def _links(sections: Mapping[str, Sequence[tuple[Entry, Any]]]) -> None:
-    pace = refresh()
-
+    pace = st.session_state[_PACE] = refresh()
     who = _who()
 
     @st.fragment(run_every=None if pace is None else max(pace, COUNTED_EVERY))
@@ -283,7 +282,7 @@ def _place() -> tuple[str, str] | None:
     return _sites().get(st.session_state.get("site", ""))
 
 
-_TURNED, _UNKNOWN = "turned to", "unknown site"
+_TURNED, _UNKNOWN, _PACE = "turned to", "unknown site", "pace of this page"
 _NOTHING: tuple[dict[str, str | None], Callable[[], float], bool] = ({}, stopwatch(), False)
 """What is held, for how long by now, and whether the next run is one that the page itself has asked for."""
 _OF_A_SITE = ("task", "schedule", "report", "service", "page", "after", "before")  #: what an address has of one
@@ -441,25 +440,24 @@ def silence(running: Engine) -> str:
 
 def head(title: str, shown: str, running: Engine) -> None:
     """Draw the head row: title, what is shown, and how old it is. A new refresh rate counts at once."""
-    before = refresh()
-    pulse = running.pulse
+    pace, pulse = refresh(), running.pulse
     with st.container(horizontal=True, vertical_alignment="center", key="head"):
         st.html(f"<h1 class='d-title'>{escape(title)}</h1>", width="content")
         st.html(f"<div class='d-shown'>{escape(shown)}</div>")
         clock, rest = times.clock(running.now), ""
         if not pulse.well:
             kind, said, rest = "d-stale", f"Stale: {silence(running)} old", ", engine not answering"
-        elif before is None:
+        elif pace is None:
             kind, said = "d-asof", f"Standing still since {clock}"
-        elif before >= SLOW:
-            kind, said = "d-asof", f"As of {clock}, every {times.age(before * SECOND)}"
+        elif pace >= SLOW:
+            kind, said = "d-asof", f"As of {clock}, every {times.age(pace * SECOND)}"
         else:
             kind, said = "d-live", f"Live, {clock}"
-        heard.words(said, kind, before, rest)
+        heard.words(said, kind, pace, rest)
         st.selectbox("Refresh every", list(REFRESH), key="refresh", label_visibility="collapsed", width=84,
                      persist_state="session")  # fmt: skip
-    if refresh() != before:
-        st.rerun()
+    if refresh() != st.session_state.get(_PACE, pace):
+        st.rerun()  # only a run of the whole page changes how often its parts are drawn
 
 
 @st.fragment(run_every=1)
