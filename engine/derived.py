@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from . import rollups
-from .findings import Ledger, Wrong, listed
+from .findings import Ledger, Wrong, listed, quoted
 from .ledger import NUMBER_BITS, TaskRow
 from .lifecycle import COLLECTING_KINDS, EXTERNAL, RUNNING, SYSTEM_KINDS, TERMINAL, Kind
 from .waits import CAUSES, WAITED_SHAPE, waited_us
@@ -203,18 +203,18 @@ _COMPARED = tuple(column for column in TaskRow._fields if column not in ("task_i
 
 def _differing(columns: tuple[str, ...]) -> tuple[str, str]:
     """Compare t (as the ledger tells it) with r (as it is stored): when they differ, and a text of how."""
-    parts = []
-    for column in columns:
-        stored = f"(r.{column} * 1000000)::bigint" if column.endswith("_s") else f"r.{column}"
-        unit = " µs" if column.endswith("_s") else ""
-        parts.append((column, stored, unit))
-    differs = " or ".join(f"t.{column} is distinct from {stored}" for column, stored, _ in parts)
-    says = ", ".join(
-        f"if(t.{column} is distinct from {stored}, '{column} is ' || coalesce({stored}::varchar || '{unit}', 'empty') "
-        f"|| ', the ledger says ' || coalesce(t.{column}::varchar || '{unit}', 'empty'), null)"
-        for column, stored, unit in parts
-    )
-    return differs, f"array_to_string(list_filter([{says}], lambda x: x is not null), '; ')"
+    stored = [f"(r.{column} * 1000000)::bigint" if column.endswith("_s") else f"r.{column}" for column in columns]
+    units = [" || ' µs'" if column.endswith("_s") else "" for column in columns]
+    differs = " or ".join(f"t.{column} is distinct from {there}" for column, there in zip(columns, stored, strict=True))
+    # Lists, out of which one expression makes the text: one for each column would take longer to plan than to run.
+    names = ", ".join(map(quoted, columns))
+    told = ", ".join(f"t.{column}::varchar{unit}" for column, unit in zip(columns, units, strict=True))
+    kept = ", ".join(f"{there}::varchar{unit}" for there, unit in zip(stored, units, strict=True))
+    says = f"""array_to_string(list_transform(
+        list_filter(list_zip([{names}], [{told}], [{kept}]), lambda x: x[2] is distinct from x[3]),
+        lambda x: x[1] || ' is ' || coalesce(x[3], 'empty') || ', the ledger says ' || coalesce(x[2], 'empty')
+    ), '; ')"""
+    return differs, says
 
 
 _ROW_DIFFERS, _ROW_SAYS = _differing(_COMPARED)

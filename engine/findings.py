@@ -57,19 +57,24 @@ class Ledger:
 
     def read(self, sql: str, **parts: object) -> pl.DataFrame:
         """Run a query; `$upto` in it is the last batch to look at, each other `$part` the text given for it."""
-        return self.store.read(Template(sql).safe_substitute(upto=self.upto, **parts))
+        return self.store.read(self._as_of(sql, **parts))
+
+    def _as_of(self, sql: str, **parts: object) -> str:
+        return Template(sql).safe_substitute(upto=self.upto, **parts)
 
     def wrongs(self, sql: str, **parts: object) -> Iterator[Wrong]:
         """Run a query whose rows are wrongs (check, batch, what and where) and keep the first of each check."""
-        frame = self.read(
-            f"""
-            select *, count(*) over (partition by "check") as total from ({sql})
-            qualify row_number() over (partition by "check" order by batch nulls last, what) <= {KEPT}
-            """,
-            **parts,
+        found = self.store.few(
+            self._as_of(
+                f"""
+                select *, count(*) over (partition by "check") as total from ({sql})
+                qualify row_number() over (partition by "check" order by batch nulls last, what) <= {KEPT}
+                """,
+                **parts,
+            )
         )
         told: Counter[str] = Counter()
-        for row in frame.iter_rows(named=True):
+        for row in found:
             told[row["check"]] += 1
             # The last one told stands for those beyond it too, so that they are counted.
             more = row["total"] - KEPT if told[row["check"]] == KEPT else 0

@@ -397,6 +397,13 @@ class Store:
         frame: pl.DataFrame = self._run(lambda cursor: cursor.sql(sql, params=params).pl())
         return frame
 
+    def few(self, sql: str) -> list[dict[str, Any]]:
+        """Run a query to its end and return its rows, which are few, by the names of their columns.
+
+        It is bound once, where `read` binds it twice: of a long query that finds nothing this is half the work.
+        """
+        return self._run(lambda cursor: _named(cursor.execute(sql)))
+
     def arrow(self, sql: str) -> pa.Table:
         """Run a query to its end and return its rows as Arrow columns."""
         return self._run(lambda cursor: cursor.sql(sql).to_arrow_table())
@@ -622,6 +629,12 @@ class _Incoming:
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         return self.table.__arrow_c_stream__(requested_schema)
+
+
+def _named(cursor: Cursor) -> list[dict[str, Any]]:
+    """Fetch what a cursor found, each row by the names of its columns."""
+    names = [name for name, *_ in cursor.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
 @contextmanager
