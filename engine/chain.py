@@ -200,6 +200,15 @@ def stored_batches(query: Query, newest: int | None = None) -> list[Stored]:
 
 def links(query: Query, key: bytes, batches: Sequence[Stored], before: str) -> list[str]:
     """Compute the links that consecutive batches should have, each from the stored link before it."""
+    found = []
+    for batch, parts in zip(batches, contents(query, batches), strict=True):
+        found.append(link(key, before, batch.number, batch.now, parts))
+        before = batch.link
+    return found
+
+
+def contents(query: Query, batches: Sequence[Stored]) -> Iterator[list[tuple[Canonical, int, int]]]:
+    """Read the rows of consecutive batches, and give the parts of each batch that its link covers."""
     first, last = batches[0].number, batches[-1].number
     numbers = np.arange(first, last + 2)
     cut: list[tuple[Canonical, list[int]]] = []
@@ -211,12 +220,8 @@ def links(query: Query, key: bytes, batches: Sequence[Stored], before: str) -> l
         columns = [column.combine_chunks() for column in content.columns]
         bounds = np.searchsorted(columns[0].to_numpy(), numbers)
         cut.append((Canonical(table, columns[1:]), bounds.tolist()))
-    found = []
-    for position, batch in enumerate(batches):
-        parts = [(rows, bounds[position], bounds[position + 1]) for rows, bounds in cut]
-        found.append(link(key, before, batch.number, batch.now, parts))
-        before = batch.link
-    return found
+    for position in range(len(batches)):
+        yield [(rows, bounds[position], bounds[position + 1]) for rows, bounds in cut]
 
 
 TRIED = 3  #: batches by which a key is told from a wrong one: one that was tampered with is `verify`'s to find

@@ -52,8 +52,9 @@ def plant(store: Store, *statements: str) -> None:
 def rechain(store: Store) -> None:
     """Forge the chain, as only somebody who holds its key can, so that the other checks stand alone."""
     before, links = chain.NO_LINK, []
-    for batch in chain.stored_batches(store.arrow):
-        (before,) = chain.links(store.arrow, store._key, [batch], before)
+    batches = chain.stored_batches(store.arrow)
+    for batch, parts in zip(batches, chain.contents(store.arrow, batches), strict=True):
+        before = chain.link(store._key, before, batch.number, batch.now, parts)
         links.append(f"({batch.number}, '{before}')")
     forged = f"(values {', '.join(links)}) forged(batch, link)"
     plant(store, f"update batch set link = forged.link from {forged} where forged.batch = batch.batch")
