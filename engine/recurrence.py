@@ -119,10 +119,7 @@ class Rule:
 
     def next_after(self, after: int) -> int:
         """Return the first nominal occurrence strictly later than `after` (µs UTC)."""
-        found = next(self._walk(after), None)
-        if found is None:
-            raise _never(self)
-        return found
+        return _next_after(self, after)
 
     def occurrences(self, after: int, until: int, limit: int | None = None) -> list[int]:
         """List the nominal occurrences in (after, until], the first `limit` of them."""
@@ -245,6 +242,15 @@ def check_zone(zone: str) -> None:
         near = get_close_matches(zone, sorted(_zone_names()), n=1)
         hint = f"; did you mean “{near[0]}”?" if near else "; it takes an IANA name such as “Europe/Berlin”"
         raise InvalidSchedule(f"There is no time zone “{zone}”{hint}", zone=zone)
+
+
+@lru_cache(maxsize=16384)
+def _next_after(rule: Rule, after: int) -> int:
+    """Find the next occurrence; whoever fires one and whoever replays that it was fired ask for the same."""
+    found = next(rule._walk(after), None)
+    if found is None:
+        raise _never(rule)
+    return found
 
 
 def _never(rule: Rule) -> InvalidSchedule:
