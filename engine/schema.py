@@ -61,17 +61,26 @@ def migrate(cursor: SqlCursor, steps: Sequence[tuple[int, str]] | None = None) -
 
 
 def describe(cursor: SqlCursor, tables: dict[str, str], columns: dict[str, str]) -> None:
-    """Put comments on tables and columns; a column's text is looked up as `table.column`, else `column`."""
-    found = cursor.execute("select table_name, column_name from duckdb_columns() where not internal").fetchall()
-    views = {name for (name,) in cursor.execute("select view_name from duckdb_views() where not internal").fetchall()}
-    comments = [f"comment on {'view' if table in views else 'table'} {table} is {quoted(text)}"
-                for table, text in tables.items()]  # fmt: skip
-    comments += [
-        f"comment on column {table}.{column} is {quoted(columns.get(f'{table}.{column}') or columns[column])}"
-        for table, column in found
-        if table in tables
+    """Comment on what is not yet: tables, and columns, whose text is looked up as `table.column`, else `column`."""
+    views = _commented(cursor, "view_name, comment from duckdb_views()")
+    there = views | _commented(cursor, "table_name, comment from duckdb_tables()")
+    comments = [
+        f"comment on {'view' if table in views else 'table'} {table} is {quoted(text)}"
+        for table, text in tables.items()
+        if there.get(table) != text
     ]
-    cursor.execute(";\n".join(comments))  # hundreds of them: one by one they take twice the time of opening a store
+    found = "select table_name, column_name, comment from duckdb_columns() where not internal"
+    for table, column, comment in cursor.execute(found).fetchall():
+        if table in tables:
+            text = columns.get(f"{table}.{column}") or columns[column]
+            if comment != text:
+                comments.append(f"comment on column {table}.{column} is {quoted(text)}")
+    if comments:
+        cursor.execute(";\n".join(comments))  # hundreds of them: one by one they take twice the time of opening a store
+
+
+def _commented(cursor: SqlCursor, what: str) -> dict[str, str | None]:
+    return dict(cursor.execute(f"select {what} where not internal").fetchall())
 
 
 def quoted(text: str) -> str:
