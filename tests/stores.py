@@ -18,11 +18,16 @@ from engine.store import DATABASE, Store
 
 def fresh(folder: Path) -> Store:
     """Open the store in a folder; where there is none, a new one with its rollups prepared."""
+    return Store.open(laid(folder))
+
+
+def laid(folder: Path) -> Path:
+    """Lay a new store with its rollups prepared into a folder where there is none, for whoever opens it; return it."""
     if not (folder / DATABASE).exists():
         folder.mkdir(parents=True, exist_ok=True)
         for name in (DATABASE, HEAD, KEY):
             shutil.copy(_made() / name, folder / name)
-    return Store.open(folder)
+    return folder
 
 
 @cache

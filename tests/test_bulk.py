@@ -22,6 +22,7 @@ from engine.settings import Settings
 from engine.task import again
 from engine.undo import undo
 from tests.driving import Drive, lived
+from tests.stores import laid
 
 OSLO_ADMIN = [Grant(Role.SITE_ADMIN, "acme", "oslo")]
 
@@ -194,7 +195,7 @@ def test_a_preview_and_the_core_agree_on_every_task_and_verb(tmp_path: Path) -> 
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    one = Engine(tmp_path / "store", Settings()).start()
+    one = Engine(laid(tmp_path / "store"), Settings()).start()
     founding: tuple[m.Action, ...] = (
         m.AddBusiness("Acme"), m.AddSite("Acme", "Berlin"), m.AddService("Acme", "Berlin", "audit-1", "audit_service",
                                                                           2_500)

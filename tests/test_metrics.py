@@ -30,6 +30,7 @@ from engine.store import Store
 from engine.tally import ENDS, Tally
 from tests import driving, routes
 from tests.driving import Drive, lived
+from tests.stores import laid
 
 TOKEN = "0123456789abcdef-of-the-test"
 FLEET = """
@@ -80,6 +81,7 @@ def engine_of(console: Console) -> Engine:
 @pytest.fixture
 def console(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Console]:
     """A console whose fleet works so slowly that nothing ends by itself."""
+    laid(tmp_path / STORE)
     with running(Console(folder(tmp_path)), monkeypatch) as one:
         soon(lambda: len(engine_of(one).snapshot.zones) == 2)
         yield one

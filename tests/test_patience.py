@@ -20,6 +20,8 @@ from engine.sight import Sight
 from engine.store import Store
 from pages.shared.frame import left
 
+from .stores import fresh
+
 ENDLESS = "select count(*) from range(3000000) a, range(3000000) b where a.range + b.range = 7"
 LONG = 60  #: seconds within which it would not end by far
 SLOW = "select count(*) from range(40000) a, range(20000) b where a.range <> b.range"
@@ -29,7 +31,7 @@ QUICK = "select count(*) as n from range(10)"
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(tmp_path) as store:
+    with fresh(tmp_path) as store:
         yield store
 
 

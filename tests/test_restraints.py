@@ -13,10 +13,12 @@ import pytest
 from engine import messages as m
 from engine.__main__ import main
 from engine.clock import DAY, HOUR, MINUTE
-from engine.console import Console
+from engine.console import STORE, Console
 from engine.lifecycle import Kind
 from engine.recurrence import Rule
 from engine.runtime import Engine
+
+from .stores import laid
 
 #: Audits wait for ever, since nobody audits.
 FLEET = """
@@ -42,6 +44,7 @@ class Shell:
         self.folder, self._capsys, self._serial = folder, capsys, 0
         (folder / "settings.toml").write_text("seed_days = 0\n")
         (folder / "fleet.toml").write_text(FLEET + SECOND_BUSINESS)
+        laid(folder / STORE)
         self.console = Console(folder).start(wait=True)
 
     @property

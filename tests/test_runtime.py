@@ -24,6 +24,8 @@ from engine.runtime import Engine, Executor, Import
 from engine.settings import Settings
 from engine.state import Business
 
+from .stores import laid
+
 FLEET = (
     m.AddBusiness("Acme"),
     m.AddSite("Acme", "Berlin"),
@@ -39,7 +41,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 
 @contextmanager
 def founded(folder: Path, executors: Callable[[Core], Sequence[Executor]] = lambda _: ()) -> Iterator[Engine]:
-    one = Engine(folder / "store", Settings(), executors).start()
+    one = Engine(laid(folder / "store"), Settings(), executors).start()
     for n, action in enumerate(FLEET):
         assert one.do(m.Command(f"founding-{n}", "ann", action)).result(30).refused is None
     try:

@@ -44,6 +44,8 @@ from engine.ledger import (
 from engine.schema import MIGRATIONS, TYPES, migrate
 from engine.store import DATABASE, Store, whole
 
+from .stores import fresh
+
 NOW = 1_800_000_000_000_000
 ODD_TEXTS = ["plain", "naïve – Ünïcødé 漢字 🛰", "", "line\nbreak\t\"quoted\" 'single'", "nul\0inside", "a" * 500]
 ODD_DETAILS = [{}, {"name": "Nightly", "n": [1, 2.5, None, True], "ü": {"deep": "漢"}}, {"text": "a\u2028b\"'\\"}]
@@ -51,7 +53,7 @@ ODD_DETAILS = [{}, {"name": "Nightly", "n": [1, 2.5, None, True], "ü": {"deep":
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(tmp_path) as opened:
+    with fresh(tmp_path) as opened:
         yield opened
 
 

@@ -23,6 +23,8 @@ from engine.lifecycle import Kind
 from engine.runtime import Engine
 from engine.store import Store
 
+from .stores import laid
+
 ROOT = Path(__file__).resolve().parent.parent
 FLEET = """
 [businesses.acme]
@@ -53,6 +55,7 @@ class Fleet:
         self.folder = folder
         (folder / "settings.toml").write_text("seed_days = 0\n")
         (folder / "fleet.toml").write_text(FLEET)
+        laid(folder / STORE)
         self.console = Console(folder).start(wait=True)
 
     @property

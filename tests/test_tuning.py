@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from engine.console import Console
+from engine.console import STORE, Console
 from engine.errors import DrainboardError, NotAllowed, SettingsError
 from engine.health import Limits
 from engine.roles import EVERYTHING, Grant, Role
 from engine.runtime import Engine
 from engine.settings import SETTINGS, Setting, Settings, load
 from engine.tuning import Line, Tuning, edited
+
+from .stores import laid
 
 WRITTEN = """# ours
 seed_days = 0   # nothing to seed
@@ -27,6 +29,7 @@ pile_up_tasks = 30 # busy place
 @pytest.fixture
 def console(tmp_path: Path) -> Iterator[Console]:
     (tmp_path / "settings.toml").write_text(WRITTEN)
+    laid(tmp_path / STORE)
     one = Console(tmp_path).start(wait=True)
     yield one
     one.close()

@@ -17,6 +17,8 @@ from engine.settings import Settings
 from engine.sight import Sight
 from engine.watch import Watch
 
+from .stores import laid
+
 BERLIN = [Grant(Role.SITE_USER, "Acme", "Berlin")]
 OSLO = [Grant(Role.SITE_ADMIN, "Acme", "Oslo")]
 ADMIN = [Grant(Role.BUSINESS_ADMIN, "Acme")]
@@ -34,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def engine(folder: Path) -> Iterator[Engine]:
-    one = Engine(folder, Settings()).start()
+    one = Engine(laid(folder), Settings()).start()
     for action in FLEET:
         assert do(one, "fleet", action).refused is None
     try:
