@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from multiprocessing import get_context
 
 import pytest
@@ -56,6 +57,12 @@ def live(seed: int) -> tuple[int, list[str], Counter[str]]:
         return seed, ["crash: " + traceback.format_exc(limit=-4)], world.notes.hazards
 
 
+@cache
+def sound(seed: int) -> list[str]:
+    """Tell what is broken in a life without a planted bug; several bugs are found in the same few lives."""
+    return live(seed)[1]
+
+
 def test_every_life_keeps_every_invariant_and_every_hazard_is_met(pytestconfig: pytest.Config) -> None:
     seeds = pytestconfig.getoption("--seeds") or (20_000 if pytestconfig.getoption("--long") else 1_000)
     hazards: Counter[str] = Counter()
@@ -101,7 +108,7 @@ def test_a_planted_bug_is_found_by_its_invariant(name: str) -> None:
     killed = kill(mutant)
     assert killed is not None, f"{MUTANT_SEEDS} lives did not find it"
     seed, _ = killed
-    assert live(seed)[1] == [], "the same life without the bug is sound"
+    assert sound(seed) == [], "the same life without the bug is sound"
 
 
 @pytest.mark.parametrize("name", [name for name, mutant in MUTANTS.items() if not mutant.found_by])
