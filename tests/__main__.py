@@ -5,6 +5,7 @@ it is installed first. They run by themselves, one after the other: what they wa
 share the cores.
 """
 
+import os
 import shutil
 import subprocess
 import sys
@@ -32,6 +33,7 @@ def install_chromium() -> None:
 
 def main() -> int:
     install_chromium()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each server and child that a test starts compiles all anew
     python, given = sys.executable, sys.argv[1:]
     shared = "-n", str(WORKERS), "--dist", "loadfile", "--no-loadscope-reorder"
     codes = {
