@@ -129,6 +129,7 @@ def test_an_admin_signs_in_watches_the_queue_and_cancels_exactly_one_task(
 
     # One that runs is chosen instead, so that its stop has to be confirmed.
     page.get_by_role("button", name="Clear", exact=True).click()
+    expect(page.get_by_text("1 selected")).to_be_hidden()
     running = grid.get_by_role("row").filter(has=page.get_by_text("Running", exact=True))
     task = running.get_by_role("link", name=re.compile("^Scan #")).first.inner_text(timeout=60_000)
     page.get_by_label(f"Select {task}", exact=True).check()
