@@ -15,7 +15,7 @@ from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 from . import messages as m
-from . import pausing, tables
+from . import pausing, standing, tables
 from .byfilter import Desk
 from .clock import SECOND
 from .errors import Invalid, NotFound, Refused
@@ -87,11 +87,23 @@ def _place(
         named = _named(one.target.kind, one.target.name)
         lines.append(f"{named}: keeps {_tasks(one.waiting)} waiting; {goes_on}{fires}")
         data.append({k: v for k, v in asdict(one).items() if k != "target"} | asdict(one.target))
+    lines += _strangers(desk, of, users)
     if dry_run:
         return Came("\n".join([*_as_of(site, lines), "Nothing was changed."]), {"targets": data})
     outcome = _do(desk, m.PlaceHolds(of, targets, reason, site, None, until_at, suspend))
     ids = ", ".join(map(str, outcome.changed))
     return Came("\n".join([*_as_of(site, lines), f"Placed: {ids}"]), {"targets": data, "holds": [*outcome.changed]})
+
+
+def _strangers(desk: Desk, business: str | None, names: Sequence[str]) -> list[str]:
+    """Say of whom a business knows nothing: he may come yet, or the name is a slip."""
+    if business is None or not names:
+        return []
+    known = [*(one.name for one in _pauses(desk, business).users()), *standing.people(desk.store, business)]
+    strange = set(names) - set(known)
+    strange -= set(standing.had_tasks(desk.store, business, sorted(strange))) if strange else set()
+    what = f"account or task in {business} so far of"
+    return [str(NotFound.named(what, name, known)) for name in names if name in strange]
 
 
 def _as_of(site: str | None, lines: list[str]) -> list[str]:
@@ -182,8 +194,9 @@ def _set_cap(desk: Desk, user: str, business: str | None, at_most: int, reason: 
     _do(desk, m.SetCap(of, user, at_most, reason))
     found = next((one for one in _pauses(desk, of).users() if one.name == user), None)
     now = f"{found.running:,} running, {found.waiting:,} waiting" if found else "none running, none waiting"
-    return Came(f"At most {at_most:,} of {user} at once in {of}; now {now}. What runs goes on.",
-                {"user": user, "business": of, "at_most": at_most})  # fmt: skip
+    said = [*_strangers(desk, of, [user]),
+            f"At most {at_most:,} of {user} at once in {of}; now {now}. What runs goes on."]  # fmt: skip
+    return Came("\n".join(said), {"user": user, "business": of, "at_most": at_most})
 
 
 def _remove_cap(desk: Desk, user: str, business: str | None, reason: str | None) -> Came:

@@ -8,7 +8,7 @@ frames and integer microseconds elsewhere; durations end in `_s` and are seconds
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Any
@@ -70,6 +70,16 @@ def people(store: Store, business: str) -> list[str]:
         name for name, kept in found.rows()
         if any(business == where for _, where, _ in json.loads(kept)["grants"])
     ]  # fmt: skip
+
+
+def had_tasks(store: Store, business: str, names: Sequence[str]) -> list[str]:
+    """Name those who own tasks that have ended in a business."""
+    found = store.read(
+        """select distinct owner from task_finished
+           where business = $business and list_contains($names::varchar[], owner)""",
+        {"business": business, "names": list(names)},
+    )  # fmt: skip
+    return found["owner"].to_list()
 
 
 @dataclass(frozen=True, slots=True)

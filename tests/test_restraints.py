@@ -90,6 +90,19 @@ def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Shell]
 ACME = ("--business", "Acme")
 
 
+def test_a_name_that_nobody_is_known_by_is_taken_and_told_to_be_strange(shell: Shell) -> None:
+    """He may have an account tomorrow; but it may be a slip, too."""
+    shell.submit(1, "bob")
+    ended = shell.submit(1, "old.hand")
+    assert shell.engine.do(m.Command("stop", "ann", m.Stop(ended))).result(60).changed == ended
+    bob, old, slip = (
+        shell.say("hold", "place", "--user", name, *ACME, "--reason", "x")[1] for name in ("bob", "old.hand", "bobb")
+    )  # fmt: skip
+    assert "There is no" not in bob + old
+    assert "There is no account or task in Acme so far of “bobb”; did you mean “bob”?\nPlaced: " in slip
+    assert "so far of “bobb”" in shell.say("cap", "set", "bobb", *ACME, "--at-most", "2", "--reason", "x")[1]
+
+
 def test_a_user_is_paused_and_resumed_gradually_and_what_is_kept_back_is_let_go(shell: Shell) -> None:
     shell.submit(5, "bob")
     looked = shell.say("hold", "place", "--user", "bob", *ACME, "--reason", "backlog", "--dry-run")

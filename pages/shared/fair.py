@@ -67,7 +67,8 @@ def section(sight: Sight, business: str, well: bool, choose_business: Callable[[
     where = site or business
     first, may = found.first, _may_pause(business, found)
     level, headline, evidence = finding(found, where, period)
-    offered = first.who if first is not None and may and well and level == "busy" else None
+    level = level if well else "stale"
+    offered = first.who if first is not None and may and level == "busy" else None
     if verdict(level, headline, evidence, [f"Pause {offered}…"] if offered else [], "holds.fairness") is not None:
         asking.later(partial(pausedialog.ask, business, "user", [offered or ""]))
     if not found.shares:

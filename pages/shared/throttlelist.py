@@ -25,8 +25,8 @@ RAMPS: list[grid.Row] = [
     {"id": "rate", "label": "A minute", "type": "number", "width": "76px"},
     {"id": "left", "label": "Still wait", "type": "number", "width": "80px"},
     {"id": "ends", "label": "Ends about", "type": "two", "width": "1.2fr"},
-    {"id": "short", "label": "", "type": "number", "narrow": True, "card": "end"},
-    {"id": "do", "label": "", "type": "act", "width": "116px", "card": "line"},
+    {"id": "told", "label": "", "type": "two", "narrow": True, "card": "line"},
+    {"id": "do", "label": "", "type": "act", "width": "116px", "card": "end"},
 ]
 CAPS: list[grid.Row] = [
     {"id": "user", "label": "Cap on", "type": "status", "width": "1.2fr", "card": "lead"},
@@ -35,8 +35,8 @@ CAPS: list[grid.Row] = [
     {"id": "at_most", "label": "At most", "type": "number", "width": "72px"},
     {"id": "running", "label": "Running", "type": "number", "width": "72px"},
     {"id": "waiting", "label": "Waiting", "type": "number", "width": "72px"},
-    {"id": "short", "label": "", "type": "number", "narrow": True, "card": "end"},
-    {"id": "do", "label": "", "type": "act", "width": "140px", "card": "line"},
+    {"id": "told", "label": "", "type": "two", "narrow": True, "card": "line"},
+    {"id": "do", "label": "", "type": "act", "width": "140px", "card": "end"},
 ]
 
 
@@ -90,7 +90,7 @@ def _ramp(one: ThrottleLook, now: int, well: bool) -> grid.Row:
         "since": {"t": times.brief(one.begun_at, today, there), "s": times.age(now - one.begun_at)},
         "rate": one.rate,
         "left": one.left,
-        "short": f"{one.rate:,} a minute, {one.left:,} left",
+        "told": {"t": f"{one.rate:,} a minute, {one.left:,} left", "s": one.reason or ""},
         # Of a ramp that goes beyond the business, what else takes its turns is not told.
         "ends": {"t": times.brief(end, today, there),
                  "s": f"in {times.age(end - now)}{'' if one.business is not None else ' or later'}"}
@@ -115,7 +115,7 @@ def _cap(one: Capped, well: bool) -> grid.Row:
         "at_most": cap.at_most,
         "running": cap.running,
         "waiting": one.waiting,
-        "short": f"{cap.running:,} of {cap.at_most:,} run, {one.waiting:,} wait",
+        "told": {"t": f"{cap.running:,} of {cap.at_most:,} run, {one.waiting:,} wait", "s": cap.reason or ""},
         "do": [{"act": "change", "t": "Change", "off": off}, {"act": "remove", "t": "Remove", "off": off}],
     }
 
