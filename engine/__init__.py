@@ -57,6 +57,7 @@ Then the world:
     verify        is the ledger legal, and does all the rest follow from it?
     throttle      wrong guesses at passwords, and how long the next one has to wait
     oidc          sign-in by an identity provider: whom it vouches for
+    accounts      what an account is, and what of it counts: names, identities, how long a session lasts
     access        accounts, sign-in and sessions: who somebody is, asked anew each time
     seeding       history at full speed, on a virtual clock
     health        frames in, the four signals out. Pure

@@ -16,45 +16,53 @@ he has, changes his own roles, or bars the last platform admin who can sign in.
 from __future__ import annotations
 
 import logging
-import re
 import secrets
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from hashlib import sha256
 from typing import NamedTuple
 from uuid import uuid4
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from .clock import DAY, HOUR, MINUTE, SECOND
+from .accounts import (
+    IDENTITY,
+    LONGEST,
+    LONGEST_PASSWORD,
+    NAME,
+    RESERVED,
+    SUBJECT,
+    alike,
+    as_detail,
+    check_password,
+    digest,
+    grants_as_detail,
+    grants_of,
+    home,
+    is_platforms,
+    key_of,
+    lasts,
+    same_identity,
+)
+from .clock import DAY, MINUTE, SECOND
 from .errors import Invalid, NotAllowed, NotFound, Refused
 from .ledger import Account, Detail, OneTimeLink, SignIn
 from .messages import Command, KeepSignIn, KeepUsers, NoteRefused, NoteUse, Outcome, RefusedSignIn
 from .oidc import Identity
-from .roles import EVERYTHING, Grant, Grants, Right, Role, checked, may, require
+from .roles import EVERYTHING, Grant, Grants, Right, Role, may, require
 from .store import Store
 from .throttle import Throttle, Waiting
-from .wellformed import likeness
 
 log = logging.getLogger("drainboard")
 
-IDLE = 30 * MINUTE  #: a session that was not used for so long is over
-LONGEST = 12 * HOUR  #: and one that began so long ago
 NOTED_EVERY = 5 * MINUTE  #: what a crash may forget of a session's use
 REFUSED_NOTED_EVERY = 2 * SECOND
 MOST_REFUSED = 10_000  #: that wait to be noted
 HASHED_AT_ONCE = 4  #: passwords: each takes 64 MB while it is, and whoever is nobody may bring one
 LINK_VALID = 2 * DAY
-SHORTEST_PASSWORD, LONGEST_PASSWORD = 10, 1_000
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._@'-]{0,62}[A-Za-z0-9]|[A-Za-z0-9]")
-SUBJECT = "sub:"  #: before what a provider calls somebody, where that is the identity
-IDENTITY = re.compile(r"sub:[!-~]{1,255}|[!-?A-~]+@[!-?A-~]+\.[!-?A-~]+")
 FIRST_ADMIN = "admin"
-RESERVED = frozenset({"console", "engine", "fleet", "import", "schedule", "system"})
-"""Names, as `_alike` writes them, that the trail and the ledger give to what nobody in person did."""
 INVITE, RESET = "invite", "reset"
 LINK = "/auth/link/"  #: where the web app answers to a link, before its secret
 ACTIVE, INVITED, THROTTLED, DISABLED = STATES = ("active", "invited", "throttled", "disabled")
@@ -162,10 +170,10 @@ class Access:
         """Tell who a session belongs to, and what he may right now; None when it is over or never was."""
         if not token:
             return None
-        now, hashed = self._now(), _hash(token)
+        now, hashed = self._now(), digest(token)
         with self._lock:
             session = self._sessions.get(hashed)
-            if session is None or not _lasts(session, now):
+            if session is None or not lasts(session, now):
                 return None
             account = self._accounts.get(session.account)
             if account is None or account.disabled:
@@ -189,7 +197,7 @@ class Access:
             now = self._now()
             with self._lock:
                 used = [s for s in self._sessions.values() if s.seen_at > max(s.began_at, self._noted_at)]
-                for over in [s for s in self._sessions.values() if not _lasts(s, now)]:
+                for over in [s for s in self._sessions.values() if not lasts(s, now)]:
                     del self._sessions[over.token]
             if used:
                 self._do("console", NoteUse(used), EVERYTHING)
@@ -238,7 +246,7 @@ class Access:
         known = [f"{SUBJECT}{identity.sub}"]
         if identity.email and not identity.email.casefold().startswith(SUBJECT):  # an address that plays a subject
             known.append(identity.email)
-        account = next((a for one in known for a in accounts if _same_identity(a.identity, one)), None)
+        account = next((a for one in known for a in accounts if same_identity(a.identity, one)), None)
         if account is None and identity.unverified:
             whose = identity.unverified[:100]
             raise NotAllowed(f"{provider} has not verified that {whose} is yours; nobody was let in")
@@ -253,14 +261,14 @@ class Access:
     def sign_out(self, token: str | None) -> None:
         """End a session; no harm if it is over."""
         with self._noting, self._lock:
-            session = self._sessions.pop(_hash(token or ""), None)
+            session = self._sessions.pop(digest(token or ""), None)
         if session is not None:
             self._ended([session._replace(ended_at=self._now())])
 
     def link(self, secret: str) -> OneTimeLink:
         """Look at a link that has not been used; raise NotFound, in the same words, for any other."""
         with self._lock:
-            link = self._links.get(_hash(secret))
+            link = self._links.get(digest(secret))
             account = self._accounts.get(link.account) if link else None
         if link is None or self._now() >= link.valid_until_at or (account is not None and account.disabled):
             raise NotFound("This link is not valid, or not any more; ask for a new one")
@@ -268,7 +276,7 @@ class Access:
 
     def use_link(self, secret: str, password: str, address: str) -> str:
         """Set the password of a link's account, end its other sessions, and begin one; return its token."""
-        _check_password(password)
+        check_password(password)
         self.link(secret)
         with self._hashing:
             hashed = self._hasher.hash(password)
@@ -280,7 +288,7 @@ class Access:
             try:
                 self._do(
                     account.name,
-                    KeepSignIn("set_password", [*ended], [account], [used], _home(account), told),
+                    KeepSignIn("set_password", [*ended], [account], [used], home(account), told),
                     grants_of(account),
                 )
             except Exception:
@@ -318,9 +326,9 @@ class Access:
             known = self._accounts.get(name)
             if known is not None and (not renew or not self._is_new(known) or not self._manages(by, known)):
                 raise Refused(f"There is a user “{name}” already")
-            if _alike(name) in RESERVED:
+            if alike(name) in RESERVED:
                 raise Refused(f"“{name}” is what the console calls itself or its work; take another name")
-            if known is None and any(_alike(other) == _alike(name) for other in self._accounts):
+            if known is None and any(alike(other) == alike(name) for other in self._accounts):
                 raise Refused(f"There is a user with a name like “{name}” already; nobody could tell them apart")
             who = identity or (known.identity if known is not None else None)
             self._check_identity(name, who)
@@ -328,8 +336,8 @@ class Access:
             created = known.created_at if known is not None else now
             account = Account(name, None, False, grants_as_detail(grants), created, now, who)
             secret, link = self._new_link(name, INVITE, by.name, now)
-            before = _as_detail(known) if known is not None else None
-            self._manage(by, "invite", account, links=[link], before=before, after=_as_detail(account))
+            before = as_detail(known) if known is not None else None
+            self._manage(by, "invite", account, links=[link], before=before, after=as_detail(account))
         return secret
 
     def reset(self, by: Actor, name: str) -> str:
@@ -361,10 +369,10 @@ class Access:
             self._check_identity(name, identity)
             now = self._now()
             changed = account._replace(grants=grants_as_detail(grants), changed_at=now, identity=identity or None)
-            if not _is_platforms(changed):
+            if not is_platforms(changed):
                 self._keep_a_platform_admin(account)
             self._manage(
-                by, "change", changed, before=_as_detail(account), after=_as_detail(changed), reason=reason,
+                by, "change", changed, before=as_detail(account), after=as_detail(changed), reason=reason,
                 ended=self._end_sessions(name, now) if changed.identity != account.identity else (),
             )
 
@@ -388,7 +396,7 @@ class Access:
         with self._changing:
             account, now = self._managed(by, name), self._now()
             ended = self._end_sessions(name, now)
-            lasted = sum(_lasts(session, now) for session in ended)
+            lasted = sum(lasts(session, now) for session in ended)
             self._manage(by, "sign_out", account, before={"sessions": lasted}, after={"sessions": 0}, reason=reason,
                          ended=ended)  # fmt: skip
         return lasted
@@ -408,7 +416,7 @@ class Access:
         standing = self._throttle.standing(now)
         with self._lock:
             accounts = list(self._accounts.values())
-            sessions = Counter(s.account for s in self._sessions.values() if _lasts(s, now))
+            sessions = Counter(s.account for s in self._sessions.values() if lasts(s, now))
             links = {link.account: link.valid_until_at for link in self._links.values() if now < link.valid_until_at}
         return [
             self._user(account, sessions[account.name], links.get(account.name), standing.get(account.name, ()), now)
@@ -435,7 +443,7 @@ class Access:
         self._managed(by, name)
         now = self._now()
         with self._lock:
-            mine = [s for s in self._sessions.values() if s.account == name and _lasts(s, now)]
+            mine = [s for s in self._sessions.values() if s.account == name and lasts(s, now)]
         return [Session(s.address, s.began_at, s.seen_at) for s in sorted(mine, key=lambda s: -s.seen_at)]
 
     def guesses(self, by: Actor, name: str) -> list[Waiting]:
@@ -511,14 +519,14 @@ class Access:
             return
         if len(identity) > 320 or not IDENTITY.fullmatch(identity):
             raise Invalid("An identity is an e-mail address, or sub: and what the provider calls somebody")
-        if any(_same_identity(other.identity, identity) for other in self._accounts.values() if other.name != name):
+        if any(same_identity(other.identity, identity) for other in self._accounts.values() if other.name != name):
             raise Refused("Another account has that identity already")
 
     def _keep_a_platform_admin(self, account: Account) -> None:
         """See that there stays a platform admin who can sign in: nobody could undo it on a page, so the command line is
         held to it, too. One who has no password does not count: a link may lapse, and a provider be out of reach."""
         others = (other for other in self._accounts.values() if other.name != account.name)
-        if _is_platforms(account) and not any(map(_is_platforms, others)):
+        if is_platforms(account) and not any(map(is_platforms, others)):
             raise Refused(f"{account.name} is the last platform admin who can sign in; invite another one first")
 
     def _manage(
@@ -531,7 +539,7 @@ class Access:
             self._do(
                 by.name,
                 KeepUsers(
-                    verb, account.name, _home(known, account), [account], links, before, after, reason, [*ended]
+                    verb, account.name, home(known, account), [account], links, before, after, reason, [*ended]
                 ),
                 by.grants,
             )
@@ -551,13 +559,13 @@ class Access:
     def _begin(self, account: Account, address: str, by: str) -> str:
         """Begin a session of an account as it was when somebody showed that it is his."""
         token, now = secrets.token_urlsafe(32), self._now()
-        session = SignIn(_hash(token), account.name, address, now, now, None)
+        session = SignIn(digest(token), account.name, address, now, now, None)
         told = {"address": address, "by": by}
         self._do(
-            account.name, KeepSignIn("sign_in", [session], business=_home(account), after=told), grants_of(account)
+            account.name, KeepSignIn("sign_in", [session], business=home(account), after=told), grants_of(account)
         )
         with self._lock:
-            stands = _key_of(self._accounts[account.name]) == _key_of(account)
+            stands = key_of(self._accounts[account.name]) == key_of(account)
             if stands:
                 self._sessions[session.token] = session
                 self._last[account.name] = now
@@ -571,14 +579,14 @@ class Access:
         """Remember that somebody was not let in; it is kept with the next note, so that it takes no time here."""
         with self._lock:
             if len(self._refused) < MOST_REFUSED:
-                self._refused.append(RefusedSignIn(account.name, _home(account), why, address, by, self._now()))
+                self._refused.append(RefusedSignIn(account.name, home(account), why, address, by, self._now()))
 
     def _put(self, account: Account) -> None:
         """Let an account count as it was kept. A session that began just now by a key that is none any more ends."""
         with self._lock:
             before = self._accounts.get(account.name)
             self._accounts[account.name] = account
-        if before is not None and _key_of(before) != _key_of(account):
+        if before is not None and key_of(before) != key_of(account):
             self._ended(self._end_sessions(account.name, self._now()))
 
     def _end_sessions(self, name: str, now: int) -> list[SignIn]:
@@ -597,7 +605,7 @@ class Access:
         """Keep that sessions of one account have ended."""
         if ended:
             account = self._accounts[ended[0].account]
-            self._do(account.name, KeepSignIn("sign_out", ended, business=_home(account)), grants_of(account))
+            self._do(account.name, KeepSignIn("sign_out", ended, business=home(account)), grants_of(account))
             self._stepped(account.name)
 
     def _stepped(self, *names: str) -> None:
@@ -621,62 +629,4 @@ class Access:
 
     def _new_link(self, name: str, purpose: str, by: str, now: int) -> tuple[str, OneTimeLink]:
         secret = secrets.token_urlsafe(32)
-        return secret, OneTimeLink(_hash(secret), name, purpose, by, now, now + LINK_VALID, None)
-
-
-def _is_platforms(account: Account) -> bool:
-    """Tell whether somebody is a platform admin who can sign in."""
-    able = account.password is not None and not account.disabled
-    return able and any(grant.role is Role.PLATFORM_ADMIN for grant in grants_of(account))
-
-
-def _home(*versions: Account) -> str | None:
-    """Tell whose user somebody is, where all his roles lie, and lay before a change, in one business."""
-    businesses = {grant.business for account in versions for grant in grants_of(account)}
-    return next(iter(businesses)) if len(businesses) == 1 else None
-
-
-def _alike(name: str) -> str:
-    """Write a name as people read it, however many spaces stand in it."""
-    return " ".join(likeness(name).split())
-
-
-def _key_of(account: Account) -> tuple[object, ...]:
-    """Tell what opens an account."""
-    return account.password, account.disabled, account.identity
-
-
-def _lasts(session: SignIn, now: int) -> bool:
-    return now - session.seen_at <= IDLE and now - session.began_at <= LONGEST
-
-
-def _same_identity(one: str | None, other: str) -> bool:
-    """Tell whether two identities are one: of addresses the case does not count, of what a provider made up it does."""
-    if one is None or one.startswith(SUBJECT) or other.startswith(SUBJECT):
-        return one == other
-    return other.isascii() and one.lower() == other.lower()  # other letters may become plain ones when they are lowered
-
-
-def _as_detail(account: Account) -> Detail:
-    """Write what the audit trail keeps of an account."""
-    return {**account.grants, "identity": account.identity} if account.identity else account.grants
-
-
-def _check_password(password: str) -> None:
-    if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
-        lengths = f"{SHORTEST_PASSWORD} to {LONGEST_PASSWORD:,}"
-        raise Invalid(f"A password has {lengths} characters; this one has {len(password)}")
-
-
-def _hash(secret: str) -> str:
-    return sha256(secret.encode()).hexdigest()
-
-
-def grants_of(account: Account) -> tuple[Grant, ...]:
-    """Read an account's grants."""
-    return tuple(checked(*grant) for grant in account.grants["grants"])
-
-
-def grants_as_detail(grants: Iterable[Grant]) -> Detail:
-    """Write grants as an account keeps them."""
-    return {"grants": [[grant.role.value, grant.business, grant.site] for grant in grants]}
+        return secret, OneTimeLink(digest(secret), name, purpose, by, now, now + LINK_VALID, None)

@@ -23,7 +23,8 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from . import metrics
-from .access import LINK, LONGEST, LONGEST_PASSWORD, SHORTEST_PASSWORD, Access
+from .access import LINK, Access
+from .accounts import LONGEST, LONGEST_PASSWORD, SHORTEST_PASSWORD
 from .clock import SECOND
 from .console import current
 from .errors import DrainboardError, NotFound

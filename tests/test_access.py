@@ -17,12 +17,10 @@ from engine.access import (
     BY_LINK,
     DISABLED,
     HASHED_AT_ONCE,
-    IDLE,
     INVITED,
     IS_DISABLED,
     LINK,
     LINK_VALID,
-    LONGEST,
     NO_PASSWORD,
     THROTTLED,
     WRONG_PASSWORD,
@@ -32,6 +30,7 @@ from engine.access import (
     User,
     WrongCredentials,
 )  # fmt: skip
+from engine.accounts import IDLE, LONGEST
 from engine.clock import HOUR, MINUTE, SECOND, Reading
 from engine.core import Core
 from engine.errors import CommitFailed, DrainboardError, Invalid, NotAllowed, NotFound, Refused
