@@ -60,6 +60,7 @@ Then the world:
     accounts      what an account is, and what of it counts: names, identities, how long a session lasts
     access        accounts, sign-in and sessions: who somebody is, asked anew each time
     seeding       history at full speed, on a virtual clock
+    wording       how findings are said: instants, spans, hosts, runs, holds. Pure
     health        frames in, the four signals out. Pure
     usual         what is usual at this hour of the week, and when a queue will be empty. Pure
     conditions    what a filter comes down to: conditions on columns, as SQL and for Polars. Pure

@@ -15,9 +15,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
-from zoneinfo import ZoneInfo
 
 import polars as pl
 import polars.selectors as cs
@@ -27,9 +24,21 @@ from .lanes import AUDIT_SERVICE, EXPLORER, HOSTED_ZONE, PROCESSOR, SERVES, lane
 from .lifecycle import Cause, Kind, Status, task_label
 from .settings import Settings
 from .task import COLLECT, PROCESS
-
-Facts = dict[str, Any]
-Row = dict[str, Any]
+from .wording import (
+    HELD,
+    WAITS_FOR,
+    Facts,
+    Row,
+    Words,
+    a_or_an,
+    are,
+    called,
+    came_and_left,
+    count,
+    every,
+    listed,
+    wait,
+)
 
 ALARMS = ("pile_up", "stuck", "slow_widgets", "old_hold")  #: worst first
 VISIBLE_S = 1.0  #: nobody sees that a quicker refresh is slow
@@ -53,15 +62,7 @@ _ROLE_TO_ADD = {
     "audit": AUDIT_SERVICE,
     "process": PROCESSOR,
 }
-GRADUALLY = "Released gradually after a resume"
-WAITS_FOR = {
-    Cause.CONSOLE: "the console to come up",
-    Cause.THROTTLED: "their turn in a gradual release, or under a user's cap",
-    Cause.OFFLINE: "a service that is online",
-    Cause.EXCLUSIVE: "an explorer that is not scanning",
-    Cause.CAPACITY: "a free slot",
-    Cause.UNKNOWN: "a reason that is not known",
-}
+
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,14 +196,14 @@ def _steady(look: Look, limits: Limits, tell: Words, business: str, site: str, p
         return Signal("steady", False, business, site, headline, pile_up.evidence, pile_up.facts | facts, "")
     n, away, lane = pile_up.facts["queued"], pile_up.facts["away"], pile_up.facts["lane"]
     if n and (away or (lane and not pile_up.facts["hosts"])):
-        short = f"{_called(away)} {tell.is_state(away)}" if away else f"there is no {_HOSTS[lane]} here"
-        headline = f"Short of hosts: {short}, and {_count(n, 'task')} {_wait(n)}"
+        short = f"{called(away)} {tell.is_state(away)}" if away else f"there is no {_HOSTS[lane]} here"
+        headline = f"Short of hosts: {short}, and {count(n, 'task')} {wait(n)}"
         return Signal("steady", False, business, site, headline, pile_up.evidence, pile_up.facts | facts, "")
     if holds:
         headline = f"Steady: the queue was empty {percent} of the last {span}"
     else:
         headline = f"Busy: the queue was empty only {percent} of the last {span}"
-    evidence = [f"Nothing was queued at {empty:,} of the last {_count(minutes, 'minute')}."]
+    evidence = [f"Nothing was queued at {empty:,} of the last {count(minutes, 'minute')}."]
     return Signal("steady", holds, business, site, headline, evidence, facts, "Nothing to do." if holds else "")
 
 
@@ -303,6 +304,14 @@ def _growth(look: Look, limits: Limits, business: str, site: str | None) -> _Gro
     )  # fmt: skip
 
 
+def _queued(growth: _Growth, limits: Limits, tell: Words, where: str) -> str:
+    said = f"{count(growth.queued, 'task')} {are(growth.queued)} queued at {where}"
+    if growth.since is None:
+        return f"{said}."
+    lasts = tell.span(growth.lasts_s) + (" or longer" if growth.longer else "")
+    return f"{said}; it has been {limits.pile_up_tasks} or more since {tell.instant(growth.since)}, for {lasts}."
+
+
 def _pile_up(look: Look, limits: Limits, tell: Words, business: str, site: str | None) -> Signal:
     stage = PROCESS if site is None else COLLECT
     waiting = [
@@ -323,7 +332,7 @@ def _pile_up(look: Look, limits: Limits, tell: Words, business: str, site: str |
         "hosts": len(backlog.hosts), "away": _told(backlog.away), "slow": backlog.slow, "stacked": stacked,
     }  # fmt: skip
     evidence = _backlog_evidence(backlog, growth, stacked, (arrived, departed), tell)
-    evidence.insert(0, tell.queued(growth, limits, site or f"{business}’s processors"))
+    evidence.insert(0, _queued(growth, limits, tell, site or f"{business}’s processors"))
     if n >= limits.pile_up_tasks and growth.lasts_s >= limits.pile_up_s and growth.rising:
         why, action = _why(backlog, stacked, tell)
         return Signal("pile_up", True, business, site, f"Backing up: {why}", evidence, facts, action)
@@ -347,7 +356,7 @@ def _backlog_evidence(
         evidence.append(tell.slow(backlog.slow))
     together = ""
     if stacked and 4 * stacked["n"] >= growth.queued:
-        who = _and([f"{by} {name} ({count})" for by, name, count in stacked["who"][:3]])
+        who = listed([f"{by} {name} ({count})" for by, name, count in stacked["who"][:3]])
         together = f"{stacked['n']} of them came in one minute, {tell.instant(stacked['minute_at'])}: {who}."
     if together and not evidence:
         evidence.append(together)
@@ -359,11 +368,11 @@ def _backlog_evidence(
         evidence.append(f"The oldest has waited {now}; {ago} earlier {earlier}.")
     if backlog.causes:
         causes = [f"{WAITS_FOR[Cause(cause)]} ({count})" for cause, count in backlog.causes.most_common()]
-        evidence.append(f"They wait for {_and(causes)}.")
+        evidence.append(f"They wait for {listed(causes)}.")
     if together and together not in evidence:
         evidence.append(together)
     if backlog.paused:
-        evidence.append(f"{_count(backlog.paused, 'more task')} {_are(backlog.paused)} held; they don't count here.")
+        evidence.append(f"{count(backlog.paused, 'more task')} {are(backlog.paused)} held; they don't count here.")
     return evidence
 
 
@@ -372,9 +381,9 @@ def _why(backlog: _Backlog, stacked: Facts | None, tell: Words) -> tuple[str, st
     host = _HOSTS[backlog.lane or "process"]
     hosts, away = backlog.hosts, backlog.away
     if backlog.lane is not None and not hosts:
-        return f"there is no {host} here to do the work", f"Add {_a(host)} to the site."
+        return f"there is no {host} here to do the work", f"Add {a_or_an(host)} to the site."
     if away:
-        names = _and([service["name"] for service in away])
+        names = listed([service["name"] for service in away])
         fix = f"See to {names}: bring it back online, or add another {host}."
         if backlog.wanted is not None:
             return f"{backlog.wanted}, which most of the queued tasks ask for, {tell.is_state(away)}", fix
@@ -386,14 +395,14 @@ def _why(backlog: _Backlog, stacked: Facts | None, tell: Words) -> tuple[str, st
         return f"{stacked['n']} tasks came in one minute, {tell.instant(stacked['minute_at'])}", action
     action = f"Stagger big runs; if the load persists, add another {host}."
     if backlog.cause == Cause.EXCLUSIVE:
-        return f"{_every(hosts, host)} is scanning, one scan at a time", action
+        return f"{every(hosts, host)} is scanning, one scan at a time", action
     if len(hosts) == 1:
         return f"the only {host} has no free slot for it", action
     return f"all {len(hosts)} {host}s are full" if hosts else "the cause is not known", action
 
 
 def _see_to(slow: list[Facts]) -> str:
-    return f"See what slows {_called(slow)} down: memory, disk, what else runs there. Or add another processor."
+    return f"See what slows {called(slow)} down: memory, disk, what else runs there. Or add another processor."
 
 
 def _told(hosts: list[Row]) -> list[Facts]:
@@ -412,13 +421,6 @@ def _flow(look: Look, business: str, site: str | None) -> tuple[int, int]:
     came, left = ("process_arrived", "process_departed") if site is None else ("arrived", "departed")
     rows = [row for row in _rows(look.flow) if row["business"] == business and site in (None, row["site"])]
     return sum(row[came] for row in rows), sum(row[left] for row in rows)
-
-
-def came_and_left(arrived: int, departed: int) -> str:
-    """Say who came and, on balance, left; after a rescue more may have been put back than left."""
-    if departed < 0:
-        return f"{arrived:,} came, and {-departed:,} more were put back than left"
-    return f"{arrived:,} came and {departed:,} left"
 
 
 def _stacked(look: Look, business: str, site: str | None) -> Facts | None:
@@ -490,7 +492,7 @@ def _slow_widgets(look: Look, limits: Limits, tell: Words, business: str, site: 
         "processors": list(dict.fromkeys(host["name"] for host in _processors(look, business))),
         "busy": _busy(look, business),
     }  # fmt: skip
-    queue = f"{_count(backlog.n, 'task')} {'wait' if backlog.n != 1 else 'waits'} for {business}’s processors now"
+    queue = f"{count(backlog.n, 'task')} {wait(backlog.n)} for {business}’s processors now"
     queue += "." if age is None else f", the oldest for {tell.span(age)}."
     if not judged:
         headline = "No widget has been refreshed often enough to know what is usual"
@@ -502,8 +504,8 @@ def _slow_widgets(look: Look, limits: Limits, tell: Words, business: str, site: 
         evidence.append(tell.slow(slow_processors))
     evidence.append(queue)
     if not holds:
-        but = f", but for {slow} of the last {_count(len(last), 'refresh', 'refreshes')}" if slow else ""
-        headline = f"Widgets refresh as usual ({_count(judged, 'widget')}){but}"
+        but = f", but for {slow} of the last {count(len(last), 'refresh', 'refreshes')}" if slow else ""
+        headline = f"Widgets refresh as usual ({count(judged, 'widget')}){but}"
         return Signal("slow_widgets", False, business, site, headline, evidence, facts, "")
     action = (
         "Look at the queue first: once it drains, refreshes are as quick as usual again. Then look at the processors."
@@ -593,7 +595,7 @@ def _old_holds(look: Look, limits: Limits, tell: Words) -> list[Signal]:
         evidence = [tell.hold(hold) for hold in over]
         first = over[0]
         age = tell.span((look.now - first["from_at"]) / SECOND)
-        headline = f"Held for {age}: {_HELD[first['target_kind']]} {first['target']}"
+        headline = f"Held for {age}: {HELD[first['target_kind']]} {first['target']}"
         if len(over) > 1:
             headline = f"{len(over)} holds are old, the oldest has been in force for {age}"
         facts = {
@@ -602,145 +604,6 @@ def _old_holds(look: Look, limits: Limits, tell: Words) -> list[Signal]:
         action = "Resume what need not wait any longer, or give the hold an end."
         found.append(Signal("old_hold", True, business, site, headline, evidence, facts, action))
     return found
-
-
-_HELD = {"user": "user", "kind": "task type", "schedule": "schedule", "site": "site"}
-
-
-# --- words
-
-
-class Words:
-    """Says instants, spans and findings as people do."""
-
-    def __init__(self, now: int, zone: str) -> None:
-        self._now, self._zone_name, self._zone = now, zone, ZoneInfo(zone)
-
-    def instant(self, at: int) -> str:
-        """Name an instant by the clock of the zone, with the day where it is not today's."""
-        there = datetime.fromtimestamp(at / SECOND, UTC).astimezone(self._zone)
-        today = datetime.fromtimestamp(self._now / SECOND, UTC).astimezone(self._zone)
-        day = "" if there.date() == today.date() else f"{there.day} {there:%b} "
-        return f"{day}{there:%H:%M} {self._zone_name}"
-
-    @staticmethod
-    def span(seconds: float) -> str:
-        """Say a duration in its two largest units."""
-        whole = round(seconds)
-        if seconds < 10:
-            return f"{seconds:.1f} s"
-        if whole < 90:
-            return f"{whole} s"
-        if whole < 3600:
-            return f"{whole // 60} min"
-        if whole < 2 * 86_400:
-            hours, minutes = divmod(whole // 60, 60)
-            return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-        days, hours = divmod(whole // 3600, 24)
-        return f"{_count(days, 'day')} {hours} h" if hours else _count(days, "day")
-
-    @staticmethod
-    def times(factor: float) -> str:
-        return f"{factor:.1f} times" if factor < 10 else f"{factor:.0f} times"
-
-    def state(self, host: Row) -> str:
-        word = "suspect (it did not confirm a stop)" if host["state"] == "online" else host["state"]
-        return f"has been {word} since {self.instant(host['since_at'])}"
-
-    @staticmethod
-    def is_state(hosts: list[Row]) -> str:
-        states = {"suspect" if host["state"] == "online" else host["state"] for host in hosts}
-        return f"{_are(len(hosts))} {states.pop() if len(states) == 1 else 'not available'}"
-
-    def queued(self, growth: _Growth, limits: Limits, where: str) -> str:
-        said = f"{_count(growth.queued, 'task')} {_are(growth.queued)} queued at {where}"
-        if growth.since is None:
-            return f"{said}."
-        lasts = self.span(growth.lasts_s) + (" or longer" if growth.longer else "")
-        return f"{said}; it has been {limits.pile_up_tasks} or more since {self.instant(growth.since)}, for {lasts}."
-
-    def run(self, task: Facts) -> str:
-        what = task["label"] + (f" of {task['target']}" if task["target"] else "")
-        scope = f" (scope {task['scope']})" if task["scope"] and task["scope"] != task["target"] else ""
-        said = f"{what}{scope} has run on {task['service']} since {self.instant(task['since_at'])}"
-        said += f", for {self.span(task['ran_s'])}"
-        if task["times"] is None:
-            return f"{said}; there is no earlier run to compare it with."
-        of = "this target" if task["usual_of"] == "target" else "this task type"
-        return (
-            f"{said}: {self.times(task['times'])} the usual p95 of {self.span(task['usual_s'])} "
-            f"({_count(task['runs'], 'run')} of {of})."
-        )
-
-    def widgets(self, slow: list[Facts]) -> str:
-        """Tell of slow widgets, of the slowest in full."""
-        worst = slow[0]
-        took = "has been refreshing for" if worst["pending"] else "took"
-        said = f"{worst['widget']} {took} {self.span(worst['latency_s'])}, usually {self.span(worst['usual_s'])}"
-        said += f" ({self.times(worst['times'])})"
-        others = [f"{widget['widget']} ({self.times(widget['times'])})" for widget in slow[1:]]
-        return f"{said}; slow as well: {_and(others)}." if others else f"{said}."
-
-    def away(self, hosts: list[Row]) -> str:
-        return _and([f"{host['name']} {self.state(host)}" for host in hosts]) + "."
-
-    def takes(self, slow: list[Facts]) -> str:
-        times = sorted(host["times"] for host in slow)[len(slow) // 2]
-        return f"{_called(slow)} {'takes' if len(slow) == 1 else 'take'} {self.times(times)} as long as usual"
-
-    def slow(self, slow: list[Facts]) -> str:
-        """Say how slow each processor is, or all of them where they are not to be told apart."""
-        times = [f"{host['times']:.1f}" for host in slow]
-        each = _and([f"{host['name']} {took}" for host, took in zip(slow, times, strict=True)])
-        if _called(slow) != _and([host["name"] for host in slow]):
-            each = f"{_called(slow)} {min(times, key=float)} to {max(times, key=float)}"
-        return f"Times as long as usual that their last tasks took: {each}."
-
-    def hold(self, hold: Row) -> str:
-        until = "with no end" if hold["until_at"] is None else f"until {self.instant(hold['until_at'])}"
-        reason = f": “{hold['reason']}”" if hold["reason"] else ""
-        if hold["blackout"] is not None:
-            return f"Paused by blackout window “{hold['blackout']}” {until}{reason}."
-        since = self.instant(hold["from_at"])
-        what = f"{_HELD[hold['target_kind']]} {hold['target']}"
-        return f"{hold['actor']} holds {what} since {since}, {until}{reason}."
-
-    def throttle(self, throttle: Row) -> str:
-        """Say what keeps tasks back under a ramp or at a cap."""
-        if throttle["rate"] is not None:
-            return f"{GRADUALLY} by {throttle['actor']}: {throttle['rate']:,} a minute"
-        at_most = throttle["at_most"]
-        return f"At the cap of {at_most:,} running {'task' if at_most == 1 else 'tasks'} of {throttle['owner']}"
-
-
-def _called(processors: list[Facts]) -> str:
-    """Name processors, or count them where they are not to be told apart."""
-    names = [processor["name"] for processor in processors]
-    return _and(names) if len(set(names)) == len(names) else _count(len(names), "processor")
-
-
-def _count(n: int, noun: str, plural: str = "") -> str:
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {plural or noun + 's'}"
-
-
-def _are(n: int) -> str:
-    return "is" if n == 1 else "are"
-
-
-def _wait(n: int) -> str:
-    return "waits" if n == 1 else "wait"
-
-
-def _a(noun: str) -> str:
-    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
-
-
-def _every(hosts: list[Row], host: str) -> str:
-    return f"the only {host}" if len(hosts) == 1 else f"each of {len(hosts)} {host}s"
-
-
-def _and(parts: list[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def _of_place(frame: pl.DataFrame, business: str, site: str | None) -> pl.DataFrame:

@@ -22,12 +22,12 @@ import polars as pl
 
 from .errors import Invalid
 from .filters import Filter
-from .health import WAITS_FOR, Words
 from .lanes import lane_of
 from .lifecycle import KIND_LABEL, PAUSED, RUNNING, SYSTEM_KINDS, UNFINISHED, Cause, Kind, Status, queue_word
 from .living import OF_QUEUES, Place, among, asked_at, living
 from .snapshot import LiveRow, Snapshot, frame_of
 from .task import COLLECT, PROCESS
+from .wording import WAITS_FOR, Words
 
 T = TypeVar("T")
 

@@ -33,7 +33,6 @@ from .chain import Broken
 from .errors import GivenUp, NotAllowed, NotFound
 from .fairness import Given, Lens
 from .filters import Filter
-from .health import GRADUALLY
 from .history import Recent
 from .hosts import Day, Host
 from .inventory import Found
@@ -63,6 +62,7 @@ from .task import COLLECT
 from .timetable import Past, Planned, Timetable
 from .undo import Undo
 from .watch import Judged, Quiet, Watch, plain
+from .wording import GRADUALLY
 
 
 @dataclass(frozen=True, slots=True)

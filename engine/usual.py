@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from .clock import SECOND
-from .health import came_and_left
+from .wording import came_and_left
 
 LOW, HIGH = 0.1, 0.9
 HOURS = 168

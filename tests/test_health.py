@@ -15,6 +15,7 @@ from engine.lifecycle import Kind
 from engine.looks import look
 from engine.recurrence import Rule
 from engine.settings import Settings
+from engine.wording import Words
 
 from .health_fixtures import NOON, Length, Life
 
@@ -595,7 +596,7 @@ def test_slow_processors_are_named_as_the_cause_of_slow_widgets(life: Life) -> N
 
 def test_processors_that_are_not_to_be_told_apart_are_counted() -> None:
     slow = [{"name": "a processor", "times": times, "tasks": 5} for times in (3.4, 11.5)]
-    words = health.Words(NOON, "UTC")
+    words = Words(NOON, "UTC")
     assert words.takes(slow) == "2 processors take 12 times as long as usual"
     assert words.slow(slow) == "Times as long as usual that their last tasks took: 2 processors 3.4 to 11.5."
 

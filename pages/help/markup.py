@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from html import escape, unescape
 
-from engine.health import Words
 from engine.settings import Settings, named
+from engine.wording import Words
 
 BUTTON = re.compile(r"\[\[([^\]]+)\]\]")
 LINK = re.compile(r"\[([^\[\]]+)\]\(([a-z_:]*)(?:#([a-z-]+))?\)")
