@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-WORKERS = 2
+WORKERS = 3  #: of two cores: some tests wait for what they have started
 NOTHING_RAN = 5  #: pytest's exit code where no test was chosen
 
 
