@@ -191,6 +191,7 @@ function parts(cell, v, tag) {
 class Grid {
   constructor(root) {
     this.root = root; this.rows = new Map(); this.selected = new Set(); this.open = null; this.reset = null; this.columns = ''
+    this.n = Date.now(); this.picks = []  // what was picked, numbered: what the server had not heard of when it put something else stays
     this.head = make('div', 'row head'); this.head.setAttribute('role', 'row')
     this.fresh = make('div', 'new'); this.fresh.hidden = true; this.fresh.setAttribute('role', 'status')
     this.body = make('div', 'rows'); this.body.setAttribute('role', 'rowgroup')
@@ -202,7 +203,12 @@ class Grid {
     this.data = data
     this.root.className = 'wrap' + (data.stale ? ' stale' : '') + (data.cards ? ' cards' : '') + (data.picks ? ' picks' : '')
     this.table.setAttribute('aria-label', data.label)
-    if (this.reset !== data.reset) { this.reset = data.reset; this.selected = new Set(data.selected); this.open = data.open }
+    let later = []
+    if (this.reset !== data.reset) {
+      later = this.picks.filter(([n]) => n > data.heard)
+      this.reset = data.reset; this.selected = new Set(data.selected); this.open = data.open; this.picks = []
+      for (const [, id, on] of later) this.pick(id, on)
+    }
     this.root.style.setProperty('--columns', data.columns.filter(c => !c.narrow).map(c => `minmax(0,${c.width || '1fr'})`).join(' '))
     const columns = JSON.stringify(data.columns.map(c => ({...c, width: 0}))), sort = JSON.stringify(data.sort)
     if (this.columns !== columns) { this.columns = columns; this.empty(); this.sort = null }
@@ -210,12 +216,16 @@ class Grid {
     const turned = this.view !== undefined && this.view !== data.view
     this.view = data.view; this.unfreeze = turned
     this.reconcile(); this.mark()
-    if (turned && this.selected.size) this.say()
+    if (later.length || turned && this.selected.size) this.say()
   }
   layOut() {
     const all = make('div', 'check'), box = make('input')
     all.setAttribute('role', 'columnheader'); box.type = 'checkbox'; box.setAttribute('aria-label', 'Select all rows of this page')
-    box.onchange = () => { this.selected = new Set(box.checked ? this.order() : []); this.picked() }
+    box.onchange = () => {
+      for (const id of [...this.selected]) this.pick(id, false)
+      if (box.checked) for (const id of this.order()) this.pick(id, true)
+      this.picked()
+    }
     all.append(box); this.all = box
     this.head.replaceChildren(all, ...this.data.columns.map(c => {
       const cell = make('div', 'c ' + (c.type === 'number' ? 'number ' : '') + (c.narrow ? 'narrow ' : '') + (c.id === this.data.sort.id ? 'sorted' : ''))
@@ -262,7 +272,7 @@ class Grid {
     const row = make('div', 'row body'), check = make('div', 'check'), box = make('input')
     row.setAttribute('role', 'row'); row._id = id; row._box = box; row._cells = {}
     check.setAttribute('role', 'gridcell'); box.type = 'checkbox'
-    box.onchange = () => { box.checked ? this.selected.add(id) : this.selected.delete(id); this.picked() }
+    box.onchange = () => { this.pick(id, box.checked); this.picked() }
     check.append(box); row.append(check)
     for (const c of this.data.columns) {
       const cell = make('div', `c ${c.type} ${c.pale ? 'pale' : ''} ${c.narrow ? 'narrow' : ''} ${c.card || ''}`)
@@ -297,12 +307,16 @@ class Grid {
     const ids = this.order(), n = ids.filter(id => this.selected.has(id)).length
     this.all.checked = n > 0 && n === ids.length; this.all.indeterminate = n > 0 && n < ids.length
   }
+  pick(id, on) {
+    on ? this.selected.add(id) : this.selected.delete(id)
+    this.picks = [...this.picks.slice(-999), [++this.n, id, on]]
+  }
   picked() { this.reconcile(); this.mark(); this.say() }
   opened(id) {
     this.open = this.open === id ? null : id; this.mark(); this.say()
     if (this.data.lifts && this.open) document.querySelector('[data-testid=stMain]')?.scrollTo({top: 0})
   }
-  say() { this.tell('chosen', {selected: [...this.selected], open: this.open, shown: this.order(), reset: this.reset}) }
+  say() { this.tell('chosen', {selected: [...this.selected], open: this.open, shown: this.order(), reset: this.reset, n: this.n}) }
   arrow(e) {
     const step = {ArrowDown: 'nextElementSibling', ArrowUp: 'previousElementSibling'}[e.key]
     const row = e.target.closest('.row'), to = step && row && row[step]
@@ -370,13 +384,20 @@ def shown(key: str) -> tuple[str, ...]:
 
 
 def put(key: str, *, selected: Sequence[str] = (), opened: str | None = None) -> None:
-    """Set what is selected and open in a grid; call it from a callback or above the grid."""
-    reset = _put(key)["reset"] + 1  # what a browser says of the time before does not count any more
-    st.session_state[f"{key}.put"] = {"reset": reset, "selected": list(selected), "open": opened, "shown": []}
+    """Set what is selected and open in a grid; call it from a callback or above the grid.
+
+    What somebody picks meanwhile, before his browser has heard of it, is picked in addition.
+    """
+    last, told = _put(key), (st.session_state.get(key) or {}).get("chosen")
+    st.session_state[f"{key}.put"] = {
+        "reset": last["reset"] + 1,  # what a browser says of the time before does not count any more
+        "heard": told["n"] if told else last["heard"],
+        "selected": list(selected), "open": opened, "shown": [],
+    }  # fmt: skip
 
 
 def _put(key: str) -> Row:
-    nothing: Row = {"reset": 0, "selected": [], "open": None, "shown": []}
+    nothing: Row = {"reset": 0, "heard": 0, "selected": [], "open": None, "shown": []}
     return st.session_state.get(f"{key}.put", nothing)
 
 

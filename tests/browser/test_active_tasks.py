@@ -163,6 +163,24 @@ def test_over_a_slow_line_what_was_pressed_counts_and_stays(page: Page) -> None:
         expect(head.filter(has_text="Start date")).to_have_attribute("aria-sort", "descending", timeout=15_000)
 
 
+def test_what_is_picked_right_after_clearing_stays_picked(page: Page) -> None:
+    page.add_init_script(LATE)
+    page.reload()
+    grid = page.get_by_role("grid", name="Active tasks")
+    first, then = (grid.get_by_role("row").nth(n).get_by_role("checkbox") for n in (2, 4))
+    first.click(timeout=60_000)
+    expect(page.get_by_text("1 selected")).to_be_visible(timeout=15_000)
+    picked = then.get_attribute("aria-label") or ""
+    page.get_by_role("button", name="Clear", exact=True).click()
+    then.click()
+    page.wait_for_timeout(5_000)  # what the server says of the clearing has come, and been answered
+    expect(page.get_by_text("1 selected")).to_be_visible()
+    checked = grid.get_by_role("checkbox", checked=True)
+    expect(checked.and_(page.get_by_label(picked, exact=True))).to_have_count(1)
+    page.get_by_role("button", name="Clear", exact=True).click()
+    expect(checked).to_have_count(0, timeout=15_000)
+
+
 def test_the_sheet_keeps_its_heights(page: Page) -> None:
     heights = {
         name: round(page.locator(selector).first.bounding_box()["height"])
