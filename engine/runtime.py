@@ -46,7 +46,7 @@ from .tally import Tally
 log = logging.getLogger("drainboard")
 
 IDLE_WAIT = 0.25  #: seconds the engine sleeps when nothing comes and nothing is due
-LOOK_EVERY = 0.5  #: seconds between two snapshots under load, at least
+LOOK_EVERY = 0.5  #: seconds between two snapshots, at least, unless somebody waits for one
 LOOK_SHARE = 0.05  #: part of the engine's time that taking snapshots may cost
 SATURATED = 10_000  #: events in the open batch from which commands wait in the inbox
 HEAR_EVERY = 1.0  #: seconds between two notes of when services were last heard of
@@ -158,7 +158,8 @@ class Engine:
         self._full: StoreFull | None = None
         self._now = self.core.state.last
         self._closing = threading.Event()
-        self._sealed_at = self._look_next = 0.0
+        self._sealed_at = self._look_next = self._look_soon = 0.0
+        self._awaited = False  #: somebody waits for the next snapshot
         self._publish_wanted = False
         self._ticked_at = self._beat_at = time.monotonic()
         self._heard: Mapping[tuple[str, str], int | None] = {}
@@ -211,8 +212,16 @@ class Engine:
     def shown(self) -> bool:
         """Wait until the snapshot shows all that is durable by now; tell whether it came to that."""
         durable = self.store.batch
-        with self._published:
-            return self._published.wait_for(lambda: self.snapshot.batch >= durable, SHOWN_WITHIN)
+
+        def settled() -> bool:
+            return self.snapshot.batch >= durable or self._closing.is_set()
+
+        if not settled():
+            self._awaited = True
+            self._inbox.put(None)  # wakes the engine
+            with self._published:
+                self._published.wait_for(settled, SHOWN_WITHIN)
+        return self.snapshot.batch >= durable
 
     def every(self, seconds: float, name: str, chore: Callable[[], object]) -> None:
         """Have something done every so often, in the scheduler's threads, until the engine closes."""
@@ -270,6 +279,7 @@ class Engine:
         stopping = threading.Thread(target=self._stop_scheduler, daemon=True)
         stopping.start()
         self._inbox.put(None)
+        self._tell_of_snapshot()  # there may come none any more
         for thread in (*self._threads, stopping):
             thread.join(max(0.1, until - time.monotonic()))
         with suppress(queue.Empty):
@@ -326,10 +336,12 @@ class Engine:
     def _patience(self) -> float:
         if self.outbox.open.rows and self.outbox.in_flight is None:
             return max(0.0, self._sealed_at + self._window - time.monotonic())
-        due = self.core.next_timer()
-        if due is None:
-            return IDLE_WAIT
-        return min(IDLE_WAIT, max(0.0, (due - self._now) / SECOND))
+        due, wait = self.core.next_timer(), IDLE_WAIT
+        if due is not None:
+            wait = min(wait, max(0.0, (due - self._now) / SECOND))
+        if self._awaited and self._behind and self.outbox.in_flight is None:
+            wait = min(wait, max(0.0, max(self._look_soon, self._sealed_at + self._window) - time.monotonic()))
+        return wait
 
     @property
     def _window(self) -> float:
@@ -383,13 +395,13 @@ class Engine:
             return
         batch = self.outbox.seal()
         if batch is None:
-            if self._behind and now >= self._look_next:
+            if self._behind and self._may_look(now):
                 self._show(self.store.batch, self.core.state.last, self._look())
             return
         self._unseen |= batch.touched
         self._sealed_at = now
         sealed = _Sealed(batch, None, None)
-        if now >= self._look_next:
+        if self._may_look(now):
             sealed.capture = self._look()
         if self._publish_wanted:
             self._publish_wanted = False
@@ -414,15 +426,24 @@ class Engine:
         business.last_audit += 1
         self._write_out(_Sealed(batch, None, None, load, base))
 
+    def _may_look(self, now: float) -> bool:
+        return now >= (self._look_soon if self._awaited else self._look_next)
+
     def _look(self) -> Capture:
         start = time.monotonic()
-        touched, self._unseen, self._behind = self._unseen, set(), False
+        touched, self._unseen, self._behind, self._awaited = self._unseen, set(), False, False
         capture = self._publisher.capture(touched)
-        self._look_next = start + max(LOOK_EVERY, (time.monotonic() - start) / LOOK_SHARE)
+        self._look_soon = start + (time.monotonic() - start) / LOOK_SHARE
+        self._look_next = max(start + LOOK_EVERY, self._look_soon)
         return capture
 
     def _show(self, batch: int, now: int, capture: Capture) -> None:
+        start = time.monotonic()
         self._publisher.publish(batch, now, capture)
+        self._look_soon += (time.monotonic() - start) / LOOK_SHARE
+        self._tell_of_snapshot()
+
+    def _tell_of_snapshot(self) -> None:
         with self._published:
             self._published.notify_all()
 

@@ -178,6 +178,30 @@ def test_whoever_asks_finds_what_he_has_done_in_what_he_reads_next(engine: Engin
         assert [look.wanted for look in engine.snapshot.services] == [service.state]
 
 
+def test_a_look_that_somebody_waits_for_is_not_put_off(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or a dialog that sends fifty commands, one after the other, would take half a minute."""
+    monkeypatch.setattr(runtime, "LOOK_EVERY", 3_600.0)
+    for n in range(5):
+        outcome = submit(engine, f"one-{n}").result(30)
+        assert engine.shown()
+        assert engine.snapshot.live(int(outcome.changed[0])) is not None
+
+
+def test_nobody_waits_for_a_snapshot_of_an_engine_that_stops(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "SHOWN_WITHIN", 3_600.0)
+    monkeypatch.setattr(runtime, "LOOK_EVERY", 3_600.0)
+    submit(engine, "one").result(30)
+    assert engine.shown()
+    for n in range(2):  # whatever came of that wish to look, the last one is in no snapshot
+        submit(engine, f"more-{n}").result(30)
+    engine.close()
+    assert engine.store.batch > engine.snapshot.batch
+    asking = threading.Thread(target=engine.shown, daemon=True)
+    asking.start()
+    asking.join(30)
+    assert not asking.is_alive()
+
+
 def test_what_was_recovered_is_shown_from_the_start_on(tmp_path: Path) -> None:
     with founded(tmp_path) as engine:
         task = submit(engine, "one").result(30).changed[0]
