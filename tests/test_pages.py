@@ -13,6 +13,8 @@ from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.runtime.forward_msg_queue import ForwardMsgQueue
 from streamlit.testing.v1 import AppTest
 
 from engine.console import Console
@@ -300,6 +302,39 @@ def test_a_link_to_a_view_shows_what_it_asks_for_and_one_to_none_says_so(
 
     assert tasks(str(view_id)).query_params["q"] == "type:audit"
     assert "view" not in tasks("garbage").query_params
+
+
+HEADED = (
+    "operate/active.py", "operate/tasks.py", "operate/schedules.py", "operate/services.py", "operate/logs.py",
+    "operate/reports.py", "administer/async_tasks.py", "administer/activity.py", "administer/users.py",
+    "administer/settings.py",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("path", "address"),
+    [*((path, {}) for path in HEADED), ("operate/reports.py", {"report": "1"}),
+     ("administer/async_tasks.py", {"part": "fairness"})],
+)  # fmt: skip
+def test_how_old_a_page_is_is_told_by_a_part_that_is_drawn_as_often_as_it_says(
+    console: Console, look: Callable[..., str], path: str, address: dict[str, str]
+) -> None:
+    """Else a browser says after a while that it has not heard of the console, which is well."""
+    page = AppTest.from_file(ROOT / "pages" / "router.py", default_timeout=30).run()
+    for name, value in address.items():
+        page.query_params[name] = value
+    sent: list[ForwardMsg] = []
+    ForwardMsgQueue.on_before_enqueue_msg(sent.append)
+    try:
+        page.switch_page(path).run()
+    finally:
+        ForwardMsgQueue.on_before_enqueue_msg(None)
+    assert not page.exception
+    (told,) = (message.delta for message in sent if "data-drawn=" in message.delta.new_element.html.body)
+    pace = re.search(r" data-pace='(\d+)'", told.new_element.html.body)
+    assert pace is not None
+    anew = {message.auto_rerun.fragment_id: message.auto_rerun.interval for message in sent}
+    assert anew.get(told.fragment_id or "none") == int(pace[1])
 
 
 def test_where_there_are_but_system_tasks_the_page_says_so(console: Console, look: Callable[..., str]) -> None:

@@ -230,7 +230,7 @@ def opened(task_id: str) -> None:
     """Show one result in place of the page, and the way back."""
     number = addresses.number(task_id) or 0
     result = frame.sight().result(business, site, number)
-    frame.head("Reports", f"of {site} and {business}", engine)
+    above()
     if result is None:
         st.html("<div class='d-finding'>There is no such result here.</div>"
                 "<div class='d-evidence'>It may be of another site, or of a whole business that you see but a part of; "
@@ -238,6 +238,13 @@ def opened(task_id: str) -> None:
         st.button("All reports", key="all-reports", width="content", on_click=back)
         return
     found(result, site, frame.known_at(engine), back)
+
+
+@st.fragment(run_every=frame.refresh())
+def above() -> None:
+    """Draw the head row above a result, which stays as it is."""
+    frame.watch(business, site)
+    frame.head("Reports", f"of {site} and {business}", engine)
 
 
 def back() -> None:
