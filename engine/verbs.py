@@ -37,8 +37,6 @@ from .snapshot import Snapshot
 from .state import Business
 from .store import Store, require_free
 
-CAUGHT_UP_WITHIN = 3.0  #: seconds; a snapshot follows its batch within a fraction of one
-
 
 @dataclass(frozen=True)
 class Context:
@@ -77,9 +75,7 @@ class Reply:
 
 def _up_to_date(engine: Engine) -> Snapshot:
     """Wait a moment for a snapshot with all that has been acknowledged: a script looks right after it has acted."""
-    batch, until = engine.store.batch, time.monotonic() + CAUGHT_UP_WITHIN
-    while engine.snapshot.batch < batch and time.monotonic() < until:
-        time.sleep(0.02)
+    engine.shown()
     return engine.snapshot
 
 

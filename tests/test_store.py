@@ -22,7 +22,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from engine import chain
+from engine import chain, rollups
 from engine.batch import prepare
 from engine.chain import BLOCK, HEAD, KEY, NO_LINK, read_head
 from engine.clock import HOUR, MINUTE, SECOND
@@ -166,6 +166,20 @@ def test_every_public_column_has_a_comment(store: Store) -> None:
         "union all select table_name, '' from duckdb_tables() where comment is null"
     )
     assert bare.rows() == []
+
+
+def test_comments_that_are_others_or_none_are_put_right_when_tables_are_prepared(store: Store) -> None:
+    told = """select table_name, column_name, comment from duckdb_columns() where not internal
+              union all select table_name, '', comment from duckdb_tables() order by all"""
+    comments = store.read(told)
+    with store.transaction() as cursor:
+        for what in ("table queue_minute", "column queue_minute.site"):
+            cursor.execute(f"comment on {what} is 'of a version before'")
+        for what in ("table wait_histogram", "column wait_histogram.n"):
+            cursor.execute(f"comment on {what} is null")
+    assert not store.read(told).equals(comments)
+    rollups.prepare(store)
+    assert store.read(told).equals(comments)
 
 
 def test_assets_are_upserted(store: Store) -> None:
