@@ -163,3 +163,24 @@ def test_what_a_browser_says_it_has_kept_is_sent_whole_all_the_same(tmp_path: Pa
         for part in ("", "live", "live"):
             page.ask(part).ended()
         assert sum(size > 50_000 for size in page.sizes) == 3
+
+
+KEPT = """
+import app
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.runtime.forward_msg_queue import ForwardMsgQueue
+
+queue = ForwardMsgQueue()
+for body in ("of one run", "of the next"):
+    drawn = ForwardMsg()
+    drawn.metadata.delta_path[:] = [0, 0]
+    drawn.delta.new_element.text.body = body
+    queue.clear(retain_lifecycle_msgs=True, fragment_ids_this_run=None)
+    queue.enqueue(drawn)
+print(*(message.delta.new_element.text.body for message in queue.flush()), len(queue), sep=", ")
+"""
+
+
+def test_the_console_sends_all_that_it_draws() -> None:
+    told = subprocess.run([sys.executable, "-c", KEPT], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert told.stdout == "of one run, of the next, 0\n"
