@@ -2,23 +2,26 @@
 
 A link says what is wanted and nothing of who wants it: it never goes stale, can be kept, sent on or given to `curl`,
 and whoever follows it gets what he may see at that moment, by the same reads as pages, or is told why not. Files are
-made beside all else, a few at a time.
+made beside all else, a few at a time and one for each person, and left off once nobody waits for them.
 """
 
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import quote, urlencode
+from weakref import WeakValueDictionary
 
-from anyio import CapacityLimiter, to_thread
+from anyio import CapacityLimiter, Lock, create_task_group, to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from . import activity, filters
+from .access import Actor
 from .catalogue import Asked
 from .clock import SECOND
 from .console import current
@@ -32,8 +35,10 @@ from .tables import csv
 from .web import COOKIE, EXPORT, tell
 
 MOST = 100_000  #: rows of a file
+NOT_READY = "The console is not ready yet; try again shortly"
 LOGS = {"Scan log": Kind.SCAN, "Audit log": Kind.AUDIT}
 _AT_A_TIME = CapacityLimiter(2)  #: files: each may take some hundred MB while it is made
+_TURNS = WeakValueDictionary[str, Lock]()  #: by name: nobody has more than one of them made
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +160,28 @@ _STATUS: tuple[tuple[type[DrainboardError], int], ...] = (
 
 
 async def give(request: Request) -> Response:
-    """Make a file for whoever asks, or tell him why there is none."""
+    """Make a file for whoever asks, or tell him why there is none; leave it off when he leaves."""
+    gone, answer = threading.Event(), Response()
+    async with create_task_group() as both:
+
+        async def heed() -> None:
+            while (await request.receive())["type"] != "http.disconnect":
+                pass
+            gone.set()
+            both.cancel_scope.cancel()
+
+        both.start_soon(heed)
+        answer = await _answer(request, gone.is_set)
+        both.cancel_scope.cancel()
+    return answer
+
+
+async def _answer(request: Request, gone: Callable[[], bool]) -> Response:
     what, cookie = request.path_params["what"], request.cookies.get(COOKIE)
     try:
-        file = await to_thread.run_sync(_make, what, cookie, request.query_params, limiter=_AT_A_TIME)
+        turn = _TURNS.setdefault(_who(cookie).name, Lock())
+        async with turn:
+            file = await to_thread.run_sync(_make, what, cookie, request.query_params, gone, limiter=_AT_A_TIME)
     except DrainboardError as told:
         status = next((status for kind, status in _STATUS if isinstance(told, kind)), 503)
         return tell(request, f"{told}", status)
@@ -168,21 +191,28 @@ async def give(request: Request) -> Response:
     })  # fmt: skip
 
 
-def _make(what: str, cookie: str | None, asked: Mapping[str, str]) -> File:
-    """Make it with the rights of now: it may have had to wait for its turn."""
+def _who(cookie: str | None) -> Actor:
     console = current()
-    if console is None or console.access is None or console.watch is None:
-        raise Busy("The console is not ready yet; try again shortly")
+    if console is None or console.access is None:
+        raise Busy(NOT_READY)
     who = console.access.who(cookie)
     if who is None:
         raise _SignedOut
+    return who
+
+
+def _make(what: str, cookie: str | None, asked: Mapping[str, str], gone: Callable[[], bool]) -> File:
+    """Make it with the rights of now: it may have had to wait for its turn."""
+    who, console = _who(cookie), current()
+    if console is None or console.watch is None:
+        raise Busy(NOT_READY)
     if what not in _MADE:
         raise NotFound.named("file to take away", what[:60], _MADE)
     make, words = _MADE[what]
     unknown = next((word for word in asked if word not in words), None)
     if unknown is not None:
         raise Invalid(f"The address says {_any_of(words)}; there is no “{unknown[:60]}”")
-    return make(Sight(console.watch, who.grants, who.name), asked)
+    return make(Sight(console.watch, who.grants, who.name, gone), asked)
 
 
 def _taken_as(name: str) -> str:

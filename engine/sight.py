@@ -90,8 +90,8 @@ class Hosts:
 class Sight:
     """What somebody of this name with these grants sees of the snapshot that was current when this was made.
 
-    What may take long, counts and pages of tasks, is left off once `gone` tells that he does not wait for it any more:
-    then `leave` is called, and if that returns, GivenUp raised.
+    What may take long, counts, pages and files of tasks, is left off once `gone` tells that he does not wait for it any
+    more: then `leave` is called, and if that returns, GivenUp raised.
     """
 
     def __init__(
@@ -192,7 +192,8 @@ class Sight:
 
     def ended_tasks(self, place: Place, asked: Asked, most: int) -> pl.DataFrame:
         """Give all ended tasks asked for, so many at most; see `Catalogue.ended`."""
-        return self._watch.catalogue.ended(self.snapshot, self._seen(place), asked, self._now, most)
+        with self._while_awaited():
+            return self._watch.catalogue.ended(self.snapshot, self._seen(place), asked, self._now, most)
 
     def stopped_by(self, place: Place, rows: Sequence[Mapping[str, Any]]) -> Mapping[int, str]:
         """Tell who stopped those of the rows, of a page, that somebody stopped."""
@@ -575,7 +576,8 @@ class Sight:
 
     def audit_export(self, wanted: Filter, about: str | None, most: int) -> pl.DataFrame:
         """Give the newest rows that a filter finds, so many at most, with before and after as JSON."""
-        rows = self._watch.trail.all(self.reach(), wanted, self._now, about=about, most=most)
+        with self._while_awaited():
+            rows = self._watch.trail.all(self.reach(), wanted, self._now, about=about, most=most)
         masked = {name: self._hidden_hosts(name) for name in rows["business"].drop_nulls().unique()}
         if not any(masked.values()):
             return rows

@@ -39,11 +39,44 @@ def _apart(make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         return elsewhere.submit(lambda: asyncio.run(make())).result()
 
 
-async def _ask(address: str, headers: dict[str, str]) -> Answer:
+def left_in_line(address: str, **headers: str) -> bool:
+    """Tell whether somebody who asks for a file and leaves before it is his turn is waited for no longer."""
+
+    async def asked_and_left() -> bool:
+        others = object(), object()
+        for other in others:
+            await exports._AT_A_TIME.acquire_on_behalf_of(other)
+        try:
+            return not (await asyncio.wait_for(_ask(address, headers, stays=False), 30))[2]
+        finally:
+            for other in others:
+                exports._AT_A_TIME.release_on_behalf_of(other)
+
+    return bool(_apart(asked_and_left))
+
+
+def at_once(n: int, address: str, **headers: str) -> int:
+    """Ask for a file so many times at once; tell how many were under way at most."""
+
+    async def counted() -> int:
+        asked, most = [asyncio.ensure_future(_ask(address, headers)) for _ in range(n)], 0
+        while not all(one.done() for one in asked):
+            await asyncio.sleep(0)
+            most = max(most, exports._AT_A_TIME.borrowed_tokens)
+        assert [answer[0] for answer in await asyncio.gather(*asked)] == [200] * n
+        return most
+
+    return int(_apart(counted))
+
+
+async def _ask(address: str, headers: dict[str, str], stays: bool = True) -> Answer:
     told: list[Any] = []
+    coming = [{"type": "http.request"}, *([] if stays else [{"type": "http.disconnect"}])]
 
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request"}
+        if not coming:
+            await asyncio.Event().wait()
+        return coming.pop(0)
 
     async def send(message: Any) -> None:
         told.append(message)

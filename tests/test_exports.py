@@ -329,3 +329,11 @@ def test_until_the_console_is_there_a_file_is_to_be_asked_for_again(world: World
 def test_while_a_file_is_made_the_server_goes_on(world: World) -> None:
     turns = routes.turns_of_the_loop("/export/activity", cookie=world.cookies[Role.PLATFORM_ADMIN])
     assert turns > 3, "made in the loop itself, it would be there after the first turn"
+
+
+def test_who_leaves_before_his_file_is_made_is_waited_for_no_longer(world: World) -> None:
+    assert routes.left_in_line(log(OWN), cookie=world.cookies[Role.SITE_USER])
+
+
+def test_nobody_has_two_files_made_at_once(world: World) -> None:
+    assert routes.at_once(4, log(OWN), cookie=world.cookies[Role.SITE_USER]) == 1
