@@ -295,7 +295,7 @@ LEDGER = (
             {_NOW} as occurred_at, 'edit' as event, to_status as from_status, null as service, null as lease,
             {{'changes': {{'name': 'again'}}}}::json as detail, 0 as dr)
             from task_event where {_first("finish", "business = 'acme'")}""",
-        others="task rows",
+        others="task rows, results",
     ),
     spoilt(
         "wrong delta", "deltas",
