@@ -14,22 +14,10 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.browser.conftest import Server, looking, running
+from tests.browser.test_async_tasks import FLEET
 
 pytestmark = pytest.mark.browser
 
-FLEET = """
-[businesses.acme]
-name = "Acme"
-processors = [{ name = "proc-1", slots = 1 }]
-users = [{ name = "ann", role = "business_admin" }]
-
-[businesses.acme.sites.berlin]
-name = "Berlin"
-zone = "Europe/Berlin"
-services = [{ name = "audit-1", role = "audit_service", slots = 1 }]
-targets = [{ name = "srv", kind = "device", count = 1 }]
-mix.audit = { per_hour = 0, collect = { median_s = 900, sigma = 0.1 }, process = { median_s = 1, sigma = 0.1 } }
-"""
 LIVE = re.compile(r"^Live, \d\d:\d\d:\d\d ")
 WARN = """() => {
   window.warned = false
@@ -42,6 +30,16 @@ WARN = """() => {
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with running(tmp_path_factory.mktemp("silent"), FLEET) as server:
         yield server
+
+
+@pytest.fixture
+def page(browser: Browser, server: Server, cookie: str) -> Iterator[Page]:
+    """Open a page that is live, with a clock of its own."""
+    with looking(browser, server, cookie) as page:
+        page.clock.install()
+        page.reload()
+        expect(page.locator(".d-live")).to_have_text(LIVE)
+        yield page
 
 
 def drawing(page: Page) -> str:
@@ -100,70 +98,54 @@ def places(page: Page, *more: Locator) -> list[Any]:
 
 
 def test_a_page_that_nobody_draws_says_so_offers_to_reload_and_is_live_again_once_it_is_drawn(
-    browser: Browser, server: Server, cookie: str
+    page: Page, server: Server
 ) -> None:
-    with looking(browser, server, cookie) as page:
-        page.clock.install()
-        page.reload()
+    with hanging(page, server):
+        stood = places(page)
         expect(page.locator(".d-live")).to_have_text(LIVE)
-        with hanging(page, server):
-            stood = places(page)
-            expect(page.locator(".d-live")).to_have_text(LIVE)
-            expect(warning(page)).to_have_text(re.compile(r"^Not heard of the console for 1\d s$"), timeout=16_000)
-            expect(page.locator(".d-live")).to_have_count(0)
-            expect(reload(page)).to_have_count(0)
-            assert places(page, warning(page)) == stood
-            page.clock.run_for(21_000)
-            expect(warning(page)).to_have_text(re.compile(r" for [34]\d s$"))
-            assert places(page, warning(page), reload(page)) == stood
-        expect(page.locator(".d-live")).to_have_text(LIVE)
-        expect(warning(page)).to_have_count(0)
+        expect(warning(page)).to_have_text(re.compile(r"^Not heard of the console for 1\d s$"), timeout=16_000)
+        expect(page.locator(".d-live")).to_have_count(0)
         expect(reload(page)).to_have_count(0)
-        drawn(page, 3)
+        assert places(page, warning(page)) == stood
+        page.clock.run_for(21_000)
+        expect(warning(page)).to_have_text(re.compile(r" for [34]\d s$"))
+        assert places(page, warning(page), reload(page)) == stood
+    expect(page.locator(".d-live")).to_have_text(LIVE)
+    expect(warning(page)).to_have_count(0)
+    expect(reload(page)).to_have_count(0)
+    drawn(page, 3)
 
 
-def test_a_tab_that_comes_back_from_sleep_warns_only_if_nobody_draws_it_then(
-    browser: Browser, server: Server, cookie: str
-) -> None:
-    with looking(browser, server, cookie) as page:
-        page.clock.install()
-        page.reload()
-        expect(page.locator(".d-live")).to_have_text(LIVE)
-        drawn(page, 2)
-        page.evaluate(WARN)
+def test_a_tab_that_comes_back_from_sleep_warns_only_if_nobody_draws_it_then(page: Page, server: Server) -> None:
+    drawn(page, 2)
+    page.evaluate(WARN)
+    page.clock.fast_forward("01:00:00")
+    drawn(page, 6)
+    assert not page.evaluate("() => window.warned")
+
+    with hanging(page, server):
         page.clock.fast_forward("01:00:00")
-        drawn(page, 6)
-        assert not page.evaluate("() => window.warned")
-
-        with hanging(page, server):
-            page.clock.fast_forward("01:00:00")
-            expect(page.locator(".d-live")).to_have_text(LIVE)
-            expect(warning(page)).to_have_text("Not heard of the console for 1 h 00")
-            expect(reload(page)).to_have_count(0)
-            page.clock.run_for(21_000)
-            reload(page).click(no_wait_after=True)
         expect(page.locator(".d-live")).to_have_text(LIVE)
-        assert page.evaluate("() => window.warned") is None  # it is another document
+        expect(warning(page)).to_have_text("Not heard of the console for 1 h 00")
+        expect(reload(page)).to_have_count(0)
+        page.clock.run_for(21_000)
+        reload(page).click(no_wait_after=True)
+    expect(page.locator(".d-live")).to_have_text(LIVE)
+    assert page.evaluate("() => window.warned") is None  # it is another document
 
 
-def test_a_page_that_is_to_stand_still_does_and_is_not_expected_to_be_drawn(
-    browser: Browser, server: Server, cookie: str
-) -> None:
-    with looking(browser, server, cookie) as page:
-        page.clock.install()
-        page.reload()
-        expect(page.locator(".d-live")).to_have_text(LIVE)
-        drawn(page, 2)
-        page.get_by_role("combobox", name="Refresh every").click()
-        page.get_by_role("option", name="Off").click()
-        expect(page.locator(".d-asof")).to_have_text(re.compile("^Standing still since"))
-        settled(page)
-        before = page.locator(".d-asof").inner_text(), drawing(page)
-        page.clock.run_for(120_000)
-        settled(page)
-        assert (page.locator(".d-asof").inner_text(), drawing(page)) == before
-        expect(warning(page)).to_have_count(0)
-        page.get_by_role("combobox", name="Refresh every").click()
-        page.get_by_role("option", name="5 s").click()
-        expect(page.locator(".d-live")).to_have_text(LIVE)
-        drawn(page, 2)
+def test_a_page_that_is_to_stand_still_does_and_is_not_expected_to_be_drawn(page: Page) -> None:
+    drawn(page, 2)
+    page.get_by_role("combobox", name="Refresh every").click()
+    page.get_by_role("option", name="Off").click()
+    expect(page.locator(".d-asof")).to_have_text(re.compile("^Standing still since"))
+    settled(page)
+    before = page.locator(".d-asof").inner_text(), drawing(page)
+    page.clock.run_for(120_000)
+    settled(page)
+    assert (page.locator(".d-asof").inner_text(), drawing(page)) == before
+    expect(warning(page)).to_have_count(0)
+    page.get_by_role("combobox", name="Refresh every").click()
+    page.get_by_role("option", name="5 s").click()
+    expect(page.locator(".d-live")).to_have_text(LIVE)
+    drawn(page, 2)
