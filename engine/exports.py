@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from urllib.parse import quote, urlencode
 from weakref import WeakValueDictionary
 
+import polars as pl
 from anyio import CapacityLimiter, Lock, create_task_group, to_thread
 from starlette.requests import Request
 from starlette.responses import Response
@@ -89,7 +90,7 @@ def _activity(sight: Sight, asked: Mapping[str, str]) -> File:
     wanted, about = _filter(asked, activity.LANGUAGE), asked.get("about")
     if about is not None and about not in activity.ABOUT:
         raise Invalid(f"Rows are about {_any_of(activity.ABOUT)}; correct “about” in the address")
-    return File("activity.csv", csv(sight.audit_export(wanted, about, MOST)))
+    return _newest("activity", sight.audit_export(wanted, about, MOST + 1))
 
 
 def _log(sight: Sight, asked: Mapping[str, str]) -> File:
@@ -98,7 +99,7 @@ def _log(sight: Sight, asked: Mapping[str, str]) -> File:
         raise Invalid(f"A log is {_any_of(tuple(LOGS.values()))}; correct “log” in the address")
     business, site = _place(sight, asked)
     of_log = logged(log, _filter(asked))
-    return File(f"{log} {site}.csv", csv(sight.ended_tasks(sight.place(business, site), Asked(of_log), MOST)))
+    return _newest(f"{log} {site}", sight.ended_tasks(sight.place(business, site), Asked(of_log), MOST + 1))
 
 
 def _table(sight: Sight, asked: Mapping[str, str]) -> File:
@@ -110,6 +111,12 @@ def _table(sight: Sight, asked: Mapping[str, str]) -> File:
         raise NotFound("There is no such result at this site, or none that you may see")
     day = f"{datetime.fromtimestamp(result.made_at / SECOND, UTC):%Y-%m-%d}"
     return File(f"{_slug(result.name)}-{_slug(tables[n]['title'])}-{day}.csv", as_csv(tables[n]).encode())
+
+
+def _newest(name: str, rows: pl.DataFrame) -> File:
+    """Make a file of rows, the newest first; where there are more than one holds, its name says that it is cut."""
+    cut = f" (newest {MOST})" if rows.height > MOST else ""
+    return File(f"{name}{cut}.csv", csv(rows.head(MOST)))
 
 
 def _filter(asked: Mapping[str, str], language: filters.Language | None = None) -> Filter:
@@ -217,7 +224,7 @@ def _make(what: str, cookie: str | None, asked: Mapping[str, str], gone: Callabl
 
 def _taken_as(name: str) -> str:
     """Name a file for a browser, and once more in plain letters for what knows no others."""
-    plain = re.sub(r"[^A-Za-z0-9 ._-]", "_", name)
+    plain = re.sub(r"[^A-Za-z0-9 ._()-]", "_", name)
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 

@@ -215,6 +215,18 @@ def test_a_file_has_what_the_page_counts_by_the_filter_that_stands_in_its_link(w
             assert len(found) == (sum(counts.values()) if about is None else counts.get(about, 0))
 
 
+@pytest.mark.parametrize(("address", "name"), [(log(OWN), f"Audit log {OWN[1]}"), ("/export/activity", "activity")])
+def test_a_file_that_does_not_hold_all_that_was_found_says_so_by_its_name(
+    world: World, monkeypatch: pytest.MonkeyPatch, address: str, name: str
+) -> None:
+    found = rows(world.get(address))
+    for most, called in ((len(found), f"{name}.csv"), (len(found) - 1, f"{name} (newest {len(found) - 1}).csv")):
+        monkeypatch.setattr(exports, "MOST", most)
+        cut = world.get(address)
+        assert rows(cut) == found[:most]
+        assert f'filename="{called}"' in cut[1]["content-disposition"]
+
+
 def test_the_dates_of_a_filter_are_those_of_the_zone_in_the_link(world: World) -> None:
     ended_at = max(row["finished_at"] for row in world.sight.ended_tasks(
         world.sight.place(*OWN), Asked(exports.logged("Audit log", filters.parse(""))), MOST

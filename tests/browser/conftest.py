@@ -86,6 +86,13 @@ class Server:
         command = [sys.executable, "-m", "engine", *words, "--data", str(self.log.parent), "--json"]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
+    def invited(self, name: str, *role: str) -> str:
+        """Invite somebody by the command line and sign him in; return the cookie of his session."""
+        told = self.cli("user", "invite", name, *role)
+        link = re.search(r"/auth/link/[\w-]+", told)
+        assert link is not None, told
+        return self.sign_in(link.group())
+
     def stop(self) -> float:
         """Ask the server to stop; return how many seconds it took."""
         start = time.monotonic()

@@ -56,7 +56,7 @@ class Visit:
                     self.pressed += 1
                     self.settle()
                     self._leave(here)
-        for file in self.page.locator("a[download]:visible").all():
+        for file in self.page.locator("a.d-button:visible").all():
             with self.page.expect_download():
                 file.click()
 

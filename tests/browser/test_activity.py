@@ -1,7 +1,6 @@
 """Activity in a real browser: what one request did is joined, an edit shows before and after, the chain is checked and
 a store that was tampered with is named; a business's admin sees his own."""
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -181,6 +180,21 @@ def test_the_address_of_a_file_can_be_kept_and_gives_it_to_whoever_may_see_it(pa
     assert server.ask("GET", kept)[0] == 401
 
 
+def test_whoever_gets_no_file_reads_why_in_a_tab_of_its_own(browser: Browser, server: Server, page: Page) -> None:
+    context = browser.new_context()
+    context.add_cookies(server.cookies(server.invited("eve", "--role", "platform_admin")))
+    kept = context.new_page()
+    kept.goto(f"{server.url}/activity")
+    link = kept.get_by_role("link", name="Export CSV")
+    expect(link).to_be_visible(timeout=60_000)
+    context.clear_cookies()
+    with context.expect_page() as told:
+        link.click()
+    expect(told.value.get_by_role("button", name="Sign in")).to_be_visible()
+    assert kept.url == f"{server.url}/activity"
+    context.close()
+
+
 def test_a_log_can_be_taken_away_too(page: Page, server: Server) -> None:
     page.goto(f"{server.url}/logs?log=audit&site=Berlin")
     expect(page.get_by_role("button", name=f"Audit log {TASKS}")).to_be_visible()
@@ -194,12 +208,9 @@ def test_a_log_can_be_taken_away_too(page: Page, server: Server) -> None:
 def test_a_business_admin_sees_his_own_business_and_checks_the_chain_without_batches(
     browser: Browser, server: Server, page: Page
 ) -> None:
-    told = json.loads(server.cli("user", "invite", "anna", "--role", "business_admin", "--business", "Acme"))
-    link = re.search(r"/auth/link/[\w-]+", json.dumps(told))
-    assert link
     context = browser.new_context(viewport={"width": 1280, "height": 800}, timezone_id="Europe/Berlin")
     try:
-        context.add_cookies(server.cookies(server.sign_in(link.group())))
+        context.add_cookies(server.cookies(server.invited("anna", "--role", "business_admin", "--business", "Acme")))
         hers = context.new_page()
         hers.goto(f"{server.url}/activity?q=-action%3Anothing")
         expect(rows(hers).first).to_be_visible(timeout=30_000)

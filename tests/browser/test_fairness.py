@@ -49,10 +49,7 @@ def test_an_empty_site_says_so(browser: Browser, server: Server, cookie: str) ->
 
 
 def test_who_may_only_read_a_site_sees_its_shares_and_can_pause_nobody(browser: Browser, server: Server) -> None:
-    told = server.cli("user", "invite", "rita", "--role", "site_user", "--business", "Acme", "--site", "Berlin")
-    link = re.search(r"/auth/link/[^\s\"]+", told)
-    assert link is not None, told
-    reader = server.sign_in(link.group(0))
+    reader = server.invited("rita", "--role", "site_user", "--business", "Acme", "--site", "Berlin")
     with looking(browser, server, reader, "/async-tasks?site=Berlin&place=Paris&business=Globex") as page:
         expect(page.get_by_role("grid", name="Fairness")).to_be_visible()
         expect(page.get_by_text("You read this page")).to_be_visible()
