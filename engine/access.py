@@ -377,7 +377,7 @@ class Access:
             )
 
     def disable(self, by: Actor, name: str, disabled: bool = True, reason: str | None = None) -> None:
-        """Bar a user from signing in and end what he has open, or let him in again."""
+        """Bar a user from signing in, end what he has open and the link he has; or let him in again, by a new one."""
         with self._changing:  # of two admins who bar each other, the second finds himself the last one
             account = self._managed(by, name)
             if by.name == name:
@@ -385,8 +385,11 @@ class Access:
             if disabled and (why := self.obstacles(by, name).get("disable")):
                 raise Refused(why)
             now = self._now()
+            with self._lock:
+                sent = [one for one in self._links.values() if disabled and one.account == name]
             self._manage(
                 by, "disable" if disabled else "enable", account._replace(disabled=disabled, changed_at=now),
+                links=[link._replace(valid_until_at=min(link.valid_until_at, now)) for link in sent],
                 before={"disabled": account.disabled}, after={"disabled": disabled}, reason=reason,
                 ended=self._end_sessions(name, now) if disabled else (),
             )

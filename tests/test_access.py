@@ -359,6 +359,21 @@ def test_disabling_ends_open_sessions_at_once_and_bars_the_door_until_enabled(de
         desk.access.disable(Actor("bob", EVERYTHING), "bob")
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_link_that_was_sent_before_a_disabling_is_of_no_use_after_enabling(desk: Desk, restarted: bool) -> None:
+    desk.user("bob")
+    for secret in (desk.access.invite(ACME_ADMIN, "ann", [SITE_USER]), desk.access.reset(PLATFORM, "bob")):
+        name = desk.access.link(secret).account
+        desk.access.disable(PLATFORM, name)
+        if restarted:
+            desk.reopen()
+        desk.access.disable(PLATFORM, name, disabled=False)
+        assert seen(desk, name).link_until is None
+        with pytest.raises(NotFound, match="ask for a new one"):
+            desk.access.use_link(secret, OTHER, HERE)
+        assert desk.access.use_link(desk.access.reset(PLATFORM, name), OTHER, HERE)
+
+
 # --- guessing
 
 
