@@ -64,7 +64,7 @@ def live() -> None:
             changes |= tasklist.switches(sight, business, query, counts)
             changes |= savedviews.menu(sight, business, query)
             finding.sql(wanted, now, place)
-            new = newtask.offer(business, site)
+            new = newtask.offer(business, site, off=not well)
     if changes:
         notice.tell()
     frame.turn_to(changes)

@@ -132,8 +132,8 @@ def _said(found: Wanted, in_flight: dict[str, str]) -> None:
         st.html(f"<div class='d-told{no}'>{'<br>'.join(map(escape, lines))}</div>")
 
 
-def offer(business: str, site: str) -> bool:
+def offer(business: str, site: str, off: bool) -> bool:
     """Offer the dialog to who may submit; return whether it was just asked for."""
     if not frame.allowed(Right.OPERATE, business, site):
         return False
-    return presses.button("New task", key="new-task", width="content")
+    return presses.button("New task", key="new-task", width="content", disabled=off)

@@ -27,7 +27,7 @@ class Recurring:
         if made.planned:
             self._list(sight, made, now, zone, stale)
             return
-        self._nothing(zone)
+        self._nothing(zone, stale)
         frame.hold(grid.follow(self.key, st.query_params, "schedule"))
         if opened := grid.state(self.key)[1]:
             paused = plans.pauses(sight.holds(self.business, self.site))
@@ -67,7 +67,7 @@ class Recurring:
         if pressed is not None and planned is not None:
             plan_actions.carry_out(pressed, planned.schedule, hold)
 
-    def _nothing(self, zone: str) -> None:
+    def _nothing(self, zone: str, stale: bool) -> None:
         """Say that nothing recurs here yet, and what a schedule is for."""
         with st.container(key="empty"):
             st.html(
@@ -75,5 +75,5 @@ class Recurring:
                 "<div class='d-evidence'>A schedule submits a task at set times, in a zone of its own, for an owner."
                 "</div>"
             )
-            if self.may and presses.button("New schedule", key="new", type="primary", width="content"):
+            if self.may and presses.button("New schedule", key="new", type="primary", width="content", disabled=stale):
                 asking.later(lambda: plan_form.new(self.business, self.site, zone))
