@@ -55,7 +55,7 @@ def live() -> None:
     pressed = chips.chips(shown, query.tab, key="tabs", label="Tabs", tabs=True)
     if pressed and pressed != query.tab:
         changes |= {"tab": pressed.lower(), "sort": None, **tasklist.RESET}
-        grid.put(GRID, opened=grid.state(GRID)[1])  # what can be done to those of one tab is not for another's
+        grid.clear(GRID)  # what can be done to those of one tab is not for another's
     if query.tab is not Tab.RECURRING:
         with st.container(horizontal=True, vertical_alignment="top", key="finder"):
             with st.container():

@@ -79,7 +79,9 @@ def bar(
     selected: Sequence[str], total: int, acts: Sequence[Act], *, key: str, view: str, off: bool
 ) -> tuple[Act, tuple[int, ...] | None] | None:
     """Tell how many are selected, offer the rest that match, and return what was pressed and on which; None: on all."""
-    everything = st.session_state.get(f"{key}.all") == view and bool(selected)  # of another view, others were meant
+    if not selected:
+        st.session_state.pop(f"{key}.all", None)
+    everything = st.session_state.get(f"{key}.all") == view  # of another view, others were meant
     n = total if everything else len(selected)
     pressed = None
     with st.container(horizontal=True, vertical_alignment="center", key="acts"):
@@ -92,14 +94,8 @@ def bar(
             if presses.button(act.label, key=f"{key}.act.{act.label}", disabled=off, width="content"):
                 pressed = act, None if everything else tuple(map(int, selected))
         if selected:
-            st.button("Clear", key=f"{key}.clear", width="content", on_click=lambda: _clear(key))
+            grid.clear_button(key)
     return pressed
-
-
-def _clear(key: str) -> None:
-    _, opened = grid.state(key)
-    st.session_state.pop(f"{key}.all", None)
-    grid.put(key, opened=opened)
 
 
 def ask(act: Act, found: Preview, key: str) -> None:
@@ -126,7 +122,7 @@ def _dialog(act: Act, found: Preview, request: str, key: str) -> None:
         parts = bulk.parts(found, sight.finished, reason=reason, changes=changes,
                            longest_waits=sight.longest_waits)  # fmt: skip
         st.session_state[f"{request}.done"] = bulk.carry_out(parts, request, frame.do, _progress(found.count))
-        _clear(key)  # however the dialog is left
+        grid.clear(key)  # however the dialog is left
         frame.again()
 
 
@@ -180,7 +176,7 @@ def came_of_it(act: Act, done: Done, request: str, key: str) -> None:
             st.session_state[f"{request}.back"] = True
             frame.again()
         if presses.button("Close", key=f"{request}.close", type="primary", width="content"):
-            _clear(key)
+            grid.clear(key)
             asking.close()
 
 

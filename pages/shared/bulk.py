@@ -29,6 +29,5 @@ def bar(selected: Sequence[str], living: Sequence[int], actions: Sequence[str], 
             label = f"{action} {n:,} {'task' if n == 1 else 'tasks'}"
             if presses.button(label, key=f"{key}.bulk.{action}", disabled=off or not n, width="content"):
                 wish = Wish(action, tuple(living))
-        _, opened = grid.state(key)
-        st.button("Clear", key=f"{key}.clear", width="content", on_click=lambda: grid.put(key, opened=opened))
+        grid.clear_button(key)
     return wish

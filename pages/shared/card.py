@@ -92,9 +92,8 @@ def card(
         with st.container(horizontal=True, vertical_alignment="top"):
             label, target = (task["task"], task["target"] or task["name"]) if task else ("No such task", "")
             st.html(f"<div class='d-cardhead'><b>{escape(label)}</b><br>{escape(target)}</div>")
-            selected, _ = grid.state(key)
             st.button("✕", key=f"{key}.close", type="tertiary", width="content", help="Close",
-                      on_click=lambda: grid.put(key, selected=selected))  # fmt: skip
+                      on_click=lambda: grid.open_row(key, None))  # fmt: skip
         if opened is None or task is None:
             st.html("<div class='d-evidence'>It is not at this site, or there never was such a task.</div>")
             return None
@@ -135,9 +134,8 @@ def top(
             said = f"{task['task']}, {task['name']}" if task else "No such task"
             about = _about(opened) if opened else ""
             st.html(f"<div class='d-cardhead'><b>{escape(said)}</b><br>{escape(about)}</div>")
-            selected, _ = grid.state(key)
             st.button("✕", key=f"{key}.close", type="tertiary", width="content", help="Close",
-                      on_click=lambda: grid.put(key, selected=selected))  # fmt: skip
+                      on_click=lambda: grid.open_row(key, None))  # fmt: skip
         if opened is None or task is None:
             st.html(f"<div class='d-evidence'>{tasklink.NONE}</div>")
             return None
@@ -160,7 +158,7 @@ def top(
             if task["rerun_of"] is not None:
                 said = f"Open {task_label(task['kind'], number_of(task['rerun_of']))}, which this repeats"
                 st.button(said, key=f"{key}.original", width="content", type="tertiary",
-                          on_click=lambda: grid.put(key, selected=selected, opened=str(task["rerun_of"])))  # fmt: skip
+                          on_click=lambda: grid.open_row(key, str(task["rerun_of"])))  # fmt: skip
             copy_link({"task": str(task["task_id"])}, key=f"{key}.copy")
         with st.expander("Log lines", key=f"{key}.log"):
             _log(opened)
@@ -246,8 +244,7 @@ def _past(opened: Opened, now: int, key: str) -> None:
     st.html(f"<div class='d-h3'>Past runs{escape(name)}</div>")
     pressed = past_runs(opened.runs, opened.task["task_id"], now, key=f"{key}.runs")
     if pressed is not None:
-        selected, _ = grid.state(key)
-        grid.put(key, selected=selected, opened=pressed)
+        grid.open_row(key, pressed)
         presses.settle()
         frame.again()
 

@@ -191,7 +191,12 @@ function parts(cell, v, tag) {
 class Grid {
   constructor(root) {
     this.root = root; this.rows = new Map(); this.selected = new Set(); this.open = null; this.reset = null; this.columns = ''
-    this.n = Date.now(); this.picks = []  // what was picked, numbered: what the server had not heard of when it put something else stays
+    this.n = this.cleared = Date.now(); this.picks = []  // what was picked, numbered: what the server had not heard of when it put something else stays
+    const heed = e => {  // one run may hear of a press of Clear and of picks after it: which came first is known here alone
+      if (!root.isConnected) document.removeEventListener('click', heed, true)
+      else if (e.target.closest?.('.st-key-clear')) this.cleared = this.n
+    }
+    document.addEventListener('click', heed, true)
     this.head = make('div', 'row head'); this.head.setAttribute('role', 'row')
     this.fresh = make('div', 'new'); this.fresh.hidden = true; this.fresh.setAttribute('role', 'status')
     this.body = make('div', 'rows'); this.body.setAttribute('role', 'rowgroup')
@@ -205,9 +210,9 @@ class Grid {
     this.table.setAttribute('aria-label', data.label)
     let later = []
     if (this.reset !== data.reset) {
-      later = this.picks.filter(([n]) => n > data.heard)
-      this.reset = data.reset; this.selected = new Set(data.selected); this.open = data.open; this.picks = []
-      for (const [, id, on] of later) this.pick(id, on)
+      later = this.picks.filter(([n]) => n > (data.cleared ? this.cleared : data.heard))
+      this.reset = data.reset; this.selected = new Set(data.selected); this.open = data.open; this.picks = later
+      for (const [, id, on] of later) this.choose(id, on)
     }
     this.root.style.setProperty('--columns', data.columns.filter(c => !c.narrow).map(c => `minmax(0,${c.width || '1fr'})`).join(' '))
     const columns = JSON.stringify(data.columns.map(c => ({...c, width: 0}))), sort = JSON.stringify(data.sort)
@@ -307,8 +312,9 @@ class Grid {
     const ids = this.order(), n = ids.filter(id => this.selected.has(id)).length
     this.all.checked = n > 0 && n === ids.length; this.all.indeterminate = n > 0 && n < ids.length
   }
+  choose(id, on) { on ? this.selected.add(id) : this.selected.delete(id) }
   pick(id, on) {
-    on ? this.selected.add(id) : this.selected.delete(id)
+    this.choose(id, on)
     this.picks = [...this.picks.slice(-999), [++this.n, id, on]]
   }
   picked() { this.reconcile(); this.mark(); this.say() }
@@ -383,28 +389,50 @@ def shown(key: str) -> tuple[str, ...]:
     return tuple(chosen["shown"]) if chosen["selected"] else ()
 
 
-def put(key: str, *, selected: Sequence[str] = (), opened: str | None = None) -> None:
+def put(key: str, *, selected: Sequence[str] = (), opened: str | None = None, cleared: bool = False) -> None:
     """Set what is selected and open in a grid; call it from a callback or above the grid.
 
-    What somebody picks meanwhile, before his browser has heard of it, is picked in addition.
+    What somebody picks meanwhile, before his browser has heard of it, is picked in addition: since the last that the
+    server has heard of, or since Clear was pressed.
     """
-    last, told = _put(key), (st.session_state.get(key) or {}).get("chosen")
+    last, told = _put(key), _told(key)
     st.session_state[f"{key}.put"] = {
         "reset": last["reset"] + 1,  # what a browser says of the time before does not count any more
-        "heard": told["n"] if told else last["heard"],
+        "heard": told["n"] if told else last["heard"], "cleared": cleared or (told is None and last["cleared"]),
         "selected": list(selected), "open": opened, "shown": [],
     }  # fmt: skip
 
 
+def open_row(key: str, row: str | None) -> None:
+    """Open another row, or none, and leave what is selected; likewise."""
+    put(key, selected=state(key)[0], opened=row)
+
+
+def clear(key: str) -> None:
+    """Take back what is selected, and leave what is open; likewise."""
+    put(key, opened=state(key)[1])
+
+
+def clear_button(key: str) -> None:
+    """Draw what takes back the selection of a grid, and nothing else."""
+    with st.container(key="clear", width="content"):
+        st.button("Clear", key=f"{key}.clear", width="content",
+                  on_click=lambda: put(key, opened=state(key)[1], cleared=True))  # fmt: skip
+
+
 def _put(key: str) -> Row:
-    nothing: Row = {"reset": 0, "heard": 0, "selected": [], "open": None, "shown": []}
+    nothing: Row = {"reset": 0, "heard": 0, "cleared": False, "selected": [], "open": None, "shown": []}
     return st.session_state.get(f"{key}.put", nothing)
 
 
+def _told(key: str) -> Row | None:
+    """Return what the browser said last, unless something was put since that it had not heard of."""
+    told: Row | None = (st.session_state.get(key) or {}).get("chosen")
+    return told if told and told["reset"] == _put(key)["reset"] else None
+
+
 def _chosen(key: str) -> Row:
-    """Return what counts: what the browser said last, unless something was put since."""
-    put_last, told = _put(key), (st.session_state.get(key) or {}).get("chosen")
-    return told if told and told["reset"] == put_last["reset"] else put_last
+    return _told(key) or _put(key)
 
 
 def follow(key: str, address: Mapping[str, str], name: str = "task") -> dict[str, str | None]:

@@ -1,7 +1,9 @@
 """The live grid under people's hands: what they chose stays chosen while the queue moves under it."""
 
 import re
+import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -179,6 +181,39 @@ def test_what_is_picked_right_after_clearing_stays_picked(page: Page) -> None:
     expect(checked.and_(page.get_by_label(picked, exact=True))).to_have_count(1)
     page.get_by_role("button", name="Clear", exact=True).click()
     expect(checked).to_have_count(0, timeout=15_000)
+
+
+def test_what_is_picked_after_clearing_stays_picked_though_the_server_hears_of_both_at_once(
+    page: Page, server: Server
+) -> None:
+    grid = page.get_by_role("grid", name="Active tasks")
+    boxes, checked = grid.get_by_role("checkbox", name="Select "), grid.get_by_role("checkbox", checked=True)
+    for _ in range(3):
+        boxes.nth(2).click()
+        expect(page.get_by_text("1 selected")).to_be_visible()
+        picked = [boxes.nth(n).get_attribute("aria-label") or "" for n in (4, 6, 8)]
+        with standing_still(server):
+            grid.get_by_label(picked[0], exact=True).click()
+            page.get_by_role("button", name="Clear", exact=True).click()
+            for label in picked[1:]:
+                grid.get_by_label(label, exact=True).click()
+        expect(page.get_by_text("2 selected")).to_be_visible()
+        page.wait_for_timeout(2_000)
+        expect(page.get_by_text("2 selected")).to_be_visible()
+        assert sorted(box.get_attribute("aria-label") or "" for box in checked.all()) == sorted(picked[1:])
+        page.get_by_role("button", name="Clear", exact=True).click()
+        expect(checked).to_have_count(0)
+        expect(page.locator(".st-key-bulk")).to_be_hidden()
+
+
+@contextmanager
+def standing_still(server: Server) -> Iterator[None]:
+    """Let the server do nothing while the block lasts: it hears of all that was done in it at once."""
+    server.process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        server.process.send_signal(signal.SIGCONT)
 
 
 def test_the_sheet_keeps_its_heights(page: Page) -> None:
