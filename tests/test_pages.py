@@ -69,6 +69,41 @@ def test_a_name_in_a_verdicts_button_and_in_what_is_told_is_no_markup() -> None:
     assert [toast.value for toast in done.toast] == [plain("![x](https://elsewhere.example/x.png)")]
 
 
+def test_what_was_pressed_for_some_is_not_done_to_others_who_are_picked_after_a_clearing_in_the_same_run() -> None:
+    def page() -> None:
+        import streamlit as st
+
+        from engine.lifecycle import Tab
+        from pages.shared import acting, grid
+
+        if picked := st.session_state.pop("picked", None):
+            grid.select("g", picked)
+        pressed = acting.bar(grid.state("g")[0], 9, acting.ACTS[Tab.SCHEDULED], key="g", view="v", off=False)
+        st.text(f"{pressed[0].label}: {pressed[1]}" if pressed else "nothing")
+
+    def pick(*ids: str) -> str:
+        done.session_state["picked"] = ids
+        return str(done.run().text[0].value)
+
+    def press(*labels: str) -> str:
+        for label in labels:
+            next(one for one in done.button if one.label == label).click()
+        return str(done.run().text[0].value)
+
+    done = AppTest.from_function(page).run()
+    assert pick("1") == "nothing"
+    assert press("Delete", "Clear") == "nothing"
+    assert pick("2", "3") == "nothing"
+    assert press("Delete") == "Delete: (2, 3)"
+    assert press("Select all 9") == "nothing"
+    assert press("Delete") == "Delete: None", "all"
+    assert pick("3") == "nothing"
+    assert press("Delete") == "Delete: (3,)", "all no more, as one of them was unticked"
+    press("Clear")
+    assert pick("2", "3") == "nothing"
+    assert press("Delete") == "Delete: (2, 3)"
+
+
 @pytest.mark.parametrize("told", ["Etc/Unknown", "../../etc/passwd", "", None, "Europe", "a\0b", "x" * 5_000])
 def test_a_zone_that_is_not_known_here_counts_as_utc(told: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(times, "st", SimpleNamespace(context=SimpleNamespace(timezone=told)))

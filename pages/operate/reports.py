@@ -151,7 +151,7 @@ def listed(results: Sequence[Mapping[str, Any]], now: int, well: bool) -> None:
     answer = grid.grid(rows, columns, key=RESULTS, label="Results", sort={"id": "made", "desc": True}, picks=False,
                        stale=not well)  # fmt: skip
     if answer.open is not None:
-        grid.put(RESULTS)
+        grid.open_row(RESULTS, None)
         frame.address({"report": answer.open})
         st.rerun()
 

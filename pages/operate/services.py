@@ -79,7 +79,7 @@ def judge(sight: Sight, found: Hosts, now: int, well: bool) -> None:
     elif "Bring back" in able:
         asking.later(partial(hosts.show, business, site, name, "Bring back"))
     else:
-        grid.put(GRID, opened=name)
+        grid.open_row(GRID, name)
         frame.again()
 
 

@@ -34,7 +34,6 @@ from pages.shared.tasklist import Query
 
 engine = frame.engine()
 business, site = frame.site()
-GRID = f"tasks {business}"
 
 
 @st.fragment(run_every=frame.refresh())
@@ -55,7 +54,6 @@ def live() -> None:
     pressed = chips.chips(shown, query.tab, key="tabs", label="Tabs", tabs=True)
     if pressed and pressed != query.tab:
         changes |= {"tab": pressed.lower(), "sort": None, **tasklist.RESET}
-        grid.clear(GRID)  # what can be done to those of one tab is not for another's
     if query.tab is not Tab.RECURRING:
         with st.container(horizontal=True, vertical_alignment="top", key="finder"):
             with st.container():
@@ -75,29 +73,35 @@ def live() -> None:
         may = frame.allowed(Right.SCHEDULE, business, site)
         Recurring(business, site, may).section(sight, made, now, zone, not well)
         return
-    frame.hold(grid.follow(GRID, st.query_params))
-    selected, task_id = grid.state(GRID)
+    key = grid_of(query)
+    frame.hold(grid.follow(key, st.query_params))
+    selected, task_id = grid.state(key)
     opened, wish = None, None
     if task_id:
         opened = card.find_anywhere(sight, task_id, now)
         labels = offered(opened.task) if opened else ()
-        wish = card.top(opened, now, engine.settings.int("attempts"), key=GRID, actions=labels, stale=not well)
+        wish = card.top(opened, now, engine.settings.int("attempts"), key=key, actions=labels, stale=not well)
     page = sight.page(place, asked, query.tab, sort=query.sort, descending=query.down, after=query.after,
                       before=query.before, size=tasklist.ROWS)  # fmt: skip
     total = counts.tabs[query.tab]
     act = None
     able = may_act(None if query.everywhere else site)
     if able:
-        act = acting.bar(selected, total, acting.ACTS[query.tab], key=GRID, view=query.view, off=not well)
+        act = acting.bar(selected, total, acting.ACTS[query.tab], key=key, view=query.view, off=not well)
     else:
         st.html("<div class='d-readonly'>You read this page; acting on tasks needs the role of a site admin.</div>")
     table(sight, query, wanted, page, now, well, able)
     tasklist.pager(page, total)
     if wish is not None and opened is not None:
-        carry_out(wish.action, opened, sight)
+        carry_out(wish.action, opened, sight, key)
     elif act is not None:
         verb, ids = act
-        ask(verb, sight, sight.matching(place, asked, [query.tab]) if ids is None else sight.those(place, ids))
+        ask(verb, sight, sight.matching(place, asked, [query.tab]) if ids is None else sight.those(place, ids), key)
+
+
+def grid_of(query: Query) -> str:
+    """Name the grid of what is looked at: what is selected in one tab or at one site is not in another."""
+    return f"tasks {business} {'' if query.everywhere else site} {query.tab}"
 
 
 def offered(task: dict[str, Any]) -> list[str]:
@@ -108,21 +112,21 @@ def offered(task: dict[str, Any]) -> list[str]:
     return [*(act.label for act in acting.of_task(task)), *(label for label, can in own if can)]
 
 
-def carry_out(action: str, opened: Opened, sight: Sight) -> None:
+def carry_out(action: str, opened: Opened, sight: Sight, key: str) -> None:
     """Open the dialog of what was pressed on a card."""
     task = opened.task
     if action == edittask.EDIT:
-        asking.later(lambda: edittask.ask(task, GRID))
+        asking.later(lambda: edittask.ask(task, key))
     if action == newtask.COPY:
         asking.later(lambda: newtask.ask(task["business"], task["site"], newtask.likeness(task, opened.settings)))
     act = next(one for one in acting.of_task(task) if one.label == action)
-    ask(act, sight, sight.those(sight.place(task["business"], task["site"]), [task["task_id"]]))
+    ask(act, sight, sight.those(sight.place(task["business"], task["site"]), [task["task_id"]]), key)
 
 
-def ask(act: Act, sight: Sight, tasks: pl.DataFrame) -> None:
+def ask(act: Act, sight: Sight, tasks: pl.DataFrame, key: str) -> None:
     """Freeze what an action would touch, and open its dialog."""
     found = sight.preview(act.verb, tasks)
-    asking.later(lambda: acting.ask(act, found, GRID))
+    asking.later(lambda: acting.ask(act, found, key))
 
 
 def may_act(at: str | None) -> bool:
@@ -143,8 +147,8 @@ def table(sight: Sight, query: Query, wanted: Filter, page: Page, now: int, well
     told = [tasklist.row(task, now, held_by, today, there) for task in rows]
     sort = {"id": tasklist.sorted_column(query), "desc": query.down}
     answer = grid.grid(
-        told, tasklist.columns(query, rows, today, there), key=GRID, label="Tasks", sort=sort, view=query.view,
-        stale=not well, lifts=True, picks=able,
+        told, tasklist.columns(query, rows, today, there), key=grid_of(query), label="Tasks", sort=sort,
+        view=query.view, stale=not well, lifts=True, picks=able,
     )  # fmt: skip
     if answer.sort:
         by = tasklist.sorted_by(answer.sort["id"], query.tab)

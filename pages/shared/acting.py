@@ -80,16 +80,19 @@ def bar(
 ) -> tuple[Act, tuple[int, ...] | None] | None:
     """Tell how many are selected, offer the rest that match, and return what was pressed and on which; None: on all."""
     if not selected:
+        presses.forget(f"{key}.act.")
         st.session_state.pop(f"{key}.all", None)
-    everything = st.session_state.get(f"{key}.all") == view  # of another view, others were meant
+    then, of = st.session_state.get(f"{key}.all", ("", frozenset()))
+    everything = bool(selected) and then == view and of <= set(selected)  # of another view, others were meant
     n = total if everything else len(selected)
     pressed = None
     with st.container(horizontal=True, vertical_alignment="center", key="acts"):
         said = f"<b>All {n:,}</b> that match are selected" if everything else f"<b>{n:,} selected</b> of {total:,}"
         st.html(said if selected else "<span class='d-evidence'>Select tasks to act on them.</span>")
         if selected and not everything and len(selected) < total:
+            these = view, frozenset(selected)
             st.button(f"Select all {total:,}", key=f"{key}.everything", width="content", type="tertiary",
-                      on_click=lambda: st.session_state.update({f"{key}.all": view}))  # fmt: skip
+                      on_click=lambda: st.session_state.update({f"{key}.all": these}))  # fmt: skip
         for act in acts if selected else ():
             if presses.button(act.label, key=f"{key}.act.{act.label}", disabled=off, width="content"):
                 pressed = act, None if everything else tuple(map(int, selected))
@@ -122,7 +125,7 @@ def _dialog(act: Act, found: Preview, request: str, key: str) -> None:
         parts = bulk.parts(found, sight.finished, reason=reason, changes=changes,
                            longest_waits=sight.longest_waits)  # fmt: skip
         st.session_state[f"{request}.done"] = bulk.carry_out(parts, request, frame.do, _progress(found.count))
-        grid.clear(key)  # however the dialog is left
+        grid.select(key)  # however the dialog is left
         frame.again()
 
 
@@ -176,7 +179,7 @@ def came_of_it(act: Act, done: Done, request: str, key: str) -> None:
             st.session_state[f"{request}.back"] = True
             frame.again()
         if presses.button("Close", key=f"{request}.close", type="primary", width="content"):
-            grid.clear(key)
+            grid.select(key)
             asking.close()
 
 

@@ -19,6 +19,7 @@ class Wish:
 def bar(selected: Sequence[str], living: Sequence[int], actions: Sequence[str], *, key: str, off: bool) -> Wish | None:
     """Tell how many are selected and still live, offer the actions by count, and return what was pressed."""
     if not selected:
+        presses.forget(f"{key}.bulk.")
         return None
     wish = None
     n, left = len(living), len(selected) - len(living)

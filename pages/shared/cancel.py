@@ -29,5 +29,6 @@ def _dialog(ids: tuple[int, ...], key: str, request: str) -> None:
         left = ", ".join(sorted({why for _, why in outcome.skipped}))
         said = f"{len(outcome.changed):,} of {n} cancelled or asked to stop{f'; left: {left}' if left else ''}"
         notice.keep(outcome.refused or said)
-        grid.put(key)
+        grid.select(key)
+        grid.open_row(key, None)
         asking.close()

@@ -92,8 +92,7 @@ def card(
         with st.container(horizontal=True, vertical_alignment="top"):
             label, target = (task["task"], task["target"] or task["name"]) if task else ("No such task", "")
             st.html(f"<div class='d-cardhead'><b>{escape(label)}</b><br>{escape(target)}</div>")
-            st.button("✕", key=f"{key}.close", type="tertiary", width="content", help="Close",
-                      on_click=lambda: grid.open_row(key, None))  # fmt: skip
+            grid.close_button(key)
         if opened is None or task is None:
             st.html("<div class='d-evidence'>It is not at this site, or there never was such a task.</div>")
             return None
@@ -134,8 +133,7 @@ def top(
             said = f"{task['task']}, {task['name']}" if task else "No such task"
             about = _about(opened) if opened else ""
             st.html(f"<div class='d-cardhead'><b>{escape(said)}</b><br>{escape(about)}</div>")
-            st.button("✕", key=f"{key}.close", type="tertiary", width="content", help="Close",
-                      on_click=lambda: grid.open_row(key, None))  # fmt: skip
+            grid.close_button(key)
         if opened is None or task is None:
             st.html(f"<div class='d-evidence'>{tasklink.NONE}</div>")
             return None

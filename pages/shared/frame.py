@@ -22,7 +22,7 @@ from engine.runtime import Engine
 from engine.sight import Sight
 from engine.web import COOKIE, SIGN_IN, SIGN_OUT
 
-from . import drawer, heard, presses, times
+from . import drawer, grid, heard, presses, times
 
 ANSWERED_WITHIN = 15.0  #: seconds
 COUNTED_EVERY = 10  #: seconds between two looks at what the menu counts, at least
@@ -214,6 +214,7 @@ def menu(sections: Mapping[str, Sequence[tuple[Entry, Any]]], current: Any) -> N
     if st.session_state.get("page") != current.title:
         st.session_state.pop(_TURNED, None)  # it was of another page
         presses.forget()
+        grid.leave()
         st.session_state["page"] = current.title
     bars = "".join(f"<b style='width:{width}px'></b>" for width in (16, 11, 6))
     with st.sidebar:

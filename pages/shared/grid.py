@@ -190,11 +190,12 @@ function parts(cell, v, tag) {
 
 class Grid {
   constructor(root) {
-    this.root = root; this.rows = new Map(); this.selected = new Set(); this.open = null; this.reset = null; this.columns = ''
-    this.n = this.cleared = Date.now(); this.picks = []  // what was picked, numbered: what the server had not heard of when it put something else stays
-    const heed = e => {  // one run may hear of a press of Clear and of picks after it: which came first is known here alone
+    this.root = root; this.rows = new Map(); this.selected = new Set(); this.open = null; this.puts = {}; this.columns = ''
+    this.n = Date.now(); this.picks = []; this.openedAt = 0  // picks and openings are numbered: what the server had not heard of when it put something else stays
+    this.pressedAt = {}
+    const heed = e => {  // one run may hear of a press and of picks after it: which came first is known here alone
       if (!root.isConnected) document.removeEventListener('click', heed, true)
-      else if (e.target.closest?.('.st-key-clear')) this.cleared = this.n
+      for (const part of ['selected', 'open']) if (e.target.closest?.('.st-key-put-' + part)) this.pressedAt[part] = this.n
     }
     document.addEventListener('click', heed, true)
     this.head = make('div', 'row head'); this.head.setAttribute('role', 'row')
@@ -208,12 +209,20 @@ class Grid {
     this.data = data
     this.root.className = 'wrap' + (data.stale ? ' stale' : '') + (data.cards ? ' cards' : '') + (data.picks ? ' picks' : '')
     this.table.setAttribute('aria-label', data.label)
-    let later = []
-    if (this.reset !== data.reset) {
-      later = this.picks.filter(([n]) => n > (data.cleared ? this.cleared : data.heard))
-      this.reset = data.reset; this.selected = new Set(data.selected); this.open = data.open; this.picks = later
-      for (const [, id, on] of later) this.choose(id, on)
+    const {selected, open} = data, anew = part => this.puts[part] !== data[part].put
+    const heard = part => data[part].pressed ? this.pressedAt[part] || 0 : data[part].heard
+    let own = false
+    if (anew('selected')) {
+      this.picks = this.picks.filter(([n]) => n > heard('selected'))
+      this.selected = new Set(selected.is)
+      for (const [, id, on] of this.picks) this.choose(id, on)
+      own = this.picks.length > 0
     }
+    if (anew('open')) {
+      if (this.openedAt > heard('open')) own = true
+      else this.open = open.is
+    }
+    this.puts = {selected: selected.put, open: open.put}
     this.root.style.setProperty('--columns', data.columns.filter(c => !c.narrow).map(c => `minmax(0,${c.width || '1fr'})`).join(' '))
     const columns = JSON.stringify(data.columns.map(c => ({...c, width: 0}))), sort = JSON.stringify(data.sort)
     if (this.columns !== columns) { this.columns = columns; this.empty(); this.sort = null }
@@ -221,7 +230,7 @@ class Grid {
     const turned = this.view !== undefined && this.view !== data.view
     this.view = data.view; this.unfreeze = turned
     this.reconcile(); this.mark()
-    if (later.length || turned && this.selected.size) this.say()
+    if (own || turned && this.selected.size) this.say()
   }
   layOut() {
     const all = make('div', 'check'), box = make('input')
@@ -319,10 +328,10 @@ class Grid {
   }
   picked() { this.reconcile(); this.mark(); this.say() }
   opened(id) {
-    this.open = this.open === id ? null : id; this.mark(); this.say()
+    this.open = this.open === id ? null : id; this.openedAt = ++this.n; this.mark(); this.say()
     if (this.data.lifts && this.open) document.querySelector('[data-testid=stMain]')?.scrollTo({top: 0})
   }
-  say() { this.tell('chosen', {selected: [...this.selected], open: this.open, shown: this.order(), reset: this.reset, n: this.n}) }
+  say() { this.tell('chosen', {selected: [...this.selected], open: this.open, shown: this.order(), puts: this.puts, n: this.n}) }
   arrow(e) {
     const step = {ArrowDown: 'nextElementSibling', ArrowUp: 'previousElementSibling'}[e.key]
     const row = e.target.closest('.row'), to = step && row && row[step]
@@ -366,7 +375,8 @@ def grid(
         data={
             "rows": rows, "columns": columns, "label": label, "sort": sort, "view": view,
             "size": len(rows) if size is None else size,
-            "picks": picks, "stale": stale, "cards": cards, "lifts": lifts, **_put(key),
+            "picks": picks, "stale": stale, "cards": cards, "lifts": lifts,
+            **{part: {**put, "is": _chosen(key, part)} for part, put in _puts(key).items()},
         },
         key=key,
         on_chosen_change=_nothing,
@@ -379,77 +389,99 @@ def grid(
 
 def state(key: str) -> tuple[tuple[str, ...], str | None]:
     """Tell what is selected and open in a grid; also before it is drawn in this run."""
-    chosen = _chosen(key)
-    return tuple(chosen["selected"]), chosen["open"]
+    return tuple(_chosen(key, "selected")), _chosen(key, "open")
 
 
 def shown(key: str) -> tuple[str, ...]:
     """Tell which rows stay on the screen because something is selected."""
-    chosen = _chosen(key)
-    return tuple(chosen["shown"]) if chosen["selected"] else ()
+    told = _told(key)
+    return tuple(told["shown"]) if told and _chosen(key, "selected") else ()
 
 
-def put(key: str, *, selected: Sequence[str] = (), opened: str | None = None, cleared: bool = False) -> None:
-    """Set what is selected and open in a grid; call it from a callback or above the grid.
+def select(key: str, rows: Sequence[str] = ()) -> None:
+    """Set what is selected in a grid; call it from a callback or above the grid.
 
-    What somebody picks meanwhile, before his browser has heard of it, is picked in addition: since the last that the
-    server has heard of, or since Clear was pressed.
+    What somebody picks meanwhile, before his browser has heard of it, is picked in addition.
     """
-    last, told = _put(key), _told(key)
-    st.session_state[f"{key}.put"] = {
-        "reset": last["reset"] + 1,  # what a browser says of the time before does not count any more
-        "heard": told["n"] if told else last["heard"], "cleared": cleared or (told is None and last["cleared"]),
-        "selected": list(selected), "open": opened, "shown": [],
-    }  # fmt: skip
+    _put(key, "selected", list(rows))
 
 
 def open_row(key: str, row: str | None) -> None:
-    """Open another row, or none, and leave what is selected; likewise."""
-    put(key, selected=state(key)[0], opened=row)
-
-
-def clear(key: str) -> None:
-    """Take back what is selected, and leave what is open; likewise."""
-    put(key, opened=state(key)[1])
+    """Set which row is open in a grid, if any; likewise, but for one that somebody opens meanwhile."""
+    _put(key, "open", row)
 
 
 def clear_button(key: str) -> None:
-    """Draw what takes back the selection of a grid, and nothing else."""
-    with st.container(key="clear", width="content"):
+    """Draw what takes back the selection of a grid."""
+    with st.container(key="put-selected", width="content"):
         st.button("Clear", key=f"{key}.clear", width="content",
-                  on_click=lambda: put(key, opened=state(key)[1], cleared=True))  # fmt: skip
+                  on_click=lambda: _put(key, "selected", [], pressed=True))  # fmt: skip
 
 
-def _put(key: str) -> Row:
-    nothing: Row = {"reset": 0, "heard": 0, "cleared": False, "selected": [], "open": None, "shown": []}
-    return st.session_state.get(f"{key}.put", nothing)
-
-
-def _told(key: str) -> Row | None:
-    """Return what the browser said last, unless something was put since that it had not heard of."""
-    told: Row | None = (st.session_state.get(key) or {}).get("chosen")
-    return told if told and told["reset"] == _put(key)["reset"] else None
-
-
-def _chosen(key: str) -> Row:
-    return _told(key) or _put(key)
+def close_button(key: str) -> None:
+    """Draw what closes the open row of a grid, in the head of its card."""
+    with st.container(key="put-open", width="content"):
+        st.button("✕", key=f"{key}.close", type="tertiary", width="content", help="Close",
+                  on_click=lambda: _put(key, "open", None, pressed=True))  # fmt: skip
 
 
 def follow(key: str, address: Mapping[str, str], name: str = "task") -> dict[str, str | None]:
     """Keep the open row and a parameter of the address the same, whichever changed; call it above the grid.
 
-    Returns what the address must change; see that it is held until the browser has heard of it, else a run that was
-    under way would open again what was closed.
+    A grid that was not the last one followed so is come to, or come back to: nothing is selected in it. Returns what
+    the address must change; see that it is held until the browser has heard of it, else a run that was under way would
+    open again what was closed.
     """
-    selected, opened = state(key)
-    wanted, changes = address.get(name), dict[str, str | None]()
-    if wanted != st.session_state.get(f"{key}.followed"):
-        put(key, selected=selected, opened=wanted)
+    last, wanted, changes = st.session_state.setdefault(_FOLLOWED, {}), address.get(name), dict[str, str | None]()
+    (_, opened), followed = state(key), last.get(name)
+    if followed is None or followed[0] != key:
+        select(key)
+        open_row(key, wanted)
+        opened = wanted
+    elif wanted != followed[1]:
+        open_row(key, wanted)
         opened = wanted
     elif opened != wanted:
         changes = {name: opened}
-    st.session_state[f"{key}.followed"] = opened
+    last[name] = key, opened
     return changes
+
+
+def leave() -> None:
+    """Take no grid as the last one followed: another page is turned to."""
+    st.session_state.pop(_FOLLOWED, None)
+
+
+_FOLLOWED = "grids followed"  #: by the parameter: which grid, and its open row
+_UNPUT: dict[str, Row] = {
+    "selected": {"put": 0, "is": [], "heard": 0, "pressed": False},
+    "open": {"put": 0, "is": None, "heard": 0, "pressed": False},
+}  # fmt: skip
+
+
+def _puts(key: str) -> dict[str, Row]:
+    """Return what was put last in each part of what a grid's state is, numbered; "heard" is what a browser had said."""
+    puts: dict[str, Row] = st.session_state.get(f"{key}.put", _UNPUT)
+    return puts
+
+
+def _put(key: str, part: str, value: Any, **more: bool) -> None:
+    last, told = _puts(key), _told(key)
+    put = last[part] | {"put": last[part]["put"] + 1, "is": value}  # what a browser says without it counts no more
+    if told and told["puts"][part] == last[part]["put"]:
+        put |= {"heard": told["n"], "pressed": False}
+    st.session_state[f"{key}.put"] = last | {part: put | more}
+
+
+def _told(key: str) -> Row | None:
+    told: Row | None = (st.session_state.get(key) or {}).get("chosen")
+    return told
+
+
+def _chosen(key: str, part: str) -> Any:
+    """Return what counts: what the browser said last, unless something was put since that it had not heard of."""
+    put, told = _puts(key)[part], _told(key)
+    return told[part] if told and told["puts"][part] == put["put"] else put["is"]
 
 
 def _nothing() -> None:

@@ -40,8 +40,7 @@ def card(
             where = f"{role} of {business}" if host and host.look.site is None else f"{role} at {site}"
             name = host.look.name if host else "No such host"
             st.html(f"<div class='d-cardhead'><b>{escape(name)}</b><br>{escape(where if host else '')}</div>")
-            st.button("✕", key=f"{key}.close", type="tertiary", width="content", help="Close",
-                      on_click=lambda: grid.put(key))  # fmt: skip
+            grid.close_button(key)
         if host is None:
             st.html("<div class='d-evidence'>It is not at this site, or there never was such a host.</div>")
             return None

@@ -29,7 +29,7 @@ SHOWN = 3  #: targets that have a column of their own
 def ask(business: str, kind: str, chosen: Sequence[str] = ()) -> None:
     """Open the dialog that pauses users ("user") or task types ("kind") of a business, with some chosen already."""
     request = f"hold-{uuid4()}"
-    grid.put(f"{request}.grid", selected=chosen)
+    grid.select(f"{request}.grid", chosen)
     asking.dialog(f"Pause {WORDS[kind][1]}", width="large")(_dialog)(business, kind, request)
 
 

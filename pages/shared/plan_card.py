@@ -33,8 +33,7 @@ def card(
             name = planned.schedule.spec.name if planned else ""
             label = plans.label(planned.schedule.schedule_id) if planned else "No such schedule"
             st.html(f"<div class='d-cardhead'><b>{escape(label)}</b><br>{escape(name)}</div>")
-            st.button("✕", key=f"{key}.close", type="tertiary", width="content", help="Close",
-                      on_click=lambda: grid.put(key))  # fmt: skip
+            grid.close_button(key)
         if planned is None or past is None:
             gone = next((v for v in past.versions if v.spec is None), None) if past else None
             st.html(f"<div class='d-evidence'>{escape(_gone(gone, now))}</div>")

@@ -27,9 +27,11 @@ def _press(key: str) -> None:
     st.session_state.setdefault(_PRESSED, {})[key] = stopwatch()
 
 
-def forget() -> None:
-    """Forget the presses of buttons: they were of another page."""
-    st.session_state.pop(_PRESSED, None)
+def forget(begins: str = "") -> None:
+    """Forget the presses of buttons, or of those whose keys begin so: what they were of is not there any more."""
+    pressed = st.session_state.get(_PRESSED, {})
+    for key in [key for key in pressed if key.startswith(begins)]:
+        del pressed[key]
 
 
 def heard(told: dict[str, Any] | None, key: str) -> dict[str, Any] | None:

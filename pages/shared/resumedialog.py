@@ -48,7 +48,7 @@ def lift(business: str, kept: Sequence[Kept]) -> None:
 
 def _open(title: str, business: str, listed: Sequence[Kept], ticked: Sequence[str]) -> None:
     request = f"resume-{uuid4()}"
-    grid.put(f"{request}.grid", selected=ticked)
+    grid.select(f"{request}.grid", ticked)
     asking.dialog(title, width="large")(_dialog)(business, listed, request)
 
 

@@ -99,8 +99,7 @@ def card(entry: Mapping[str, Any] | None, sight: Sight, now: int, *, key: str) -
             said = f"{action(entry['action'])}: {label(entry, names)}" if entry else "No such row"
             by = f"by {entry['actor']}, {times.whole(entry['occurred_at'], times.zone())}" if entry else ""
             st.html(f"<div class='d-cardhead'><b>{escape(said)}</b><br>{escape(by)}</div>")
-            st.button("✕", key=f"{key}.close", type="tertiary", width="content", help="Close",
-                      on_click=lambda: grid.put(key))  # fmt: skip
+            grid.close_button(key)
         if entry is None:
             st.html("<div class='d-evidence'>It is not in the trail, or not yours to read.</div>")
             return {}

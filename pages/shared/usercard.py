@@ -71,8 +71,7 @@ def card(user: User | None, who: Actor, access: Access, now: int, *, key: str, s
             name = user.name if user is not None else "No such user"
             state = "" if user is None else ", ".join(p for p in (user.state.capitalize(), _more(user, now)) if p)
             st.html(f"<div class='d-cardhead'><b>{escape(name)}</b><br>{escape(state)}</div>")
-            st.button("✕", key=f"{key}.close", type="tertiary", width="content", help="Close",
-                      on_click=lambda: grid.put(key))  # fmt: skip
+            grid.close_button(key)
         if user is None:
             st.html("<div class='d-evidence'>There is no such user, or he is not yours to manage.</div>")
             return None

@@ -93,6 +93,15 @@ class Server:
         assert link is not None, told
         return self.sign_in(link.group())
 
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Let it do nothing while the block lasts: it hears of all that was done meanwhile at once."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
     def stop(self) -> float:
         """Ask the server to stop; return how many seconds it took."""
         start = time.monotonic()

@@ -1,9 +1,7 @@
 """The live grid under people's hands: what they chose stays chosen while the queue moves under it."""
 
 import re
-import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -193,7 +191,7 @@ def test_what_is_picked_after_clearing_stays_picked_though_the_server_hears_of_b
         boxes.nth(2).click()
         expect(page.get_by_text("1 selected")).to_be_visible()
         picked = [boxes.nth(n).get_attribute("aria-label") or "" for n in (4, 6, 8)]
-        with standing_still(server):
+        with server.standing_still():
             grid.get_by_label(picked[0], exact=True).click()
             page.get_by_role("button", name="Clear", exact=True).click()
             for label in picked[1:]:
@@ -207,14 +205,28 @@ def test_what_is_picked_after_clearing_stays_picked_though_the_server_hears_of_b
         expect(page.locator(".st-key-bulk")).to_be_hidden()
 
 
-@contextmanager
-def standing_still(server: Server) -> Iterator[None]:
-    """Let the server do nothing while the block lasts: it hears of all that was done in it at once."""
-    server.process.send_signal(signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        server.process.send_signal(signal.SIGCONT)
+def test_what_is_opened_after_closing_stays_open_though_the_server_hears_of_both_at_once(
+    page: Page, server: Server
+) -> None:
+    grid, card = page.get_by_role("grid", name="Active tasks"), page.locator(".st-key-card")
+    grid.get_by_role("checkbox", name="Select ").nth(3).click()  # from here on, rows keep their places
+    expect(page.get_by_text("1 selected")).to_be_visible()
+    for one, other in ((2, 4), (5, 1), (3, 6)):
+        labels = [grid.get_by_role("link").nth(n).inner_text() for n in (one, other)]
+        grid.get_by_role("link", name=labels[0], exact=True).click()
+        expect(card).to_contain_text(labels[0])
+        with server.standing_still():
+            card.get_by_role("button", name="✕").click()
+            grid.get_by_role("link", name=labels[1], exact=True).click()
+        expect(card).to_contain_text(labels[1])
+        page.wait_for_timeout(2_000)
+        expect(card).to_contain_text(labels[1])
+        expect(page.get_by_text("1 selected")).to_be_visible()
+        with server.standing_still():
+            grid.get_by_role("link", name=labels[0], exact=True).click()
+            card.get_by_role("button", name="✕").click()
+        expect(card).to_be_hidden()
+        expect(page).not_to_have_url(re.compile("task="))
 
 
 def test_the_sheet_keeps_its_heights(page: Page) -> None:

@@ -175,6 +175,51 @@ def test_the_way_back_takes_one_step_for_each_press_and_a_new_tab_begins_with_no
     expect(page.locator(".st-key-pager")).to_contain_text("1–50 of")
 
 
+def test_all_that_match_are_those_of_one_site_and_tab_and_only_while_all_that_was_ticked_is(
+    page: Page, server: Server
+) -> None:
+    page.goto(f"{server.url}/tasks?site=Berlin&tab=failed")
+    bar, grid = page.locator(".st-key-acts"), page.get_by_role("grid", name="Tasks")
+    boxes = grid.get_by_role("checkbox", name="Select ")
+    nothing = bar.get_by_text("Select tasks to act on them.")
+    for n in (2, 4):
+        boxes.nth(n).click()
+    expect(bar).to_contain_text(re.compile(r"^2 selected of [45],\d{3}"))
+    bar.get_by_role("button", name="Select all").click()
+    expect(bar).to_contain_text(re.compile(r"^All [45],\d{3} that match are selected"))
+    boxes.nth(4).click()
+    expect(bar).to_contain_text("1 selected of")
+    bar.get_by_role("button", name="Select all").click()
+    expect(bar).to_contain_text("that match are selected")
+    site = page.get_by_role("combobox", name="Site")
+    for other in ("Oslo", "Berlin"):
+        site.click()
+        page.get_by_role("option", name=other, exact=True).click()
+        expect(page.locator(".d-shown")).to_have_text(other)
+        expect(nothing).to_be_visible()
+    expect(grid.get_by_role("checkbox", checked=True)).to_have_count(0)
+    boxes.nth(2).click()
+    expect(bar).to_contain_text("1 selected of")
+
+
+def test_what_is_ticked_just_before_another_tab_is_turned_to_is_not_selected_there(page: Page, server: Server) -> None:
+    page.goto(f"{server.url}/tasks?site=Berlin&tab=failed")
+    boxes = page.get_by_role("grid", name="Tasks").get_by_role("checkbox", name="Select ")
+    bar = page.locator(".st-key-acts")
+    boxes.nth(2).click()
+    expect(bar).to_contain_text("1 selected of")
+    with server.standing_still():
+        bar.get_by_role("button", name="Clear").click()
+        boxes.nth(4).click()
+        tab(page, "Completed")
+        boxes.nth(6).click()
+    expect(page.get_by_role("link", name=re.compile("^Scan #")).first).to_be_visible()
+    expect(bar.get_by_text("Select tasks to act on them.")).to_be_visible()
+    boxes.nth(1).click()
+    expect(bar).to_contain_text("1 selected of")
+    expect(boxes.and_(page.get_by_role("checkbox", checked=True))).to_have_count(1)
+
+
 def test_a_view_is_kept_shared_and_reached_by_its_link(page: Page) -> None:
     tab(page, "Failed")
     ask(page, "type:audit -user:bea")
