@@ -13,7 +13,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,16 @@ class Server:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
+
+    def wait_live(self, patience: float = 90) -> None:
+        """Wait until it is live, however long one answer takes."""
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline:
+            with suppress(OSError):
+                if '"live"' in self.get("/healthz")[1]:
+                    return
+            time.sleep(0.1)
+        raise AssertionError(self.log.read_text())
 
     def cli(self, *words: str) -> str:
         """Run a verb of the command line on the server's data folder; return what it writes, in JSON."""

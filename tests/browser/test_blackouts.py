@@ -53,6 +53,7 @@ def test_a_window_is_created_once_its_form_is_right(page: Page) -> None:
     fill(dialog, "Minute, hour, day of month, month, weekday", "99 * * * *")
     expect(dialog.get_by_text("is not valid")).to_be_visible()
     fill(dialog, "Minute, hour, day of month, month, weekday", "* * * * *")
+    expect(dialog.get_by_text("Every minute, for 8 h")).to_be_visible()  # from here on, the rows below stay in place
     dialog.get_by_label("Unit", exact=True).click()
     page.get_by_role("option", name="minutes").click()
     expect(dialog.get_by_text("Every minute, for 8 min")).to_be_visible()

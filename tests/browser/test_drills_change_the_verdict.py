@@ -61,7 +61,7 @@ services = [
   { name = "lis-audit-2", role = "audit_service", slots = 2 },
 ]
 targets = [{ name = "lis", kind = "device", count = 20 }]
-mix.audit = { per_hour = 1500, collect = { median_s = 10, sigma = 0.1 } }
+mix.audit = { per_hour = 2400, collect = { median_s = 10, sigma = 0.1 } } # once it piles up, it stays so
 
 [businesses.hung]
 name = "Hung Ltd"
@@ -238,6 +238,9 @@ def told_in_time(console: Console, site: str, threshold: float, names: Callable[
     return said
 
 
+DAY = r"(\d+ \w+ )?"  #: stands before a clock that is not today's: a drill may begin just before midnight
+
+
 def clock(at: float) -> str:
     return f"{datetime.fromtimestamp(at, ZONE):%H:%M} {ZONE.key}"
 
@@ -264,8 +267,8 @@ def test_the_task_of_a_hung_target_is_named_with_how_many_times_its_usual_it_has
     threshold = since + max(LIMITS["stuck_s"], LIMITS["stuck_times_p95"] * task["usual_s"])
     named = f"Stuck: {task['label']} has run for "
     said = told_in_time(console, "Helsinki", threshold, lambda _, said: said.verdict.startswith(named))
-    told = f"{task['label']} of {task['target']} has run on hel-audit since {clock(since)}, for "
-    assert told in said.evidence
+    told = re.escape(f"{task['label']} of {task['target']} has run on hel-audit since ")
+    assert re.search(rf"{told}{DAY}{re.escape(clock(since))}, for ", said.evidence)
     found = re.search(r"for ([\d.]+) s: ([\d.]+) times the usual p95 of ([\d.]+) s", said.evidence)
     assert found, said
     ran, times, usual = map(float, found.groups())
@@ -283,7 +286,7 @@ def test_a_surge_is_told_by_its_minute_and_by_who_made_it(console: Console) -> N
     found = came.match(said.verdict)
     assert found
     assert int(found[1]) > LIMITS["pile_up_tasks"]
-    assert found[2] in minutes
+    assert any(re.fullmatch(DAY + re.escape(minute), found[2]) for minute in minutes)
     assert f"of them came in one minute, {found[2]}: user {owner} (" in said.evidence
 
 

@@ -70,7 +70,7 @@ def test_schedules_that_fire_together_are_staggered_from_the_verdict(page: Page)
     page.keyboard.press("Tab")
     expect(dialog.get_by_role("row").nth(2)).to_contain_text("07")
     dialog.get_by_role("button", name="Move 11 schedules").click()
-    expect(page.get_by_text("11 of 11 schedules moved")).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("11 of 11 schedules moved")).to_be_visible(timeout=60_000)
     expect(dialog).to_be_hidden()
 
 

@@ -84,8 +84,8 @@ def make(page: Page, report: str) -> None:
     results = page.get_by_role("grid", name="Results").get_by_role("link", name=report)
     before = results.count()
     row(page, report).get_by_role("button", name="Start").click()
-    expect(row(page, report).get_by_text(re.compile("Started|Queued|Running"))).to_be_visible(timeout=20_000)
-    expect(row(page, report).get_by_role("button", name="Start")).to_be_disabled()
+    going = row(page, report).filter(has=page.get_by_text(re.compile("Started|Queued|Running")))
+    expect(going.get_by_role("button", name="Start", disabled=True)).to_be_visible(timeout=20_000)
     expect(results).to_have_count(before + 1, timeout=60_000)
     expect(row(page, report).get_by_role("button", name="Start")).to_be_enabled(timeout=20_000)
 

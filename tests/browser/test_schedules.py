@@ -138,6 +138,7 @@ def test_a_schedule_is_made_across_a_clock_change_and_its_fires_are_those_of_the
     expect(page.get_by_text("“New York” is created: Every day at 01:15")).to_be_visible()
     expect(page).to_have_url(re.compile(r"schedule=\d+"))
     expect(card(page).locator(".d-cardhead")).to_contain_text("New York")
+    expect(card(page).locator(".d-fires tr")).to_have_count(6)  # a head, and the next five
     assert fires(card(page))[: len(told)] == told
     expect(page.get_by_role("grid", name="Schedules").get_by_role("link", name="New York")).to_be_visible()
 
@@ -146,7 +147,9 @@ def test_a_schedule_is_made_across_a_clock_change_and_its_fires_are_those_of_the
 def opened(page: Page) -> Page:
     """The page with the one schedule's card; it is made where no earlier test has."""
     link = page.get_by_role("grid", name="Schedules").get_by_role("link").first
-    if page.get_by_text("Nothing recurs at this site yet.").count():
+    nothing = page.get_by_text("Nothing recurs at this site yet.")
+    expect(link.or_(nothing).first).to_be_visible(timeout=60_000)
+    if nothing.count():
         page.get_by_role("button", name="New schedule").click()
         dialog = page.get_by_role("dialog")
         dialog.get_by_label("Name", exact=True).fill("New York")

@@ -82,8 +82,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("security")
     busy(folder)
     server = serve(folder, folder / "server.log")
-    while '"live"' not in server.get("/healthz")[1]:
-        pass
+    server.wait_live()
     yield server
     if server.process.poll() is None:
         server.stop()
@@ -217,8 +216,7 @@ def test_an_error_in_a_page_tells_the_browser_nothing_of_it(tmp_path: Path, brow
     )
     server = serve(data, data / "server.log", checkout=checkout)
     try:
-        while '"live"' not in server.get("/healthz")[1]:
-            pass
+        server.wait_live()
         with visiting(browser, server, signed_in(server, "ada")) as visit:
             visit.go("/reports?site=berlin")
             came = visit.everything()

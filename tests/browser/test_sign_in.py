@@ -188,7 +188,7 @@ def test_signing_out_and_disabling_end_what_is_open(server: Server, admin: str, 
             assert server.ask("POST", "/auth/sign-out", {}, Cookie=cookie)[0] == 303
         else:
             user(server, "disable", name)
-        expect(page.get_by_role("link", name="Sign in")).to_be_visible(timeout=10_000)
+        expect(page.get_by_role("link", name="Sign in")).to_be_visible(timeout=30_000)
         expect(page.get_by_role("grid")).to_have_count(0)
         assert not enters(server, cookie)
         context.close()
@@ -234,8 +234,7 @@ def test_a_deep_link_right_after_a_restart_asks_for_a_sign_in_first(tmp_path: Pa
         first.stop()
     second = serve(tmp_path, tmp_path / "second.log")
     try:
-        while '"live"' not in second.get("/healthz")[1]:
-            pass
+        second.wait_live()
         assert second.ask("GET", "/active", **PAGE)[0] == 303
         assert second.ask("GET", "/pages/operate/active.py", **PAGE)[0] == 303
         assert not enters(second, "")

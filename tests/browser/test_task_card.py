@@ -192,7 +192,7 @@ def test_a_task_is_copied_into_the_dialog_of_a_new_one_changed_and_taken_back(
         expect(card).to_contain_text("Scopecopied")
         expect(card).to_contain_text("Waits at most1 h 30")
         expect(card).to_contain_text("Audit hostany that can")
-        assert "Past runs" not in card.inner_text()
+        expect(card).not_to_contain_text("Past runs")
 
         card.get_by_role("button", name="Edit").click()
         target = dialog.get_by_role("textbox", name="Target", exact=True)

@@ -166,7 +166,8 @@ def test_the_way_back_takes_one_step_for_each_press_and_a_new_tab_begins_with_no
     expect(page.locator(".st-key-acts")).to_contain_text("Select tasks to act on them.")
     expect(page).to_have_url(re.compile("tab=scheduled"))
     assert "after=" not in page.url
-    page.wait_for_timeout(2_500)  # until the server has heard of the new address
+    for _ in range(3):  # until the server has heard of the new address
+        expect(page.locator(".d-live")).not_to_have_text(page.locator(".d-live").inner_text())
     page.go_back()
     expect(page.locator(".st-key-pager")).to_contain_text("51–100 of")
     page.wait_for_timeout(4_000)  # and what it had asked for is held no more

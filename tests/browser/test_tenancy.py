@@ -53,8 +53,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     finally:
         console.close()
     server = serve(folder, folder / "server.log")
-    while '"live"' not in server.get("/healthz")[1]:
-        pass
+    server.wait_live()
     yield World(server, there)
     if server.process.poll() is None:
         server.stop()
