@@ -71,6 +71,7 @@ WRONG_PASSWORD, NO_PASSWORD, IS_DISABLED = "wrong password", "no password yet", 
 MOST_HISTORY = 50
 OWN_ROLES = "You can't change your own roles; ask another admin"
 OWN_ACCOUNT = "You can't disable yourself; ask another admin"
+NO_LINK = "{} is disabled, and no link would work; enable the account first"
 
 Keep = Callable[[Command], Outcome]
 """Has a command carried out and returns when its outcome is durable."""
@@ -326,6 +327,8 @@ class Access:
             known = self._accounts.get(name)
             if known is not None and (not renew or not self._is_new(known) or not self._manages(by, known)):
                 raise Refused(f"There is a user “{name}” already")
+            if known is not None and known.disabled:
+                raise Refused(NO_LINK.format(name))
             if alike(name) in RESERVED:
                 raise Refused(f"“{name}” is what the console calls itself or its work; take another name")
             if known is None and any(alike(other) == alike(name) for other in self._accounts):
@@ -386,7 +389,8 @@ class Access:
                 raise Refused(why)
             now = self._now()
             with self._lock:
-                sent = [one for one in self._links.values() if disabled and one.account == name]
+                barred = disabled or account.disabled
+                sent = [one for one in self._links.values() if barred and one.account == name]
             self._manage(
                 by, "disable" if disabled else "enable", account._replace(disabled=disabled, changed_at=now),
                 links=[link._replace(valid_until_at=min(link.valid_until_at, now)) for link in sent],
@@ -433,7 +437,7 @@ class Access:
         if by.name == name:
             found = {"disable": OWN_ACCOUNT, "roles": OWN_ROLES}
         if account.disabled:
-            found["link"] = f"{name} is disabled, and no link would work; enable the account first"
+            found["link"] = NO_LINK.format(name)
         elif "disable" not in found:
             try:
                 self._keep_a_platform_admin(account)

@@ -374,6 +374,26 @@ def test_a_link_that_was_sent_before_a_disabling_is_of_no_use_after_enabling(des
         assert desk.access.use_link(desk.access.reset(PLATFORM, name), OTHER, HERE)
 
 
+def test_an_invitation_of_somebody_who_is_disabled_is_not_renewed(desk: Desk) -> None:
+    desk.access.invite(ACME_ADMIN, "ann", [SITE_USER])
+    desk.access.disable(PLATFORM, "ann")
+    for renew in (lambda: desk.access.invite(ACME_ADMIN, "ann", [SITE_USER]),
+                  lambda: desk.access.reset(PLATFORM, "ann")):  # fmt: skip
+        with pytest.raises(Refused, match="enable the account first"):
+            renew()
+    assert seen(desk, "ann").disabled
+
+
+def test_a_disabling_that_could_not_be_kept_leaves_session_and_link_as_they_were(desk: Desk) -> None:
+    token, secret = desk.user("bob"), desk.access.reset(PLATFORM, "bob")
+    desk.breaks = True
+    with pytest.raises(CommitFailed):
+        desk.access.disable(PLATFORM, "bob")
+    assert desk.access.who(token)
+    assert not seen(desk, "bob").disabled
+    assert desk.access.use_link(secret, OTHER, HERE)
+
+
 # --- guessing
 
 
