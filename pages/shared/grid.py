@@ -17,6 +17,11 @@ first of under "group"; a cell is a text, a number, None ("–"), or
     act               [{"act": name, "t": label, "off": why not}]
 
 While something is selected, rows keep their order; what comes anew waits behind a line, what left stays, greyed.
+
+What is selected and what is open, the browser says. The server puts something else in their place where a button, a
+dialog or the address asks for it; each such put has a number, and what the browser says without having heard of the last
+one counts no more. Yet nothing that people do meanwhile is lost: the browser numbers their picks and openings, and does
+those anew that came after what the server had heard of, or after the press of the button that the put follows from.
 """
 
 from collections.abc import Mapping, Sequence
