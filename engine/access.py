@@ -309,8 +309,10 @@ class Access:
         return any(account.password for account in self._accounts.values())
 
     def first_link(self) -> str | None:
-        """Make the link that creates the platform's first admin; None once somebody has set a password."""
-        if self.founded:
+        """Make the link that creates the platform's first admin; None once somebody has set a password, and where the
+        account is one that nobody can be invited to: it is disabled, or its user signs in through a provider."""
+        known = self._accounts.get(FIRST_ADMIN)
+        if self.founded or (known is not None and (known.disabled or not self._is_new(known))):
             return None
         return self.invite(Actor("console", EVERYTHING), FIRST_ADMIN, [Grant(Role.PLATFORM_ADMIN)])
 

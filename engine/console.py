@@ -128,6 +128,8 @@ class Console:
             secret = self.access.first_link() if self._welcome is not None else None
             if secret is not None and self._welcome is not None:
                 self._welcome(secret)
+            elif self._welcome is not None and not self.access.founded:
+                log.warning("Nobody has a password yet: python -m engine user invite NAME --role platform_admin")
         except DrainboardError as error:
             if tell:
                 log.error("%s", error)

@@ -384,6 +384,20 @@ def test_an_invitation_of_somebody_who_is_disabled_is_not_renewed(desk: Desk) ->
     assert seen(desk, "ann").disabled
 
 
+def test_where_the_first_admin_is_disabled_or_signs_in_by_a_provider_no_link_is_made_for_him(desk: Desk) -> None:
+    assert desk.access.first_link()
+    desk.access.disable(PLATFORM, "admin")
+    desk.reopen()
+    assert desk.access.first_link() is None
+    assert seen(desk, "admin").disabled
+    desk.access.disable(PLATFORM, "admin", disabled=False)
+    assert desk.access.first_link()
+    desk.access.change(PLATFORM, "admin", [Grant(Role.PLATFORM_ADMIN)], "sub:1")
+    assert desk.access.sign_in_as(Identity("1", None, None), "Acme ID", HERE)
+    desk.reopen()
+    assert desk.access.first_link() is None
+
+
 def test_a_disabling_that_could_not_be_kept_leaves_session_and_link_as_they_were(desk: Desk) -> None:
     token, secret = desk.user("bob"), desk.access.reset(PLATFORM, "bob")
     desk.breaks = True

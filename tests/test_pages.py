@@ -99,6 +99,13 @@ def test_what_was_pressed_for_some_is_not_done_to_others_who_are_picked_after_a_
     assert press("Delete") == "Delete: None", "all"
     assert pick("3") == "nothing"
     assert press("Delete") == "Delete: (3,)", "all no more, as one of them was unticked"
+    assert pick("2", "3") == "nothing"
+    assert press("Delete") == "Delete: (2, 3)", "nor once it is ticked again"
+    assert press("Select all 9") == "nothing"
+    assert pick("2", "3", "4") == "nothing"
+    assert press("Delete") == "Delete: None"
+    assert pick("2", "3") == "nothing"
+    assert press("Delete") == "Delete: (2, 3)", "nor where one is unticked that was ticked since"
     press("Clear")
     assert pick("2", "3") == "nothing"
     assert press("Delete") == "Delete: (2, 3)"

@@ -28,7 +28,7 @@ from pages.shared.verdict import verdict
 engine = frame.engine()
 business, site = frame.site()
 ACTIONS = ("Cancel",) if frame.allowed(Right.OPERATE, business, site) else ()
-GRID = f"active {business} {site}"  #: what is chosen at one site is not chosen at another
+GRID = repr(("active", business, site))  #: what is chosen at one site is not chosen at another
 
 
 @st.fragment(run_every=frame.refresh())

@@ -16,7 +16,7 @@ from pages.shared.tasklist import Query
 
 engine = frame.engine()
 business, site = frame.site()
-GRID = f"logs {business} {site}"
+GRID = repr(("logs", business, site))
 
 GLYPHS = {"Finished": ("tick", "done"), "Cancelled": ("block", "stop"), "Failed": ("cross", "fail")}
 COLUMNS: list[grid.Row] = [

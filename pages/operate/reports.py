@@ -151,8 +151,8 @@ def listed(results: Sequence[Mapping[str, Any]], now: int, well: bool) -> None:
     answer = grid.grid(rows, columns, key=RESULTS, label="Results", sort={"id": "made", "desc": True}, picks=False,
                        stale=not well)  # fmt: skip
     if answer.open is not None:
-        grid.open_row(RESULTS, None)
         frame.address({"report": answer.open})
+        grid.open_row(RESULTS, None)
         st.rerun()
 
 

@@ -13,7 +13,7 @@ from pages.shared.verdict import verdict
 engine = frame.engine()
 business, site = frame.site()
 ABLE = frame.allowed(Right.SERVE, business, site)
-GRID = f"services {business} {site}"  #: what is open at one site is not open at another
+GRID = repr(("services", business, site))  #: what is open at one site is not open at another
 
 
 @st.fragment(run_every=frame.refresh())

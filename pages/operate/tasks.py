@@ -101,7 +101,7 @@ def live() -> None:
 
 def grid_of(query: Query) -> str:
     """Name the grid of what is looked at: what is selected in one tab or at one site is not in another."""
-    return f"tasks {business} {'' if query.everywhere else site} {query.tab}"
+    return repr(("tasks", business, None if query.everywhere else site, query.tab.value))
 
 
 def offered(task: dict[str, Any]) -> list[str]:

@@ -81,9 +81,12 @@ def bar(
     """Tell how many are selected, offer the rest that match, and return what was pressed and on which; None: on all."""
     if not selected:
         presses.forget(f"{key}.act.")
+    then, ticked = st.session_state.get(f"{key}.all", ("", frozenset()))
+    everything = bool(selected) and then == view and ticked <= set(selected)  # of another view, others were meant
+    if everything:
+        st.session_state[f"{key}.all"] = view, frozenset(selected)
+    else:
         st.session_state.pop(f"{key}.all", None)
-    then, of = st.session_state.get(f"{key}.all", ("", frozenset()))
-    everything = bool(selected) and then == view and of <= set(selected)  # of another view, others were meant
     n = total if everything else len(selected)
     pressed = None
     with st.container(horizontal=True, vertical_alignment="center", key="acts"):

@@ -155,8 +155,7 @@ def top(
                     wish = Wish(action, (task["task_id"],))
             if task["rerun_of"] is not None:
                 said = f"Open {task_label(task['kind'], number_of(task['rerun_of']))}, which this repeats"
-                st.button(said, key=f"{key}.original", width="content", type="tertiary",
-                          on_click=lambda: grid.open_row(key, str(task["rerun_of"])))  # fmt: skip
+                grid.open_button(key, said, str(task["rerun_of"]))
             copy_link({"task": str(task["task_id"])}, key=f"{key}.copy")
         with st.expander("Log lines", key=f"{key}.log"):
             _log(opened)

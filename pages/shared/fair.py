@@ -73,7 +73,7 @@ def section(sight: Sight, business: str, well: bool, choose_business: Callable[[
         asking.later(partial(pausedialog.ask, business, "user", [offered or ""]))
     if not found.shares:
         return
-    key = f"fair {business} {site} {period}"
+    key = repr(("fair", business, site, period))
     frame.hold(grid.follow(key, st.query_params, "who"))
     opened = grid.state(key)[1] or (first.who if first is not None else None)
     chosen = next((one for one in found.shares if one.who == opened), None)

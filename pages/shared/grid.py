@@ -200,7 +200,7 @@ class Grid {
     this.pressedAt = {}
     const heed = e => {  // one run may hear of a press and of picks after it: which came first is known here alone
       if (!root.isConnected) document.removeEventListener('click', heed, true)
-      for (const part of ['selected', 'open']) if (e.target.closest?.('.st-key-put-' + part)) this.pressedAt[part] = this.n
+      for (const part of ['selected', 'open']) if (e.target.closest?.(`[class*=st-key-put-${part}] button`)) this.pressedAt[part] = this.n
     }
     document.addEventListener('click', heed, true)
     this.head = make('div', 'row head'); this.head.setAttribute('role', 'row')
@@ -376,12 +376,13 @@ def grid(
 
     With `lifts`, a row that is opened brings the page's top into sight, where it is shown. `view` names what is looked at: when it changes, the rows are those of the new view whatever is selected.
     """
+    puts = {part: put | {"is": _chosen(key, part)} for part, put in _puts(key).items()}
+    st.session_state[f"{key}.put"] = puts  # so that what counts is known, too, when the grid was not drawn for a while
     answer = _GRID(
         data={
             "rows": rows, "columns": columns, "label": label, "sort": sort, "view": view,
             "size": len(rows) if size is None else size,
-            "picks": picks, "stale": stale, "cards": cards, "lifts": lifts,
-            **{part: {**put, "is": _chosen(key, part)} for part, put in _puts(key).items()},
+            "picks": picks, "stale": stale, "cards": cards, "lifts": lifts, **puts,
         },
         key=key,
         on_chosen_change=_nothing,
@@ -425,30 +426,36 @@ def clear_button(key: str) -> None:
 
 def close_button(key: str) -> None:
     """Draw what closes the open row of a grid, in the head of its card."""
-    with st.container(key="put-open", width="content"):
-        st.button("✕", key=f"{key}.close", type="tertiary", width="content", help="Close",
-                  on_click=lambda: _put(key, "open", None, pressed=True))  # fmt: skip
+    open_button(key, "✕", None, help="Close")
+
+
+def open_button(key: str, label: str, row: str | None, **drawn: Any) -> None:
+    """Draw what opens another row of a grid, in the card of the one that is open."""
+    with st.container(key="put-open" if row is None else "put-open-other", width="content"):
+        st.button(label, key=f"{key}.open {row}", type="tertiary", width="content",
+                  on_click=lambda: _put(key, "open", row, pressed=True), **drawn)  # fmt: skip
 
 
 def follow(key: str, address: Mapping[str, str], name: str = "task") -> dict[str, str | None]:
     """Keep the open row and a parameter of the address the same, whichever changed; call it above the grid.
 
-    A grid that was not the last one followed so is come to, or come back to: nothing is selected in it. Returns what
-    the address must change; see that it is held until the browser has heard of it, else a run that was under way would
-    open again what was closed.
+    A grid that was not the last one followed is come to, or come back to: nothing is selected in it, and open is what
+    the address names, unless it was closed as the other grid was left. Returns what the address must change; see that
+    it is held until the browser has heard of it, else a run that was under way would open again what was closed.
     """
-    last, wanted, changes = st.session_state.setdefault(_FOLLOWED, {}), address.get(name), dict[str, str | None]()
-    (_, opened), followed = state(key), last.get(name)
+    followed, wanted, changes = st.session_state.get(_FOLLOWED), address.get(name), dict[str, str | None]()
     if followed is None or followed[0] != key:
+        if followed is not None and wanted is not None and wanted == followed[1] and state(followed[0])[1] is None:
+            wanted, changes = None, {name: None}
         select(key)
         open_row(key, wanted)
         opened = wanted
     elif wanted != followed[1]:
         open_row(key, wanted)
         opened = wanted
-    elif opened != wanted:
+    elif (opened := state(key)[1]) != wanted:
         changes = {name: opened}
-    last[name] = key, opened
+    st.session_state[_FOLLOWED] = key, opened
     return changes
 
 
@@ -457,7 +464,7 @@ def leave() -> None:
     st.session_state.pop(_FOLLOWED, None)
 
 
-_FOLLOWED = "grids followed"  #: by the parameter: which grid, and its open row
+_FOLLOWED = "grid followed"  #: its key, and its open row
 _UNPUT: dict[str, Row] = {
     "selected": {"put": 0, "is": [], "heard": 0, "pressed": False},
     "open": {"put": 0, "is": None, "heard": 0, "pressed": False},

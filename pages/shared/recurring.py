@@ -20,7 +20,7 @@ class Recurring:
 
     @property
     def key(self) -> str:
-        return f"schedules {self.business} {self.site}"
+        return repr(("schedules", self.business, self.site))
 
     def section(self, sight: Sight, made: Timetable, now: int, zone: str, stale: bool) -> None:
         """List them, or say that there is none; and draw the one that is open, also one that was removed."""

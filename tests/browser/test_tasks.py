@@ -221,6 +221,43 @@ def test_what_is_ticked_just_before_another_tab_is_turned_to_is_not_selected_the
     expect(boxes.and_(page.get_by_role("checkbox", checked=True))).to_have_count(1)
 
 
+def there_and_back(page: Page) -> None:
+    """Look at what has no grid of tasks, and at the tab Failed again."""
+    tab(page, "Recurring", "0")
+    expect(page.get_by_text("Nothing recurs at this site yet.")).to_be_visible()
+    tab(page, "Failed")
+    expect(page.get_by_role("grid", name="Tasks").get_by_role("link").first).to_be_visible()
+
+
+def test_what_is_open_goes_along_to_another_tab_and_what_was_closed_does_not_come_back(
+    page: Page, server: Server
+) -> None:
+    page.goto(f"{server.url}/tasks?site=Berlin&tab=failed")
+    grid, card = page.get_by_role("grid", name="Tasks"), page.locator(".st-key-topcard")
+    label = grid.get_by_role("link").nth(3).inner_text()
+    link = grid.get_by_role("link", name=label, exact=True)
+    link.click()
+    expect(card).to_contain_text(label)
+    there_and_back(page)
+    expect(card).to_contain_text(label)
+    link.click()
+    expect(card).to_be_hidden()
+    there_and_back(page)
+    expect(link).to_be_visible()
+    page.wait_for_timeout(2_000)
+    expect(card).to_be_hidden()
+    link.click()
+    expect(card).to_contain_text(label)
+    with server.standing_still():
+        card.get_by_role("button", name="✕").click()
+        tab(page, "Completed")
+    expect(page.get_by_role("link", name=re.compile("^Scan #")).first).to_be_visible()
+    expect(card).to_be_hidden()
+    page.wait_for_timeout(2_000)
+    expect(card).to_be_hidden()
+    expect(page).not_to_have_url(re.compile("task="))
+
+
 def test_a_view_is_kept_shared_and_reached_by_its_link(page: Page) -> None:
     tab(page, "Failed")
     ask(page, "type:audit -user:bea")
